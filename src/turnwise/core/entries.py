@@ -1,0 +1,130 @@
+"""Entries: what a journal is made of.
+
+An entry says something that happened and will stay true. Entries are appended, never changed; compaction, undo and the
+like are entries too. Every entry type has a version `v`: a reader that meets a type or version it does not know makes the
+session read-only instead of guessing (rule D7). Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .errors import ErrorInfo
+from .limits import Limits
+from .messages import AssistantMessage, Message, UserMessage
+from .outcomes import ToolResult
+from .principal import Principal
+from .result import TurnReason
+from .usage import Usage
+
+InterruptCause = Literal["user", "left", "timeout", "closed", "store"]
+"""Who ended the turn: a person or program, a consumer that left its stream, the deadline, a closing runtime, or a
+journal that could not be written."""
+
+
+class SessionCreated(msgspec.Struct, frozen=True, gc=False, tag="session.created", omit_defaults=True):
+    """First entry of every journal. `history` was handed in by the caller and repaired on entry (rule T6)."""
+
+    session: str
+    principal: Principal
+    at: float
+    history: tuple[Message, ...] = ()
+    v: int = 1
+
+
+class InputAccepted(msgspec.Struct, frozen=True, gc=False, tag="input.accepted", omit_defaults=True):
+    """A turn begins with this message, under these limits."""
+
+    message: UserMessage
+    limits: Limits
+    v: int = 1
+
+
+class StepCommitted(msgspec.Struct, frozen=True, gc=False, tag="step.committed", omit_defaults=True):
+    """A response is complete. `attempt` is the try that made it."""
+
+    message: AssistantMessage
+    attempt: int
+    v: int = 1
+
+
+class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed", omit_defaults=True):
+    """A model call failed and left the transcript as it was. `retry_in_s` is None if it was the last try."""
+
+    turn: int
+    step: int
+    attempt: int
+    error: ErrorInfo
+    at: float
+    usage: Usage | None = None
+    retry_in_s: float | None = None
+    v: int = 1
+
+
+class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omit_defaults=True):
+    """A tool is about to run. `arguments_sha256` fingerprints the final arguments; only an idempotent call may be run
+    again after a crash (rule D2)."""
+
+    call_id: str
+    arguments_sha256: str
+    idempotent: bool
+    at: float
+    v: int = 1
+
+
+class CallOutcome(msgspec.Struct, frozen=True, gc=False, tag="call.outcome", omit_defaults=True):
+    """A call has ended, or never ran; there is exactly one per call (rule T1)."""
+
+    result: ToolResult
+    at: float
+    v: int = 1
+
+
+class SteerAccepted(msgspec.Struct, frozen=True, gc=False, tag="steer.accepted", omit_defaults=True):
+    """The user added to the running turn; the message enters the transcript at the next safe boundary (rule T3)."""
+
+    message: UserMessage
+    v: int = 1
+
+
+class Interrupted(msgspec.Struct, frozen=True, gc=False, tag="turn.interrupted", omit_defaults=True):
+    """The turn is to end; no further model call is made and no further tool started."""
+
+    turn: int
+    cause: InterruptCause
+    at: float
+    v: int = 1
+
+
+class PartialKept(msgspec.Struct, frozen=True, gc=False, tag="step.partial", omit_defaults=True):
+    """Text of a response that was cut off by an interrupt (rule T2)."""
+
+    message: AssistantMessage
+    v: int = 1
+
+
+class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag="turn.ended", omit_defaults=True):
+    """The turn is over."""
+
+    turn: int
+    reason: TurnReason
+    at: float
+    cause: str = ""
+    error: ErrorInfo | None = None
+    v: int = 1
+
+
+Entry = (
+    SessionCreated
+    | InputAccepted
+    | StepCommitted
+    | AttemptFailed
+    | CallStarted
+    | CallOutcome
+    | SteerAccepted
+    | Interrupted
+    | PartialKept
+    | TurnEnded
+)

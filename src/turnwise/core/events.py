@@ -1,0 +1,233 @@
+"""Events: what watchers of a turn are told, and what decoders tell the reducer.
+
+One dotted name each, the same in Python tags, `--json`, SSE and hooks. `ToolCall*` = the model speaks; `Tool*` = we run.
+`attempt` counts the tries of one step from 1; `block` is the position of the block in the message being made. Unknown
+events may be ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .content import AssistantBlock, Native, ToolCall
+from .errors import ErrorInfo
+from .messages import StopReason
+from .outcomes import ToolResult
+from .result import TurnResult
+from .usage import Usage
+
+# --- a turn and its steps -------------------------------------------------------------------------------------------
+
+
+class TurnStarted(msgspec.Struct, frozen=True, gc=False, tag="turn.started", tag_field="type"):
+    """The input was accepted."""
+
+    session: str
+    turn: int
+
+
+class StepStarted(msgspec.Struct, frozen=True, gc=False, tag="step.started", tag_field="type"):
+    """A model call begins."""
+
+    turn: int
+    step: int
+    attempt: int
+    model: str
+
+
+class StepFinished(msgspec.Struct, frozen=True, gc=False, tag="step.finished", tag_field="type"):
+    """The response is complete and journalled; `calls` are all calls it asks for."""
+
+    turn: int
+    step: int
+    attempt: int
+    stop_reason: StopReason
+    raw_stop_reason: str | None
+    usage: Usage | None
+    calls: tuple[ToolCall, ...] = ()
+
+
+class UsageUpdated(msgspec.Struct, frozen=True, gc=False, tag="usage.updated", tag_field="type"):
+    """Tokens of the step (or the failed attempt) that just ended, and of the session so far."""
+
+    turn: int
+    step: int
+    step_usage: Usage
+    session_usage: Usage
+
+
+class AttemptRestarted(msgspec.Struct, frozen=True, gc=False, tag="attempt.restarted", tag_field="type"):
+    """A model call failed before its step was committed and is tried again after `delay_s`.
+
+    Deltas of the failed attempt (`attempt` - 1) do not count: drop them.
+    """
+
+    turn: int
+    step: int
+    attempt: int
+    delay_s: float
+    error: ErrorInfo
+
+
+class Steered(msgspec.Struct, frozen=True, gc=False, tag="turn.steered", tag_field="type"):
+    """The user added something to the running turn; it enters before the next model call."""
+
+    turn: int
+    text: str
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False, tag="notice", tag_field="type"):
+    """Something worth knowing that changes nothing."""
+
+    code: str
+    message: str
+
+
+class TurnFinished(msgspec.Struct, frozen=True, gc=False, tag="turn.finished", tag_field="type"):
+    """The last event of every stream, whatever happened."""
+
+    result: TurnResult
+
+
+# --- the model speaks -----------------------------------------------------------------------------------------------
+
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False, tag="text.delta", tag_field="type"):
+    """More text of the answer."""
+
+    text: str
+    block: int = 0
+    attempt: int = 1
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True, gc=False, tag="thinking.delta", tag_field="type"):
+    """More of the model's reasoning."""
+
+    text: str
+    block: int = 0
+    attempt: int = 1
+
+
+class ToolCallStarted(msgspec.Struct, frozen=True, gc=False, tag="tool_call.started", tag_field="type"):
+    """The model begins to ask for a tool; its arguments follow. `id` is ours."""
+
+    id: str
+    name: str
+    block: int = 0
+    attempt: int = 1
+    provider_id: str | None = None
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, tag="tool_call.delta", tag_field="type"):
+    """More of a call's arguments: a piece of raw JSON text."""
+
+    arguments: str
+    block: int = 0
+    attempt: int = 1
+
+
+class ToolCallReady(msgspec.Struct, frozen=True, gc=False, tag="tool_call.ready", tag_field="type"):
+    """A call is complete and journalled."""
+
+    call: ToolCall
+
+
+# --- we run ---------------------------------------------------------------------------------------------------------
+
+
+class ToolStarted(msgspec.Struct, frozen=True, gc=False, tag="tool.started", tag_field="type"):
+    """A tool begins to run."""
+
+    call_id: str
+    name: str
+
+
+class ToolProgress(msgspec.Struct, frozen=True, gc=False, tag="tool.progress", tag_field="type"):
+    """A running tool reports."""
+
+    call_id: str
+    message: str
+    data: Any = None
+
+
+class ToolFinished(msgspec.Struct, frozen=True, gc=False, tag="tool.finished", tag_field="type"):
+    """A call has its outcome, whether it ran or not, and the outcome is journalled."""
+
+    call_id: str
+    name: str
+    result: ToolResult
+
+
+Event = (
+    TurnStarted
+    | StepStarted
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallReady
+    | UsageUpdated
+    | StepFinished
+    | AttemptRestarted
+    | ToolStarted
+    | ToolProgress
+    | ToolFinished
+    | Steered
+    | Notice
+    | TurnFinished
+)
+
+# --- decoders to the reducer: never shown to watchers ---------------------------------------------------------------
+
+
+class ResponseStarted(msgspec.Struct, frozen=True, gc=False, tag="response.started", tag_field="type"):
+    """Who answers. Optional, at most once, first."""
+
+    model: str = ""
+    response_id: str | None = None
+
+
+class BlockSealed(msgspec.Struct, frozen=True, gc=False, tag="block.sealed", tag_field="type"):
+    """What belongs to a block beside its text: a signature, a provider's extra. Fields that are None change nothing."""
+
+    block: int
+    signature: str | None = None
+    origin: str | None = None
+    native: Native | None = None
+
+
+class BlockAdded(msgspec.Struct, frozen=True, gc=False, tag="block.added", tag_field="type"):
+    """A whole block that does not arrive in pieces: redacted thinking, an image, an opaque item."""
+
+    block: int
+    content: AssistantBlock
+
+
+class ResponseEnded(msgspec.Struct, frozen=True, gc=False, tag="response.ended", tag_field="type"):
+    """The response is whole. Exactly one of this and `ResponseFailed` is the last event of every decoder."""
+
+    stop_reason: StopReason
+    raw_stop_reason: str | None = None
+    usage: Usage | None = None
+
+
+class ResponseFailed(msgspec.Struct, frozen=True, gc=False, tag="response.failed", tag_field="type"):
+    """The response is an error, broke off, or is not what the API promises; `usage` is what was said before that."""
+
+    error: ErrorInfo
+    usage: Usage | None = None
+
+
+DecoderEvent = (
+    ResponseStarted
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | BlockSealed
+    | BlockAdded
+    | ResponseEnded
+    | ResponseFailed
+)

@@ -1,0 +1,109 @@
+"""The seams: everything the runtime needs from the world, as protocols it is given.
+
+Real implementations live on higher floors (`models/transport.py`, `runtime/seams.py`, `store/memory.py`); tests and the
+simulator hand in their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from .entries import Entry
+from .errors import ErrorInfo
+
+
+class Clock(Protocol):
+    """Time. `monotonic` for waiting, `wall` (Unix seconds) for what is written down."""
+
+    def monotonic(self) -> float: ...
+    def wall(self) -> float: ...
+
+
+class Random(Protocol):
+    """Chance, in [0, 1)."""
+
+    def random(self) -> float: ...
+
+
+class Ids(Protocol):
+    """New session ids: UUIDv7 strings, ordered by time."""
+
+    def session_id(self) -> str: ...
+
+
+class Response(Protocol):
+    """An open HTTP response. `read` gives what has arrived, at least one byte, and b"" once at the end.
+
+    `abort` may be called from anywhere, at any time: it drops the connection and wakes a pending `read`, which raises.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes: ...
+    def abort(self, reason: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Sends requests. `explain` turns whatever `open` or `read` raised into a provider error."""
+
+    async def open(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response: ...
+    def explain(self, error: BaseException, url: str) -> ErrorInfo: ...
+    async def close(self) -> None: ...
+
+
+class Blocking(Protocol):
+    """Runs blocking functions in threads, a bounded number at a time.
+
+    `run` returns an awaitable of the function's result. Cancelling it abandons the thread if it already runs; the pool
+    counts it in `abandoned` until it ends, and refuses work (`RuntimeError`) when too many are.
+    """
+
+    @property
+    def abandoned(self) -> int: ...
+    def run(self, function: Callable[[], Any]) -> Awaitable[Any]: ...
+    async def close(self) -> None: ...
+
+
+class Child(Protocol):
+    """A child process in a process group of its own."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def close_stdin(self) -> None: ...
+    async def read_stdout(self) -> bytes: ...
+    async def read_stderr(self) -> bytes: ...
+    async def wait(self) -> int: ...
+    async def kill(self) -> None: ...
+
+
+class Spawn(Protocol):
+    """Starts children and ends them all when closed: none outlives its owner."""
+
+    async def start(
+        self, argv: Sequence[str], *, cwd: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Child: ...
+    async def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Keeps journals. An awaited `append` is durable; it is compare-and-set on the sequence.
+
+    `append` puts `entries` after entry number `after` (0 for an empty journal) and returns the new last number. If the
+    journal's last number is another one it raises `StateError` (`append_conflict`) and writes nothing.
+    """
+
+    async def append(self, session: str, after: int, entries: Sequence[Entry]) -> int: ...
+    async def read(self, session: str, after: int = 0) -> Sequence[Entry]: ...
+
+
+class Blobs(Protocol):
+    """Keeps bytes under their sha256."""
+
+    async def put(self, data: bytes) -> str: ...
+    async def get(self, sha256: str) -> bytes: ...

@@ -1,0 +1,34 @@
+"""What a turn came to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .errors import ErrorInfo
+from .messages import Message, StopReason
+from .usage import NO_USAGE, Usage
+
+TurnReason = Literal["completed", "stopped", "limit", "loop", "timeout", "interrupted", "parked", "error"]
+
+
+class TurnResult(msgspec.Struct, frozen=True, gc=False):
+    """The true account of a turn, however it ended.
+
+    `text` is the model's last text; `messages` are what the turn added to the transcript, the user's input first;
+    `steps` counts model calls that were committed; `usage` adds up all attempts, failed ones included; `cause` says more
+    about `reason` (which limit, who interrupted); `error` is set when `reason` is `error`.
+    """
+
+    session: str
+    turn: int
+    reason: TurnReason
+    text: str = ""
+    steps: int = 0
+    calls: int = 0
+    usage: Usage = NO_USAGE
+    stop_reason: StopReason = "unknown"
+    cause: str = ""
+    error: ErrorInfo | None = None
+    messages: tuple[Message, ...] = ()

@@ -1,0 +1,133 @@
+"""What every codec offers, and the functions that find a codec by the name of its API.
+
+A request is made of a *head* (model, instructions, tools, settings: encoded once and kept) and *segments* (messages:
+encoded once each and appended). A body is `before + segments + after`, so a longer conversation costs what it grew by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Protocol
+
+import msgspec
+
+from ..core.errors import ErrorInfo, config_error
+from ..core.events import DecoderEvent
+from ..core.messages import AssistantMessage, Message
+from ..core.reducer import Reducer
+from ..core.request import Request, RequestHead
+from ..core.usage import Usage
+
+Blobs = Mapping[str, bytes]
+"""Bytes of the blobs that a request refers to, by sha256."""
+
+
+class EncodedHead(msgspec.Struct, frozen=True):
+    """The part of a request body around its message segments. `headers` are the API's own; no credentials."""
+
+    path: str
+    headers: Mapping[str, str]
+    before: bytes
+    after: bytes
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """A request before it has a host and credentials. `path` is relative to the provider's base URL."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Decoder(Protocol):
+    """Body bytes in, events out; the events do not depend on how the bytes are split (rule S1).
+
+    `finish` is called once, at the end of the body. The last event, of `feed` or `finish`, is a `ResponseEnded` or a
+    `ResponseFailed`, and nothing follows it. A decoder never raises on any input: what is wrong with the bytes is
+    a `ResponseFailed`. What it buffers is bounded by `framing.MAX_EVENT_BYTES` (a stream) or `MAX_BODY_BYTES`.
+    """
+
+    def feed(self, data: bytes) -> list[DecoderEvent]: ...
+    def finish(self) -> list[DecoderEvent]: ...
+
+
+class Codec(Protocol):
+    """One provider API. `origin` is its signature family: whose sealed reasoning and native items it may send back."""
+
+    @property
+    def api(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+
+    def head_for(self, head: RequestHead, messages: Sequence[Message]) -> RequestHead:
+        """The head as these messages allow it (rule T5: thinking is off after foreign reasoning in mid-turn)."""
+        ...
+
+    def encode_head(self, head: RequestHead) -> EncodedHead:
+        """Everything but the messages. Raises `ConfigError` naming provider and feature for what the API cannot do."""
+        ...
+
+    def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytes:
+        """`messages[start:]` as the comma-separated elements of the body's message array; b"" if there is nothing to send.
+
+        Depends on `messages[:start]` only in ways that appending cannot change, so that encoding in two goes gives the
+        same bytes as encoding at once (rule T7).
+        """
+        ...
+
+    def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:
+        """A decoder for one response. Its calls get the ids `{step}.c0`, `{step}.c1` … in order of appearance."""
+        ...
+
+
+_CODECS: dict[str, tuple[str, str]] = {
+    "anthropic.messages": ("anthropic", "CODEC"),
+    "openai.chat": ("openai_chat", "CODEC"),
+}
+APIS = tuple(_CODECS)
+
+
+def codec(api: str) -> Codec:
+    """The codec of an API, by name. Raises `ConfigError` (`unknown_api`) listing the names there are."""
+    try:
+        module, name = _CODECS[api]
+    except KeyError:
+        raise config_error("unknown_api", f"There is no codec for {api!r}.", f"Known APIs: {', '.join(APIS)}.") from None
+    return getattr(import_module(f".{module}", __package__), name)
+
+
+def assemble(head: EncodedHead, segments: bytes | bytearray) -> HttpRequest:
+    """The request for an encoded head and encoded messages."""
+    return HttpRequest("POST", head.path, head.headers, b"".join((head.before, segments, head.after)))
+
+
+def encode(api: str, request: Request, blobs: Blobs | None = None) -> HttpRequest:
+    """A whole request at once; sessions keep the parts instead."""
+    c = codec(api)
+    head = c.encode_head(c.head_for(request.head, request.messages))
+    return assemble(head, c.encode_messages(request.messages, 0, blobs or {}))
+
+
+def decoder(api: str, status: int, headers: Mapping[str, str]) -> Decoder:
+    """A decoder for one response of an API. `headers` have lower-case names."""
+    return codec(api).decoder(status, headers)
+
+
+class ReadResponse(msgspec.Struct, frozen=True):
+    """A response read to its end. Both fields are set when it broke off after some content."""
+
+    message: AssistantMessage | None
+    error: ErrorInfo | None
+    usage: Usage | None
+
+
+def read_response(api: str, status: int, headers: Mapping[str, str], chunks: Iterable[bytes]) -> ReadResponse:
+    """Read a whole response, streamed or not, from the chunks of its body."""
+    made, reducer = decoder(api, status, headers), Reducer()
+    for chunk in chunks:
+        reducer.feed(made.feed(chunk))
+    reducer.feed(made.finish())
+    done = reducer.finish()
+    return ReadResponse(done.message, done.error, done.usage)

@@ -1,0 +1,48 @@
+"""Runs `async def` tests, each on its own event loop with a hard time limit, and fails what leaks.
+
+After every async test no task may be left that the test or Turnwise started, and no child process. Sockets and files are
+held by `-W error`: a resource that is collected unclosed raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+LIMIT_S = 30.0
+
+
+def children() -> set[str]:
+    """Process ids of our direct children."""
+    path = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+    if not os.path.exists(path):
+        return set()
+    with open(path) as f:
+        return set(f.read().split())
+
+
+async def _guarded(test: Coroutine[Any, Any, None]) -> None:
+    before = children()
+    async with asyncio.timeout(LIMIT_S):
+        await test
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left running: {left}"
+    assert children() <= before, f"children left: {children() - before}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(_guarded(pyfuncitem.obj(**{n: pyfuncitem.funcargs[n] for n in names})))
+    gc.collect()
+    return True
