@@ -68,6 +68,7 @@ class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omi
     again after a crash (rule D2)."""
 
     call_id: str
+    name: str
     arguments_sha256: str
     idempotent: bool
     at: float
@@ -75,9 +76,11 @@ class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omi
 
 
 class CallOutcome(msgspec.Struct, frozen=True, gc=False, tag="call.outcome", omit_defaults=True):
-    """A call has ended, or never ran; there is exactly one per call (rule T1)."""
+    """A call has ended, or never ran (`ran` is false); there is exactly one per call (rule T1)."""
 
     result: ToolResult
+    name: str
+    ran: bool
     at: float
     v: int = 1
 
@@ -106,13 +109,14 @@ class PartialKept(msgspec.Struct, frozen=True, gc=False, tag="step.partial", omi
 
 
 class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag="turn.ended", omit_defaults=True):
-    """The turn is over."""
+    """The turn is over. `usage` is what an attempt cost that was cut off by an interrupt, as far as it is known."""
 
     turn: int
     reason: TurnReason
     at: float
     cause: str = ""
     error: ErrorInfo | None = None
+    usage: Usage | None = None
     v: int = 1
 
 

@@ -1,0 +1,85 @@
+"""Entries in, events out: what watchers are told of a journal entry.
+
+A pure projection, so a replayed journal tells the same events as the live turn did. What happens inside a step before it is
+committed (deltas, progress) is not here: it is told as it happens and is not journalled.
+"""
+
+from __future__ import annotations
+
+from .entries import (
+    AttemptFailed,
+    CallOutcome,
+    CallStarted,
+    Entry,
+    InputAccepted,
+    SteerAccepted,
+    StepCommitted,
+    TurnEnded,
+)
+from .events import (
+    AttemptRestarted,
+    Event,
+    Steered,
+    StepFinished,
+    ToolCallReady,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    UsageUpdated,
+)
+from .state import SessionState, result_of
+
+
+def narrate(entry: Entry, state: SessionState) -> list[Event]:
+    """The events of an entry that was just folded into `state`."""
+    kind = type(entry)
+    if kind is CallStarted:
+        return [ToolStarted(entry.call_id, entry.name)]  # type: ignore[union-attr]
+    if kind is CallOutcome:
+        return _outcome(entry)  # type: ignore[arg-type]
+    match entry:
+        case StepCommitted():
+            return _step(entry, state)
+        case InputAccepted(message=message):
+            return [TurnStarted(state.id, message.turn)]
+        case TurnEnded():
+            return [TurnFinished(result_of(state))]
+        case AttemptFailed():
+            return _failed(entry, state)
+        case SteerAccepted(message=message):
+            return [Steered(message.turn, message.text)]
+        case _:
+            return []
+
+
+def _outcome(entry: CallOutcome) -> list[Event]:
+    """A call that never ran still has a beginning and an end, so that watchers can pair them (rule E4)."""
+    end = ToolFinished(entry.result.call_id, entry.name, entry.result)
+    return [end] if entry.ran else [ToolStarted(entry.result.call_id, entry.name), end]
+
+
+def _step(entry: StepCommitted, state: SessionState) -> list[Event]:
+    message, usage = entry.message, entry.message.usage
+    calls = message.tool_calls
+    events: list[Event] = [ToolCallReady(call) for call in calls]
+    if usage is not None:
+        events.append(UsageUpdated(message.turn, message.step, usage, state.usage))
+    response = message.response
+    events.append(
+        StepFinished(
+            message.turn, message.step, entry.attempt, response.stop_reason, response.raw_stop_reason, usage, calls
+        )
+    )
+    return events
+
+
+def _failed(entry: AttemptFailed, state: SessionState) -> list[Event]:
+    events: list[Event] = []
+    if entry.usage is not None:
+        events.append(UsageUpdated(entry.turn, entry.step, entry.usage, state.usage))
+    if entry.retry_in_s is not None:
+        events.append(
+            AttemptRestarted(entry.turn, entry.step, entry.attempt + 1, entry.retry_in_s, entry.error)
+        )
+    return events
