@@ -1,0 +1,93 @@
+"""Turnwise: a runtime for LLM agents.
+
+This module is the public face: names are loaded when they are first used, so importing it costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.content import Audio, Document, Image, Text
+    from .core.errors import ToolError, TurnwiseError
+    from .core.limits import Deadlines, Limits, Retry
+    from .core.messages import AssistantMessage, ToolMessage, UserMessage
+    from .core.principal import Principal
+    from .core.request import ModelSettings, Reasoning
+    from .core.result import TurnResult
+    from .core.usage import Usage
+    from .runtime.agent import Agent
+    from .runtime.runtime import Runtime
+    from .runtime.session import Session
+    from .runtime.turn import Turn
+    from .tools import Tool, ToolContext, tool
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "Agent": "runtime.agent",
+    "AssistantMessage": "core.messages",
+    "Audio": "core.content",
+    "Deadlines": "core.limits",
+    "Document": "core.content",
+    "Image": "core.content",
+    "Limits": "core.limits",
+    "ModelSettings": "core.request",
+    "Principal": "core.principal",
+    "Reasoning": "core.request",
+    "Retry": "core.limits",
+    "Runtime": "runtime.runtime",
+    "Session": "runtime.session",
+    "Text": "core.content",
+    "Tool": "tools",
+    "ToolContext": "tools",
+    "ToolError": "core.errors",
+    "ToolMessage": "core.messages",
+    "Turn": "runtime.turn",
+    "TurnResult": "core.result",
+    "TurnwiseError": "core.errors",
+    "Usage": "core.usage",
+    "UserMessage": "core.messages",
+    "tool": "tools",
+}
+
+__all__ = [
+    "Agent",
+    "AssistantMessage",
+    "Audio",
+    "Deadlines",
+    "Document",
+    "Image",
+    "Limits",
+    "ModelSettings",
+    "Principal",
+    "Reasoning",
+    "Retry",
+    "Runtime",
+    "Session",
+    "Text",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "ToolMessage",
+    "Turn",
+    "TurnResult",
+    "TurnwiseError",
+    "Usage",
+    "UserMessage",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -6,9 +6,12 @@ watchers and rendered for three readers (`for_user`, `for_model`, `for_log`). `T
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from .result import TurnResult
 
 Branch = Literal["config", "provider", "tool", "hook", "state", "session", "budget"]
 CommitPhase = Literal["before_output", "before_commit", "committed"]
@@ -56,11 +59,15 @@ class ErrorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class TurnwiseError(Exception):
-    """Base of everything Turnwise raises; `info` is the error as data."""
+    """Base of everything Turnwise raises; `info` is the error as data.
+
+    `result` is the true account of the turn that ended with this error, when `run` raises it.
+    """
 
     def __init__(self, info: ErrorInfo) -> None:
         super().__init__(info.for_user())
         self.info = info
+        self.result: TurnResult | None = None
 
     @property
     def code(self) -> str:

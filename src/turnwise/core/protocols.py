@@ -49,7 +49,9 @@ class Response(Protocol):
 class Transport(Protocol):
     """Sends requests. `explain` turns whatever `open` or `read` raised into a provider error."""
 
-    async def open(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response: ...
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None
+    ) -> Response: ...
     def explain(self, error: BaseException, url: str) -> ErrorInfo: ...
     async def close(self) -> None: ...
 
@@ -68,25 +70,38 @@ class Blocking(Protocol):
 
 
 class Child(Protocol):
-    """A child process in a process group of its own."""
+    """A child process in a process group of its own.
 
-    pid: int
+    `write` buffers and does not wait for the child to read, so that feeding and reading cannot block each other. `read`
+    gives what the child printed next on either stream, as (1 or 2, at least one byte), and (0, b"") once both have ended
+    or the child is gone; the runtime stops reading the pipes when too much waits for `read`. When the child exits, what
+    is left of its group is killed. `kill` kills the whole group and returns when the child is reaped.
+    """
 
+    @property
+    def pid(self) -> int: ...
     @property
     def returncode(self) -> int | None: ...
     async def write(self, data: bytes) -> None: ...
     async def close_stdin(self) -> None: ...
-    async def read_stdout(self) -> bytes: ...
-    async def read_stderr(self) -> bytes: ...
+    async def read(self) -> tuple[int, bytes]: ...
     async def wait(self) -> int: ...
     async def kill(self) -> None: ...
 
 
 class Spawn(Protocol):
-    """Starts children and ends them all when closed: none outlives its owner."""
+    """Starts children and ends them all when closed: none outlives its owner.
+
+    `stdin=True` gives the child a pipe to be written to; else it reads from /dev/null.
+    """
 
     async def start(
-        self, argv: Sequence[str], *, cwd: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
     ) -> Child: ...
     async def close(self) -> None: ...
 

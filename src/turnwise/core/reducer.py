@@ -16,6 +16,7 @@ from .events import (
     BlockAdded,
     BlockSealed,
     DecoderEvent,
+    Event,
     ResponseEnded,
     ResponseFailed,
     ResponseStarted,
@@ -26,6 +27,10 @@ from .events import (
 )
 from .messages import AssistantMessage, ResponseInfo
 from .usage import Usage
+
+
+SHOWN = frozenset((TextDelta, ThinkingDelta, ToolCallStarted, ToolCallDelta))
+"""The decoder events that watchers see."""
 
 
 class _Open(msgspec.Struct):
@@ -60,7 +65,7 @@ class Reduced(msgspec.Struct, frozen=True):
 class Reducer:
     """Folds the events of one attempt. `shown` turns true with the first delta: from then on watchers have seen output."""
 
-    __slots__ = ("_blocks", "_last", "_last_parts", "ended", "failed", "model", "response_id", "shown")
+    __slots__ = ("_blocks", "_hidden", "_last", "_last_parts", "ended", "failed", "model", "response_id", "shown")
 
     def __init__(self) -> None:
         self._blocks: dict[int, _Open | AssistantBlock] = {}
@@ -71,9 +76,11 @@ class Reducer:
         self.ended: ResponseEnded | None = None
         self.failed: ResponseFailed | None = None
         self.shown = False
+        self._hidden = False
 
-    def feed(self, events: list[DecoderEvent]) -> None:
-        """Fold a batch. The common case, more text for the block of the event before, is one append."""
+    def feed(self, events: list[DecoderEvent]) -> list[Event]:
+        """Fold a batch and return those of it that watchers see. The common case, more text for the block of the event
+        before, is one append; a batch with nothing to hide is returned as it is."""
         last, parts = self._last, self._last_parts
         for event in events:
             if type(event) is TextDelta and event.block == last:
@@ -81,6 +88,10 @@ class Reducer:
             else:
                 self._fold(event)
                 last, parts = self._last, self._last_parts
+        if self._hidden:
+            self._hidden = False
+            return [event for event in events if type(event) in SHOWN]  # type: ignore[misc]
+        return events  # type: ignore[return-value]
 
     def _fold(self, event: DecoderEvent) -> None:
         kind = type(event)
@@ -98,7 +109,8 @@ class Reducer:
             case ToolCallStarted(id=id, name=name, block=block, provider_id=provider_id):
                 self.shown = True
                 self._blocks[block] = _Open("tool_call", [], id=id, name=name, provider_id=provider_id)
-            case BlockSealed(block=block):
+                return
+            case BlockSealed():
                 self._seal(event)
             case BlockAdded(block=block, content=content):
                 self.shown = True
@@ -110,7 +122,8 @@ class Reducer:
             case ResponseFailed():
                 self.failed = event
             case _:
-                pass
+                return
+        self._hidden = True
 
     def _append(self, kind: Literal["text", "thinking", "tool_call"], block: int, text: str) -> None:
         self.shown = True

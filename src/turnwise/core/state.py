@@ -173,7 +173,8 @@ def _step_committed(turn: TurnState, state: SessionState, message: AssistantMess
         turn.calls += len(calls)
         turn.phase = "tools"
         return
-    state.transcript.append(message)
+    if message.body:
+        state.transcript.append(message)
     if _enter_steers(turn, state) or message.stop_reason == "pause":
         _next_step(turn)
     else:
@@ -192,11 +193,13 @@ def _outcome(turn: TurnState, state: SessionState, result: ToolResult, at: float
     if call.result is not None:
         raise _illegal(f"call {result.call_id!r} has an outcome already")
     call.result = result
-    results = [c.result for c in turn.awaited if c.result is not None]
-    if len(results) < len(turn.awaited) or turn.saying is None:
-        return
+    for other in turn.awaited:
+        if other.result is None:
+            return
+    results = tuple([c.result for c in turn.awaited if c.result is not None])
+    assert turn.saying is not None
     state.transcript.append(turn.saying)
-    state.transcript.append(ToolMessage(tuple(results), turn.number, turn.step, at))
+    state.transcript.append(ToolMessage(results, turn.number, turn.step, at))
     turn.saying = None
     turn.awaited = []
     if turn.phase == "tools":

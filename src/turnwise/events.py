@@ -1,0 +1,41 @@
+"""The events of a turn, for `match`: `from turnwise.events import TextDelta, ToolFinished, TurnFinished`."""
+
+from .core.events import (
+    AttemptRestarted,
+    Event,
+    Notice,
+    Steered,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+    UsageUpdated,
+)
+
+__all__ = [
+    "AttemptRestarted",
+    "Event",
+    "Notice",
+    "Steered",
+    "StepFinished",
+    "StepStarted",
+    "TextDelta",
+    "ThinkingDelta",
+    "ToolCallDelta",
+    "ToolCallReady",
+    "ToolCallStarted",
+    "ToolFinished",
+    "ToolProgress",
+    "ToolStarted",
+    "TurnFinished",
+    "TurnStarted",
+    "UsageUpdated",
+]

@@ -1,0 +1,138 @@
+"""HTTP by aiohttp, behind the `Transport` seam: one pooled client per runtime.
+
+aiohttp is imported when the first request is sent. Its own read and total timeouts are off: the driver owns all deadlines
+but the one for connecting, and aiohttp's timers would be re-armed for every read.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ..core.errors import ErrorInfo
+
+if TYPE_CHECKING:
+    import aiohttp
+    from yarl import URL
+
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+class Aborted(Exception):
+    """We dropped the connection ourselves; raised by the `read` that was pending."""
+
+
+class HttpResponse:
+    """An aiohttp response as the `Response` seam wants it. `read` is aiohttp's own `readany`: no wrapper per read."""
+
+    __slots__ = ("_response", "headers", "read", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.read: Callable[[], Awaitable[bytes]] = response.content.readany
+
+    def abort(self, reason: str) -> None:
+        self._response.content.set_exception(Aborted(reason))
+        self._response.close()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else drop it."""
+        self._response.close()
+
+
+class HttpTransport:
+    """Sends requests over a pool of keep-alive connections. Belongs to one event loop; close it there."""
+
+    def __init__(self) -> None:
+        self._client: aiohttp.ClientSession | None = None
+        self._urls: dict[str, URL] = {}
+        self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
+
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None
+    ) -> HttpResponse:
+        """Send a request and wait for the response's headers. Redirects are not followed: keys go nowhere else."""
+        client = self._client or self._start()
+        response = await client.request(
+            method,
+            self._urls.get(url) or self._parse(url),
+            data=body if len(body) < 1 << 20 else _large(body),
+            headers=headers,
+            allow_redirects=False,
+            timeout=self._timeouts.get(connect_s) or self._timeout(connect_s),
+        )
+        return HttpResponse(response)
+
+    def explain(self, error: BaseException, url: str) -> ErrorInfo:
+        """What a failed `open` or `read` means and what to do about it."""
+        code, message, hint = _explain(error, _origin(url))
+        return ErrorInfo("provider", code, message, hint, retryable=code not in ("tls", "name_resolution"))
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _start(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=any(name.lower() in _PROXY_VARIABLES for name in os.environ),
+        )
+        return self._client
+
+    def _parse(self, url: str) -> URL:
+        from yarl import URL
+
+        made = self._urls[url] = URL(url)
+        return made
+
+    def _timeout(self, connect_s: float | None) -> aiohttp.ClientTimeout:
+        import aiohttp
+
+        made = self._timeouts[connect_s] = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+        return made
+
+
+def _large(body: bytes) -> aiohttp.BytesIOPayload:
+    """aiohttp warns of large `bytes` bodies, because writing them in one go blocks the loop; a stream is sent in parts."""
+    import io
+
+    from aiohttp import BytesIOPayload
+
+    return BytesIOPayload(io.BytesIO(body))
+
+
+def _explain(error: BaseException, origin: str) -> tuple[str, str, str]:
+    import aiohttp
+
+    if isinstance(error, Aborted):
+        return "aborted", f"The connection to {origin} was dropped: {error}.", ""
+    if isinstance(error, (aiohttp.ServerTimeoutError, TimeoutError)):
+        return "connect_timeout", f"Connecting to {origin} took too long.", "Check the address and the network."
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError)):
+        return "tls", f"No secure connection to {origin}: {error}", "Check the address and the machine's certificates."
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "name_resolution", f"The name of {origin} cannot be resolved.", "Check the base URL and the network."
+    if isinstance(error, aiohttp.ClientConnectorError):
+        refused = isinstance(error.os_error, ConnectionRefusedError)
+        said = "refused the connection" if refused else f"cannot be reached ({error.os_error})"
+        hint = "Check that the server runs and that the base URL has the right port." if refused else "Check the network."
+        return "connection_refused" if refused else "connection_failed", f"{origin} {said}.", hint
+    if isinstance(error, (aiohttp.ClientError, OSError)):
+        said = str(error) or type(error).__name__
+        return "connection_lost", f"The connection to {origin} broke: {said}", "Try again."
+    return "transport", f"The request to {origin} failed: {type(error).__name__}: {error}", ""
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port: enough to know who was meant, without paths, queries or credentials."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"

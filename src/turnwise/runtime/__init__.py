@@ -1,0 +1,1 @@
+"""Sessions, turns and the runtime that owns whatever they start."""

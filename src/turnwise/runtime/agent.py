@@ -1,0 +1,185 @@
+"""An agent: a model, instructions, tools and bounds. Data that sessions run with; it holds no conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic
+
+from ..core.errors import config_error
+from ..core.limits import Deadlines, Limits, Restart, Retry
+from ..core.messages import Message
+from ..core.principal import LOCAL, Principal
+from ..core.protocols import Store
+from ..core.request import DEFAULT_SETTINGS, ModelSettings, RequestHead
+from ..core.result import TurnResult
+from ..core.turn import Policy
+from ..models.handle import ModelHandle, Sealed, resolve_model
+from ..tools import Tool, tool
+from ..tools.context import Ctx
+from .attachments import Prompt
+from .plan import TurnPlan, Wishes
+from .runtime import Runtime
+from .seams import SystemClock, Uuid7
+from .session import Session
+
+_clock, _ids = SystemClock(), Uuid7()
+
+
+class Agent(Generic[Ctx]):
+    """What a session talks to.
+
+    Args:
+        model: `provider:model`, such as `anthropic:claude-sonnet-4-5`. Looked up when the first turn begins.
+        instructions: The system prompt.
+        tools: Functions (decorated with `@tool` or plain) and `Tool`s. Two of one name are refused.
+        name: For people; also how stored sessions know their agent.
+        settings: Sampling and output limits of model calls.
+        limits: Bounds of each turn.
+        deadlines: Seconds until phases are given up.
+        retry: How failed model calls are tried again.
+        restart: When a broken stream may start over: `before_output` (default: never once text was shown) or
+            `before_commit` (watchers get `AttemptRestarted` and drop what the failed attempt showed). `run`, which shows
+            nothing, always uses `before_commit`.
+        parallel_calls: Tool calls of one turn that may run at once.
+        stream: Whether providers are asked for streamed responses.
+        base_url, api_key: Instead of the provider's usual environment variables.
+        store: Where sessions of this agent are journalled (default: in memory, gone with the session).
+        runtime: What owns tasks and connections (default: one per event loop).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        instructions: str = "",
+        tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        name: str = "agent",
+        settings: ModelSettings = DEFAULT_SETTINGS,
+        limits: Limits | None = None,
+        deadlines: Deadlines | None = None,
+        retry: Retry | None = None,
+        restart: Restart = "before_output",
+        parallel_calls: int = 16,
+        stream: bool = True,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        store: Store | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        if parallel_calls < 1:
+            raise config_error("invalid_value", f"Agent(parallel_calls={parallel_calls}) allows no tool to run.", "Use 1 or more.")
+        self.name = name
+        self.model = model
+        self.instructions = instructions
+        self.tools = _by_name(tools)
+        self.settings = settings
+        self.limits = limits or Limits()
+        self.deadlines = deadlines or Deadlines()
+        self.parallel_calls = parallel_calls
+        self.runtime = runtime
+        self._stream = stream
+        self._store = store
+        self._base_url, self._api_key = base_url, api_key
+        retry = retry or Retry()
+        self._watched = Policy(retry, restart)
+        self._unwatched = Policy(retry, "before_commit")
+        self._handle: ModelHandle | None = None
+        self._heads: dict[bool, tuple[RequestHead, Sealed]] = {}
+
+    def __repr__(self) -> str:
+        return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"
+
+    def session(
+        self,
+        *,
+        history: Sequence[Message] = (),
+        context: Ctx | None = None,
+        principal: Principal = LOCAL,
+        id: str | None = None,
+    ) -> Session[Ctx]:
+        """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
+        `context` is handed to tools and never journalled."""
+        ids = self.runtime.ids if self.runtime is not None else _ids
+        clock = self.runtime.clock if self.runtime is not None else _clock
+        return Session(
+            self,
+            id=id or ids.session_id(),
+            principal=principal,
+            history=history,
+            context=context,
+            store=self._store,
+            at=clock.wall(),
+        )
+
+    async def run(
+        self,
+        prompt: Prompt,
+        *,
+        context: Ctx | None = None,
+        history: Sequence[Message] = (),
+        limits: Limits | None = None,
+        stream: bool | None = None,
+    ) -> TurnResult:
+        """One turn in a new session; see `Session.run`."""
+        return await self.session(history=history, context=context).run(prompt, limits=limits, stream=stream)
+
+    def run_sync(
+        self,
+        prompt: Prompt,
+        *,
+        context: Ctx | None = None,
+        history: Sequence[Message] = (),
+        limits: Limits | None = None,
+        stream: bool | None = None,
+    ) -> TurnResult:
+        """`run` from synchronous code, notebooks included: it runs on Turnwise's own background loop. Ctrl-C interrupts the
+        turn. Raises `SessionError` (`sync_in_loop`) from code that runs on that loop itself."""
+        from .facade import run_sync
+
+        return run_sync(lambda: self.run(prompt, context=context, history=history, limits=limits, stream=stream))
+
+    # --- for sessions -----------------------------------------------------------------------------------------------
+
+    def wishes(self, context: Any, limits: Limits | None, stream: bool | None, watched: bool = True) -> Wishes:
+        """What a caller asks for, before anything is looked up."""
+        return Wishes(context, limits, stream, watched)
+
+    def plan(self, wishes: Wishes, runtime: Runtime) -> TurnPlan:
+        """What a turn runs with. Raises `ConfigError` before any I/O."""
+        handle = self._handle
+        if handle is None:
+            handle = self._handle = resolve_model(
+                self.model, runtime.environ, base_url=self._base_url, api_key=self._api_key
+            )
+        stream = self._stream if wishes.stream is None else wishes.stream
+        kept = self._heads.get(stream)
+        if kept is None:
+            kept = self._heads[stream] = self._head(handle, stream)
+        return TurnPlan(
+            handle,
+            kept[0],
+            kept[1],
+            self.tools,
+            self.deadlines,
+            wishes.limits or self.limits,
+            self._watched if wishes.watched else self._unwatched,
+            runtime.retry_budgets.of(handle.key_scope),
+            self.parallel_calls,
+            wishes.context,
+        )
+
+    def _head(self, handle: ModelHandle, stream: bool) -> tuple[RequestHead, Sealed]:
+        """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
+        specs = tuple([self.tools[name].spec for name in sorted(self.tools)])
+        head = RequestHead(handle.model, self.instructions, specs, self.settings, stream)
+        return head, handle.seal(head)
+
+
+def _by_name(given: Iterable[Tool[..., Any] | Callable[..., Any]]) -> dict[str, Tool[..., Any]]:
+    tools: dict[str, Tool[..., Any]] = {}
+    for item in given:
+        made = item if isinstance(item, Tool) else tool(item)
+        if made.name in tools:
+            raise config_error("duplicate_tool", f"Two tools are named {made.name!r}.", "Give one another name: @tool(name=…).")
+        tools[made.name] = made
+    return tools

@@ -1,0 +1,87 @@
+"""What comes in at the door, prompts and tool results, as content blocks: bytes go to the blob store, references stay.
+
+Nothing past this door holds bytes: events, entries and results carry `BlobRef`s.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from ..core.content import Audio, BlobRef, Document, Image, Inline, Text, UserBlock
+from ..core.errors import ConfigError, ErrorInfo, config_error
+from ..core.protocols import Blobs, Blocking
+
+Block = Text | Image | Audio | Document
+Prompt = str | UserBlock | Path | Sequence[str | UserBlock | Path]
+"""What a user may say: text, content blocks, paths of files to attach, or a sequence of these."""
+
+
+class BlobOwner(Protocol):
+    """Who keeps the bytes: a session."""
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+
+async def accept(prompt: Prompt, owner: BlobOwner, blocking: Blocking | None) -> str | tuple[UserBlock, ...]:
+    """A prompt as a message body. Raises `ConfigError`: `empty_prompt`, `unreadable_file`, `unsupported_file`."""
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
+        return prompt
+    parts = [prompt] if isinstance(prompt, (Path, Text, Image, Audio, Document)) else list(prompt)
+    blocks = [await _block(part, blocking) for part in parts]
+    if not any(not isinstance(b, Text) or b.text.strip() for b in blocks):
+        raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
+    return await stored(tuple(blocks), owner)
+
+
+async def stored(blocks: tuple[Block, ...], owner: BlobOwner) -> tuple[Block, ...]:
+    """The blocks with their inline bytes in the blob store."""
+    out: list[Block] = []
+    for block in blocks:
+        if isinstance(block, (Image, Audio, Document)) and isinstance(source := block.source, Inline):
+            name = await owner.blobs.put(source.data)
+            ref = BlobRef(name, len(source.data), source.media_type)
+            out.append(msgspec.structs.replace(block, source=ref))
+        else:
+            out.append(block)
+    return tuple(out)
+
+
+async def _block(part: str | UserBlock | Path, blocking: Blocking | None) -> UserBlock:
+    if isinstance(part, str):
+        return Text(part)
+    if not isinstance(part, Path):
+        return part
+    try:
+        data = part.read_bytes() if blocking is None else await blocking.run(part.read_bytes)
+    except OSError as error:
+        raise ConfigError(
+            ErrorInfo("config", "unreadable_file", f"{part} cannot be read: {error.strerror or error}.", "Check the path.")
+        ) from error
+    return block_of(part.name, data)
+
+
+def block_of(name: str, data: bytes) -> UserBlock:
+    """The content block for a file of that name."""
+    kind = mimetypes.guess_type(name)[0] or ""
+    if kind.startswith("image/"):
+        return Image(Inline(data, kind))
+    if kind.startswith("audio/"):
+        return Audio(Inline(data, kind))
+    if kind == "application/pdf":
+        return Document(Inline(data, kind), name)
+    try:
+        return Text(f"<file name={name!r}>\n{data.decode()}\n</file>")
+    except UnicodeDecodeError:
+        raise config_error(
+            "unsupported_file",
+            f"{name} is neither text nor an image, sound or PDF.",
+            "Convert it, or read it with a tool.",
+        ) from None

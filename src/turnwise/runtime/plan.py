@@ -1,0 +1,51 @@
+"""What a turn runs with: resolved once when it begins, the same for all its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..core.limits import Deadlines, Limits
+from ..core.messages import Message
+from ..core.request import RequestHead
+from ..core.turn import Policy
+from ..models.handle import ModelHandle, Sealed
+from ..tools import Tool
+from ..wire.base import Codec
+from .retry_budget import RetryBudget
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What the caller asked for when starting a turn. `watched`: someone reads the deltas as they come, so text that was
+    shown cannot be taken back."""
+
+    context: Any = None
+    limits: Limits | None = None
+    stream: bool | None = None
+    watched: bool = True
+
+
+class TurnPlan(msgspec.Struct, frozen=True):
+    """Model, tools and bounds of one turn. `context` is the caller's own object; it is never journalled."""
+
+    handle: ModelHandle
+    head: RequestHead
+    sealed: Sealed
+    tools: Mapping[str, Tool[..., Any]]
+    deadlines: Deadlines
+    limits: Limits
+    policy: Policy
+    budget: RetryBudget
+    parallel_calls: int
+    context: Any
+
+    @property
+    def codec(self) -> Codec:
+        return self.handle.codec
+
+    def sealed_for(self, transcript: Sequence[Message]) -> Sealed:
+        """The head that goes with these messages: the plan's own unless the codec has to change it (rule T5)."""
+        head = self.handle.codec.head_for(self.head, transcript)
+        return self.sealed if head is self.head else self.handle.seal(head)

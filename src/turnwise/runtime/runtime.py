@@ -1,0 +1,244 @@
+"""The `Runtime` owns every task, thread, client and child that Turnwise starts, and is closed with all of them.
+
+It is given its seams (clock, chance, ids, transport, blocking, spawn, store, blobs) and makes the real ones when they are
+not given. Without an explicit runtime each event loop has a default one, which is closed together with the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sys
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+from ..core.errors import ErrorInfo, SessionClosed
+from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Store, Transport
+from .prefix import Prefix
+from .retry_budget import RetryBudgets
+from .seams import SystemChance, SystemClock, Uuid7
+from .timers import Timers
+
+_EAGER = sys.version_info >= (3, 12)
+_CLOSE_GRACE_S = 5.0
+ENCODED_BYTES = 64 << 20
+"""Encoded histories of idle sessions are kept up to this many bytes in all, for one runtime."""
+
+
+class Runtime:
+    """Owner of whatever sessions start. Belongs to the event loop it is first used on.
+
+    Use it as `async with Runtime() as runtime:` or rely on the default one of the loop. `close()` interrupts running
+    turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
+    addresses are looked up (default: the process's environment).
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        ids: Ids | None = None,
+        transport: Transport | None = None,
+        blocking: Blocking | None = None,
+        spawn: Spawn | None = None,
+        store: Store | None = None,
+        blobs: Blobs | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.random: Random = random or SystemChance()
+        self.ids: Ids = ids or Uuid7()
+        self.store = store
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.blobs = blobs
+        self.retry_budgets = RetryBudgets(self.clock)
+        self.closed = False
+        self._transport = transport
+        self._blocking = blocking
+        self._spawn = spawn
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timers: Timers | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._turns: set[Any] = set()
+        self._encoded: WeakKeyDictionary[Prefix, int] = WeakKeyDictionary()
+        self._encoded_bytes = 0
+        self.abandoned_bodies: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.bind()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- what it owns -----------------------------------------------------------------------------------------------
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop or self.bind()
+
+    @property
+    def timers(self) -> Timers:
+        if self._timers is None:
+            self._timers = Timers(self.loop)
+        return self._timers
+
+    @property
+    def transport(self) -> Transport:
+        if self._transport is None:
+            from ..models.transport import HttpTransport
+
+            self._transport = HttpTransport()
+        return self._transport
+
+    @property
+    def blocking(self) -> Blocking:
+        if self._blocking is None:
+            from .blocking import ThreadPool
+
+            self._blocking = ThreadPool()
+        return self._blocking
+
+    @property
+    def spawn(self) -> Spawn:
+        if self._spawn is None:
+            from .spawn import ProcessSpawn
+
+            self._spawn = ProcessSpawn()
+        return self._spawn
+
+    def bind(self) -> asyncio.AbstractEventLoop:
+        """Tie the runtime to the running loop. Raises `SessionClosed` if it was closed, `RuntimeError` on another loop."""
+        loop = asyncio.get_running_loop()
+        if self.closed:
+            raise SessionClosed(
+                ErrorInfo("session", "session_closed", "This runtime is closed.", "Open a new Runtime, or leave it out.")
+            )
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("This Runtime belongs to another event loop; make one per loop.")
+        return loop
+
+    def start(
+        self, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
+    ) -> asyncio.Task[Any]:
+        """Run a coroutine in a task of ours. From Python 3.12 on it runs at once up to its first wait."""
+        if _EAGER:
+            task = asyncio.Task(work, loop=self.loop, context=context, eager_start=True)
+            if task.done():
+                return task
+        else:
+            task = self.loop.create_task(work, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the runtime's timers."""
+        loop = self.loop
+        done: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        timer = self.timers.at(loop.time() + seconds, wake)
+        try:
+            await done
+        finally:
+            self.timers.cancel(timer)
+
+    def abandon(self, task: asyncio.Task[Any]) -> None:
+        """A tool's body that did not stop when cancelled: counted until it ends, and no longer waited for by `close`."""
+        self._tasks.discard(task)
+        self.abandoned_bodies.add(task)
+        task.add_done_callback(self.abandoned_bodies.discard)
+
+    def keep_encoded(self, prefix: Prefix) -> None:
+        """A turn has ended: keep its session's encoded history while all kept ones fit into `ENCODED_BYTES`, the ones used
+        longest ago dropped first."""
+        kept = self._encoded
+        kept.pop(prefix, None)
+        kept[prefix] = size = len(prefix)
+        self._encoded_bytes = self._encoded_bytes + size if len(kept) > 1 else size
+        if self._encoded_bytes > ENCODED_BYTES:
+            self._drop_encoded()
+
+    def _drop_encoded(self) -> None:
+        kept = self._encoded
+        self._encoded_bytes = sum(kept.values())
+        for prefix in list(kept):
+            if self._encoded_bytes <= ENCODED_BYTES // 2:
+                break
+            self._encoded_bytes -= kept.pop(prefix)
+            prefix.drop()
+
+    def adopt(self, turn: Any) -> None:
+        """A turn begins; it is ended by `close` if it still runs then."""
+        self._turns.add(turn)
+
+    def release(self, turn: Any) -> None:
+        """The turn is over."""
+        self._turns.discard(turn)
+
+    async def close(self) -> None:
+        """End running turns, then everything else. Idempotent. What does not stop within the grace is cancelled."""
+        if self.closed:
+            return
+        self.closed = True
+        ended = [turn.close() for turn in list(self._turns)]
+        if ended:
+            await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        await self._cancel_tasks()
+        if self._timers is not None:
+            self._timers.close()
+        for owned in (self._blocking, self._spawn, self._transport):
+            if owned is not None:
+                await owned.close()
+
+    async def _cancel_tasks(self) -> None:
+        tasks = [t for t in self._tasks if t is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_GRACE_S)
+
+
+# --- the default runtime of a loop ------------------------------------------------------------------------------------
+
+_defaults: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Runtime, AsyncGenerator[None, None]]] = WeakKeyDictionary()
+
+
+async def default_runtime() -> Runtime:
+    """The runtime of the running loop, made on first use.
+
+    It is closed by the loop itself: `asyncio.run` and its kin shut down the loop's asynchronous generators before they close
+    it, and one of these is ours and closes the runtime.
+    """
+    loop = asyncio.get_running_loop()
+    found = _defaults.get(loop)
+    if found is not None and not found[0].closed:
+        return found[0]
+    runtime = Runtime()
+    runtime.bind()
+    closing = _close_with_loop(runtime)
+    await anext(closing)
+    _defaults[loop] = (runtime, closing)
+    return runtime
+
+
+def default_runtime_if_any() -> Runtime | None:
+    """The running loop's default runtime, if it has one already."""
+    found = _defaults.get(asyncio.get_running_loop())
+    return None if found is None or found[0].closed else found[0]
+
+
+async def _close_with_loop(runtime: Runtime) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await runtime.close()

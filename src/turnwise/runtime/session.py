@@ -1,0 +1,458 @@
+"""A conversation: its journal, its state, and at most one running turn.
+
+A session behaves as an actor. Whoever has an input folds it at once (`fold`, pure and synchronous); `advance` then makes the
+new entries durable and, only then, tells the events and carries out the effects that came with them. With a store that
+can append without waiting all of this happens within the call; with any other the rest follows in a task of the runtime. An idle session
+has no task and no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self
+
+from ..core.content import ToolCall
+from ..core.entries import Entry, SessionCreated
+from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionForked, TurnwiseError
+from ..core.events import Event, Notice, TurnFinished
+from ..core.limits import Limits
+from ..core.messages import Message
+from ..core.principal import LOCAL, Principal
+from ..core.protocols import Blobs, Store
+from ..core.repair import repair
+from ..core.result import TurnResult
+from ..core.state import SessionState, evolve, fold, result_of
+from ..core.turn import CallModel, Effect, Finish, Halted, Input, Interrupt, Machine, Policy, RunTool, Steer, UserInput
+from ..core.usage import Usage
+from ..store.memory import MemoryBlobs, MemoryStore
+from ..tools import ToolContext
+from ..tools.context import Ctx
+from . import process
+from .attachments import Prompt, accept
+from .plan import TurnPlan
+from .prefix import Prefix
+from .runtime import Runtime, default_runtime
+from .turn import Turn
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+
+class Session(Generic[Ctx]):
+    """A conversation with an agent; make one with `agent.session()`.
+
+    `async with agent.session() as session:` closes it at the end; closing interrupts a running turn. A session belongs to
+    the event loop that runs its turns; when it is idle another loop may take it over. One turn at a time: a second one
+    raises `SessionBusy`. Whatever happened, the history stays valid and the next turn can go on from it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_advancing",
+        "_append_now",
+        "_appending",
+        "_blobs",
+        "_closed",
+        "_effects",
+        "_entries",
+        "_events",
+        "_lost",
+        "_machine",
+        "_prefix",
+        "_process",
+        "_runtime",
+        "_store",
+        "_turn",
+        "agent",
+        "context",
+        "state",
+    )
+
+    def __init__(
+        self,
+        agent: Agent[Ctx],
+        *,
+        id: str,
+        principal: Principal = LOCAL,
+        history: Sequence[Message] = (),
+        context: Ctx | None = None,
+        store: Store | None = None,
+        at: float,
+    ) -> None:
+        self.agent = agent
+        self.context = context
+        self.state = SessionState()
+        created = SessionCreated(id, principal, at, tuple(repair(history)))
+        evolve(self.state, created)
+        self._store = store
+        self._entries: list[Entry] = [created]
+        self._events: list[Event] = []
+        self._effects: list[Effect] = []
+        self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
+        self._machine: Machine | None = None
+        self._runtime: Runtime | None = None
+        self._blobs: Blobs | None = None
+        self._prefix: Prefix | None = None
+        self._turn: Turn | None = None
+        self._appending: asyncio.Task[None] | None = None
+        self._advancing = False
+        self._lost: ErrorInfo | None = None
+        self._closed = False
+        self._process = process.current()
+
+    # --- for callers ------------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self.state.id
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The transcript: what the next request will send. Always valid, also while a turn runs."""
+        return tuple(self.state.transcript)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all turns so far, failed attempts included."""
+        return self.state.usage
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn is running."""
+        return self._turn is not None
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def stream(
+        self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
+    ) -> Turn:
+        """A turn to be read event by event: `async with session.stream(prompt) as turn: async for event in turn: …`.
+
+        `context` is the caller's object for tools (default: the session's), `limits` bound this turn (default: the
+        agent's), `stream=False` asks the provider for an unstreamed response: the events are the same, in fewer pieces.
+        Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
+        `SessionClosed`, or `SessionForked`.
+        """
+        return Turn(self, prompt, self.agent.wishes(context if context is not None else self.context, limits, stream))
+
+    async def run(
+        self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
+    ) -> TurnResult:
+        """One turn to its end. Raises what `stream` raises and, if the turn ended with an error, that error
+        (`ProviderError`, `StateError` …) with the turn's true account in its `result` attribute; limits, timeouts and
+        interrupts do not raise: see `TurnResult.reason`. Cancelling it interrupts the turn."""
+        wishes = self.agent.wishes(context if context is not None else self.context, limits, stream, watched=False)
+        turn = Turn(self, prompt, wishes)
+        async with turn:
+            async for _ in turn.batches():
+                pass
+        return checked(turn.result)
+
+    def run_sync(self, prompt: Prompt, **options: Any) -> TurnResult:
+        """`run` from synchronous code, on Turnwise's own background loop. Ctrl-C interrupts the turn."""
+        from .facade import run_sync
+
+        return run_sync(lambda: self.run(prompt, **options))
+
+    def interrupt(self) -> bool:
+        """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task
+        and any thread; returns at once, the turn ends within `Deadlines.grace_s`."""
+        turn, runtime = self._turn, self._runtime
+        if turn is None or runtime is None:
+            return False
+        if process.in_loop(runtime.loop):
+            self.post(Interrupt("user"))
+        else:
+            runtime.loop.call_soon_threadsafe(self.post, Interrupt("user"))
+        return True
+
+    async def steer(self, prompt: Prompt) -> bool:
+        """Add to the running turn: the text enters before its next model call. True once it is durable; False if no turn
+        is running any more, or it is being interrupted (then nothing was added)."""
+        if self._turn is None:
+            return False
+        body = await accept(prompt, self, self.runtime.blocking)
+        if not self.fold(Steer(body)):
+            return False
+        self.advance()
+        while self._appending is not None:
+            await asyncio.wait((self._appending,))
+        return self._lost is None
+
+    async def close(self) -> None:
+        """Interrupt a running turn and refuse further ones. Idempotent."""
+        self._closed = True
+        if self._turn is not None:
+            await self._turn.close("closed")
+        self._prefix = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- for turns: beginning ---------------------------------------------------------------------------------------
+
+    async def begin(self, turn: Turn, prompt: Prompt) -> TurnPlan:
+        """Check, prepare and journal the input of a turn; the turn is running when this returns its plan."""
+        self._refuse_if_unfit()
+        self._turn = turn
+        try:
+            runtime = await self._bind()
+            plan = self.agent.plan(turn.wishes, runtime)
+            body = prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, None)
+            if self._lost is not None:
+                await self._reload()
+        except BaseException:
+            self._turn = None
+            raise
+        turn.plan = plan
+        runtime.adopt(turn)
+        self.machine.policy = plan.policy
+        self.post(UserInput(body, plan.limits))
+        return plan
+
+    def _refuse_if_unfit(self) -> None:
+        if self._process is not process.current():
+            raise SessionForked(
+                ErrorInfo(
+                    "session",
+                    "session_forked",
+                    "This session was opened by the process that forked this one.",
+                    "Open a new session after fork(); a stored one can be opened again by its id.",
+                    session=self.id,
+                )
+            )
+        if self._closed:
+            raise SessionClosed(
+                ErrorInfo("session", "session_closed", "This session is closed.", "Open a new one.", session=self.id)
+            )
+        if self._turn is not None:
+            raise SessionBusy(
+                ErrorInfo(
+                    "session",
+                    "session_busy",
+                    "A turn is already running in this session.",
+                    "Wait for it, add to it with steer(), stop it with interrupt(), or use another session.",
+                    session=self.id,
+                )
+            )
+
+    async def _bind(self) -> Runtime:
+        """Take the runtime of the running loop."""
+        runtime = self._runtime
+        if runtime is not None and not runtime.closed and runtime.loop is asyncio.get_running_loop():
+            return runtime
+        runtime = self.agent.runtime or await default_runtime()
+        runtime.bind()
+        self._runtime = runtime
+        if self._store is None:
+            self._store = runtime.store or MemoryStore()
+        if self._blobs is None:
+            self._blobs = runtime.blobs
+        self._append_now = getattr(self._store, "append_now", None)
+        return runtime
+
+    async def _reload(self) -> None:
+        """After a failed append the journal is the truth: fold it again and end the turn that was running."""
+        assert self._store is not None
+        written = list(await self._store.read(self.id))
+        if written:
+            self.state = fold(written)
+            self._entries = []
+        else:
+            self._entries = self._entries[:1]
+            self.state = fold(self._entries)
+        self._events, self._effects, self._machine, self._prefix, self._lost = [], [], None, None, None
+        if self.state.running:
+            self.fold(Interrupt("store"))
+            self.fold(Halted())
+            self._events, self._effects = [], []
+
+    # --- for turns: folding and advancing ---------------------------------------------------------------------------
+
+    @property
+    def runtime(self) -> Runtime:
+        assert self._runtime is not None, "a session has a runtime once a turn has begun"
+        return self._runtime
+
+    @property
+    def machine(self) -> Machine:
+        if self._machine is None:
+            self._machine = Machine(self.state, Policy())
+        return self._machine
+
+    @property
+    def prefix(self) -> Prefix:
+        if self._prefix is None:
+            self._prefix = Prefix()
+        return self._prefix
+
+    @property
+    def blobs(self) -> Blobs:
+        if self._blobs is None:
+            self._blobs = MemoryBlobs()
+        return self._blobs
+
+    @property
+    def has_blobs(self) -> bool:
+        """Whether any bytes can be referred to: most sessions never have any."""
+        return self._blobs is not None
+
+    def fold(self, given: Input) -> bool:
+        """Fold an input; False if nothing came of it. What came of it waits for `advance`."""
+        try:
+            folded = self.machine.feed(given, self.runtime.clock.wall())
+        except TurnwiseError as error:
+            self.lose(error.info)
+            return False
+        if not folded.entries:
+            return False
+        self._entries += folded.entries
+        self._events += folded.events
+        self._effects += folded.effects
+        return True
+
+    def post(self, given: Input) -> None:
+        """Fold an input and go on."""
+        if self.fold(given):
+            self.advance()
+
+    def advance(self) -> None:
+        """Append what was folded; then tell its events and carry out its effects. Again, until nothing is left."""
+        if self._advancing or self._lost is not None:
+            return
+        self._advancing = True
+        try:
+            while self._entries or self._effects or self._events:
+                effects = self._admit_calls()
+                entries, self._entries = self._entries, []
+                events, self._events = self._events, []
+                if self._append_now is None and entries:
+                    self._appending = self.runtime.start(self._append(entries, events, effects))
+                    if self._appending is None or not self._appending.done():
+                        return
+                    self._appending = None
+                    continue
+                if entries and self._append_now is not None:
+                    self._append_now(self.id, self.state.seq - len(entries), entries)
+                self._release(events, effects)
+        except TurnwiseError as error:
+            self.lose(error.info)
+        finally:
+            if self._appending is None:
+                self._advancing = False
+
+    async def _append(self, entries: list[Entry], events: list[Event], effects: list[Effect]) -> None:
+        """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
+        assert self._store is not None
+        after = self.state.seq - len(entries)
+        try:
+            await self._store.append(self.id, after, entries)
+        except Exception as error:
+            self._appending, self._advancing = None, False
+            self.lose(store_failed(error, self.id))
+            return
+        self._release(events, effects)
+        self._appending, self._advancing = None, False
+        self.advance()
+
+    def _admit_calls(self) -> list[Effect]:
+        """Let due calls be checked first, so that their beginnings share an append with the step that made them."""
+        done: list[Effect] = []
+        while self._effects:
+            effects, self._effects = self._effects, []
+            for effect in effects:
+                if type(effect) is RunTool and self._turn is not None:
+                    self._turn.calls.admit(effect.call)
+                else:
+                    done.append(effect)
+        return done
+
+    def _release(self, events: list[Event], effects: list[Effect]) -> None:
+        """What was folded is durable now."""
+        turn = self._turn
+        if turn is None:
+            return
+        if events:
+            turn.tell(events)
+        for effect in effects:
+            if type(effect) is CallModel:
+                turn.call_model(effect)
+            elif type(effect) is Finish:
+                self._finish(turn, result_of(self.state))
+            else:
+                turn.halt()
+        turn.launch()
+
+    def _finish(self, turn: Turn, result: TurnResult) -> None:
+        self._turn = None
+        self.runtime.release(turn)
+        if self._prefix is not None:
+            self.runtime.keep_encoded(self._prefix)
+        turn.finish(result)
+
+    def lose(self, error: ErrorInfo) -> None:
+        """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
+        store before its next turn. What watchers were told before is in the store."""
+        self._lost = error
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        turn.drop()
+        self.runtime.release(turn)
+        number = self.state.turns
+        result = TurnResult(self.id, number, "error", cause=error.code, error=error, usage=self.state.usage)
+        turn.tell([TurnFinished(result)])
+        turn.finish(result)
+
+    def notice(self, turn: Turn, notice: Notice) -> None:
+        """Tell the consumer of a turn, if it is still the running one."""
+        if turn is self._turn:
+            turn.tell([notice])
+
+    def tool_context(self, call: ToolCall, turn: Turn, limit_s: float | None) -> ToolContext[Any]:
+        """What a running call may know."""
+        state, runtime = self.state, self.runtime
+        current = state.turn
+        return ToolContext(
+            turn.plan.context,
+            state.id,
+            current.number if current else 0,
+            current.step if current else 0,
+            call.id,
+            call.name,
+            state.principal,
+            None if limit_s is None else runtime.clock.monotonic() + limit_s,
+            turn.host,
+        )
+
+
+def checked(result: TurnResult) -> TurnResult:
+    """The result, or its error raised with the result attached."""
+    if result.error is None:
+        return result
+    from ..core.errors import error_of
+
+    error = error_of(result.error)
+    error.result = result
+    raise error
+
+
+def store_failed(error: Exception, session: str) -> ErrorInfo:
+    """A store's exception as data."""
+    if isinstance(error, TurnwiseError):
+        return error.info
+    return ErrorInfo(
+        "state",
+        "append_failed",
+        f"The journal could not be written: {type(error).__name__}: {error}",
+        "Nothing after the last acknowledged entry was kept; check the store and run the turn again.",
+        session=session,
+    )
+
+

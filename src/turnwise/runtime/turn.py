@@ -1,0 +1,326 @@
+"""One turn being driven: the machine's effects on one side, the consumer's `async for` on the other.
+
+With one watcher the consumer itself drives the reading: `__anext__` reads the socket, decodes, folds and hands the events
+over, so a consumer that stops reading stops the socket (backpressure by construction). Everything else (opening the
+connection, tools, the clean-up) runs in tasks of the runtime and goes on whether or not the consumer looks.
+
+We never cancel a task that we did not create: a pending read is woken by `Response.abort`, a pending wait by our own future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from ..core.entries import InterruptCause
+from ..core.errors import ErrorInfo, SessionError
+from ..core.events import Event, Notice, StepStarted, ToolProgress
+from ..core.result import TurnResult
+from ..core.turn import CallModel, Halted, Interrupt
+from ..tools import ToolHost
+from . import process
+from .attachments import Prompt
+from .attempt import Attempt
+from .calls import Calls
+from .plan import TurnPlan, Wishes
+from .timers import Timer
+
+if TYPE_CHECKING:
+    from .session import Session
+
+MAX_UNREAD_PROGRESS = 1000
+"""Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
+
+
+class Turn:
+    """A running turn and the stream of its events: `async with session.stream(prompt) as turn: async for event in turn: …`.
+
+    The last event is `TurnFinished`, whatever happened; afterwards `result` is the same account. Leaving the `async with`
+    early interrupts the turn, closes its connection and waits until it is over, at most `Deadlines.grace_s`; a second
+    cancellation stops that waiting, not the clean-up. A provider's error does not raise here: it is in the result. One task
+    at a time may iterate. Cancelling a pending `__anext__` loses no event: iterate again, or leave.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_begun",
+        "_calls",
+        "_context",
+        "_deadline",
+        "_ended",
+        "_host",
+        "_out",
+        "_progress",
+        "_prompt",
+        "_ready",
+        "_result",
+        "_session",
+        "_waiter",
+        "_watch",
+        "plan",
+        "wishes",
+    )
+    plan: TurnPlan
+
+    def __init__(self, session: Session, prompt: Prompt, wishes: Wishes) -> None:
+        self._session = session
+        self._prompt = prompt
+        self.wishes = wishes
+        self._begun = False
+        self._host: ToolHost | None = None
+        self._out: list[Event] = []
+        self._ready: Iterator[Event] = iter(())
+        self._result: TurnResult | None = None
+        self._attempt: Attempt | None = None
+        self._calls: Calls | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._watch: Timer | None = None
+        self._deadline: float | None = None
+        self._progress = 0
+
+    # --- the consumer's side ----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._begun:
+            raise _misuse("turn_reused", "A turn is streamed once.", "Call session.stream() again for the next one.")
+        self._begun = True
+        self._context = contextvars.copy_context()
+        await self._session.begin(self, self._prompt)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._result is None:
+            await self.close("left")
+
+    def __aiter__(self) -> Self:
+        if not self._begun:
+            raise _misuse("turn_not_open", "The turn is not open.", "Write: async with session.stream(...) as turn:")
+        return self
+
+    async def __anext__(self) -> Event:
+        for event in self._ready:
+            return event
+        batch = await self._pull()
+        if batch is None:
+            raise StopAsyncIteration
+        ready = self._ready = iter(batch)
+        return next(ready)
+
+    async def batches(self) -> AsyncIterator[list[Event]]:
+        """The same events in the lists in which they come: what one read brought, at once. Cheaper per event."""
+        if left := list(self._ready):
+            yield left
+        while (batch := await self._pull()) is not None:
+            yield batch
+
+    @property
+    def result(self) -> TurnResult:
+        """The account of the turn. Raises `SessionError` (`turn_running`) while it runs."""
+        if self._result is None:
+            raise _misuse("turn_running", "The turn is still running.", "Read its events to the end first.")
+        return self._result
+
+    async def close(self, cause: InterruptCause = "closed") -> None:
+        """Interrupt the turn if it runs, and wait until it is over or its grace is spent."""
+        session = self._session
+        session.post(Interrupt(cause))
+        if self._result is not None:
+            return
+        runtime = session.runtime
+        ended = self._ended = self._ended or runtime.loop.create_future()
+        await asyncio.wait((ended,), timeout=self.plan.deadlines.grace_s)
+        if self._result is None:
+            session.lose(_stuck(self.plan.deadlines.grace_s))
+
+    async def _pull(self) -> list[Event] | None:
+        """The next events: those at hand, or from the socket, or from whatever the turn waits for. None at the end."""
+        while not self._out:
+            if self._result is not None:
+                return None
+            attempt = self._attempt
+            if attempt is not None and (response := attempt.response) is not None:
+                if self._waiter is not None or attempt.waiting_since is not None:
+                    raise _two_readers()
+                events, ended = await attempt.read(response)
+                if not attempt.stopped:
+                    self._out += events
+                    if ended is not None:
+                        self._attempt = None
+                        self._session.post(ended)
+            else:
+                await self._wait()
+        batch, self._out = self._out, []
+        self._progress = 0
+        return batch
+
+    async def _wait(self) -> None:
+        """Until something is told or opened. Cancelling this cancels nothing else."""
+        if self._waiter is not None:
+            raise _two_readers()
+        waiter = self._waiter = self._session.runtime.loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # --- the session's side -----------------------------------------------------------------------------------------
+
+    @property
+    def calls(self) -> Calls:
+        """The tool calls of the turn."""
+        if self._calls is None:
+            self._calls = Calls(self._session, self, self._context)
+        return self._calls
+
+    def launch(self) -> None:
+        """Start the tools of calls that were admitted and journalled."""
+        if self._calls is not None:
+            self._calls.launch()
+
+    @property
+    def host(self) -> ToolHost:
+        """What tools of this turn may use of the runtime."""
+        if self._host is None:
+            runtime = self._session.runtime
+            self._host = ToolHost(runtime.clock, runtime.spawn, self._report)
+        return self._host
+
+    def tell(self, events: list[Event]) -> None:
+        """Hand events to the consumer, which need not be waiting."""
+        self._out += events
+        self._wake()
+
+    def _report(self, call_id: str, message: str, data: Any) -> None:
+        """A tool's progress, from any thread."""
+        loop, progress = self._session.runtime.loop, ToolProgress(call_id, message, data)
+        if process.in_loop(loop):
+            self._tell_progress(progress)
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+                loop.call_soon_threadsafe(self._tell_progress, progress)
+
+    def _tell_progress(self, progress: ToolProgress) -> None:
+        """Dropped while too many wait for a consumer that does not read (rule C4)."""
+        if self._result is not None:
+            return
+        self._progress += 1
+        if self._progress <= MAX_UNREAD_PROGRESS:
+            self.tell([progress])
+        elif self._progress == MAX_UNREAD_PROGRESS + 1:
+            self.tell([Notice("progress_dropped", "Progress reports are dropped until the stream is read.")])
+
+    def call_model(self, asked: CallModel) -> None:
+        """Begin a model call in a task of the runtime."""
+        runtime = self._session.runtime
+        self._arm_watch()
+        self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, self.plan.handle.model))
+        attempt = self._attempt = Attempt(asked, self.plan, runtime)
+        if asked.attempt > 1:
+            self.plan.budget.take()
+        attempt.opening = runtime.start(self._open(attempt), self._context.copy())
+        self._wake()
+
+    async def _open(self, attempt: Attempt) -> None:
+        session = self._session
+        failed = await attempt.open(session)
+        if failed is not None and not attempt.stopped:
+            self._attempt = None
+            session.post(failed)
+        self._wake()
+
+    def halt(self) -> None:
+        """Begin to stop everything, in a task of the runtime that nobody's cancellation reaches: the finisher."""
+        self._session.runtime.start(self._finish_off())
+
+    async def _finish_off(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.stop("the turn was interrupted")
+        self._wake()
+        if self._calls is not None:
+            await self._calls.stop()
+        handle = self.plan.handle
+        text = attempt.reducer.partial() if attempt is not None else None
+        usage = attempt.usage_so_far() if attempt is not None else None
+        self._session.post(Halted(text, handle.model, handle.provider, usage))
+
+    def finish(self, result: TurnResult) -> None:
+        """The turn is over; what was told before stays for the consumer to read."""
+        self._result = result
+        if self._watch is not None:
+            self._session.runtime.timers.cancel(self._watch)
+            self._watch = None
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+        self._wake()
+
+    def drop(self) -> None:
+        """Stop everything without a word to the machine: its journal cannot be written."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.stop("the session's journal cannot be written")
+        if self._calls is not None:
+            self._session.runtime.start(self._calls.stop())
+
+    # --- deadlines --------------------------------------------------------------------------------------------------
+
+    def _arm_watch(self) -> None:
+        """One timer per turn looks at all its deadlines. It comes round often enough to see each phase run out exactly:
+        a phase that begins between two looks is seen at the next one, which is no later than its own end."""
+        if self._watch is not None:
+            return
+        deadlines, runtime = self.plan.deadlines, self._session.runtime
+        now = runtime.loop.time()
+        if self._deadline is None and deadlines.turn_s is not None:
+            self._deadline = now + deadlines.turn_s
+        periods = [s for s in (deadlines.first_byte_s, deadlines.idle_s) if s is not None]
+        due = now + min(periods) if periods else None
+        attempt = self._attempt
+        if due is not None and attempt is not None and attempt.waiting_since is not None and attempt.patience_s is not None:
+            due = min(due, attempt.waiting_since + attempt.patience_s)
+        moments = [t for t in (due, self._deadline) if t is not None]
+        if moments:
+            self._watch = runtime.timers.at(min(moments), self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        if self._result is not None:
+            return
+        now = self._session.runtime.loop.time()
+        if self._deadline is not None and now >= self._deadline:
+            self._session.post(Interrupt("timeout"))
+            return
+        attempt = self._attempt
+        if attempt is not None and attempt.overdue(now):
+            self._attempt = None
+            self._session.post(attempt.give_up())
+            self._wake()
+        self._arm_watch()
+
+
+def _misuse(code: str, message: str, hint: str) -> SessionError:
+    return SessionError(ErrorInfo("session", code, message, hint))
+
+
+def _two_readers() -> SessionError:
+    return _misuse("two_readers", "Another task is reading this turn already.", "One task at a time may iterate over a turn.")
+
+
+def _stuck(after_s: float) -> ErrorInfo:
+    return ErrorInfo(
+        "session",
+        "stuck",
+        f"The turn did not end within {after_s:g} s of being stopped.",
+        "Its journal store may be blocked; the session is read again from the store before its next turn.",
+    )
+
+

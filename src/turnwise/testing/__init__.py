@@ -1,0 +1,72 @@
+"""Testing agents without a provider: scripted providers, request validators, a guard against the network. Public.
+
+Names are loaded when they are first used, so `import turnwise.testing` imports no server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .no_network import NetworkGuard, NetworkRefused, no_network
+    from .script import (
+        Delivery,
+        RecordedRequest,
+        Reply,
+        call,
+        error_event,
+        fail,
+        hang,
+        raw,
+        raw_call,
+        redacted,
+        repeat,
+        repeated,
+        reply,
+        text,
+        think,
+    )
+    from .scripted import ScriptedProvider, ScriptError
+    from .validators import Problem, check
+
+__all__ = [
+    "Delivery",
+    "NetworkGuard",
+    "NetworkRefused",
+    "Problem",
+    "RecordedRequest",
+    "Reply",
+    "ScriptError",
+    "ScriptedProvider",
+    "call",
+    "check",
+    "error_event",
+    "fail",
+    "hang",
+    "no_network",
+    "raw",
+    "raw_call",
+    "redacted",
+    "repeat",
+    "repeated",
+    "reply",
+    "text",
+    "think",
+]
+
+_ELSEWHERE = {
+    "NetworkGuard": "no_network",
+    "NetworkRefused": "no_network",
+    "no_network": "no_network",
+    "ScriptError": "scripted",
+    "ScriptedProvider": "scripted",
+    "Problem": "validators",
+    "check": "validators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_ELSEWHERE.get(name, 'script')}", __name__), name)

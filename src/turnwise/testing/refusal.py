@@ -1,0 +1,46 @@
+"""How a provider refuses a request by itself, before any script: wrong path, missing key, unknown model, broken rules."""
+
+from __future__ import annotations
+
+from ..wire.serve import ApiError
+from .loopback import HttpReceived
+from .script import RecordedRequest, Reply
+
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+"""Anthropic answers 413 to requests above 32 MB."""
+
+
+def refusal(request: RecordedRequest, received: HttpReceived) -> Reply | None:
+    """How the provider itself would refuse this request; None if it would not."""
+    error = _access(request, received)
+    if error is None and not request.body:
+        error = ApiError(400, "The body of the request is not a JSON object.")
+    if error is None and request.api == "anthropic.messages":
+        error = _anthropic_refusal(request)
+    if error is None and request.body.get("model") == "missing-model":
+        missing = "The model `missing-model` does not exist or you do not have access to it."
+        error = ApiError(404, "model: missing-model" if request.api == "anthropic.messages" else missing)
+    if error is None and request.problems:
+        first = request.problems[0]
+        error = ApiError(400, "\n".join(map(str, request.problems)), param=first.where or None)
+    return None if error is None else Reply(error)
+
+
+def _access(request: RecordedRequest, received: HttpReceived) -> ApiError | None:
+    if not request.api:
+        return ApiError(404, f"Invalid URL ({received.method} {received.path})", code="unknown_url")
+    key = received.headers.get("authorization", "").partition(" ")[2].strip()
+    if request.api == "anthropic.messages":
+        key = received.headers.get("x-api-key", "") or key
+    if not key:
+        what = (
+            "x-api-key header is required" if request.api == "anthropic.messages" else "You didn't provide an API key."
+        )
+        return ApiError(401, what, code=None if request.api == "anthropic.messages" else "missing_api_key")
+    return ApiError(401) if key == "wrong" else None
+
+
+def _anthropic_refusal(request: RecordedRequest) -> ApiError | None:
+    if len(request.raw) > MAX_REQUEST_BYTES:
+        return ApiError(413, "Request exceeds the maximum size")
+    return None if "anthropic-version" in request.headers else ApiError(400, "anthropic-version: header is required")

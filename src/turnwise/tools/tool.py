@@ -1,0 +1,304 @@
+"""`Tool` and `@tool`: a function together with what the model is told about it and the rules by which it is run.
+
+A tool only decodes, calls and renders. Running it under a timeout, in a thread or in a process of its own, and turning what happens
+into an outcome, is the executor's work (`runtime`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+
+import msgspec
+
+from ..core.errors import ToolError, config_error
+from ..core.request import ToolSpec
+from .context import ToolContext
+from .docs import read_docstring
+from .parameters import (
+    AnyFunction,
+    Signature,
+    context_parameter,
+    label_of,
+    plain_function,
+    read_signature,
+    refuse_generators,
+)
+from .plain import PlainArguments
+from .results import Body, render_result
+from .schema import Arguments
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Isolation = Literal["none", "process"]
+Resource = str | Callable[[Any], str]
+DEFAULT_TIMEOUT_S = 60.0
+# What OpenAI and Anthropic both take as the name of a tool.
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class RunOptions(TypedDict, total=False):
+    """How a tool is run. See `Tool` for meanings and defaults."""
+
+    timeout_s: float | None
+    idempotent: bool
+    read_only: bool
+    resource: Resource | None
+    retries: int
+    retry_on: tuple[type[Exception], ...]
+    isolation: Isolation
+    concurrency: int | None
+
+
+class ToolOptions(RunOptions, total=False):
+    """What `@tool` takes beside the function."""
+
+    name: str | None
+    description: str | None
+
+
+class Tool(Generic[P, R]):
+    """A function that a model may call. Calling the tool calls the function, unchanged.
+
+    - `name`: default is the function's name. `description`: default is its docstring.
+    - `timeout_s`: how long one call may take (60 s), None for as long as the turn.
+    - `idempotent`: running it twice is the same as once; after a crash it may be run again. `read_only`: it changes nothing.
+    - `resource`: what it writes to, as a name or a function of the decoded arguments; calls that write to the same resource
+      run one after another, in order.
+    - `retries`: how often a failed call is tried again, if the error is in `retry_on` or a `ToolError(retryable=True)`.
+      Needs `idempotent` or `read_only`: a call that may have had its effect is not repeated (rule E6).
+    - `isolation="process"`: run in a fresh interpreter that is killed when the call ends; see `isolation.py`.
+    - `concurrency`: how many calls of this tool may run at once, None for no bound of its own.
+
+    `is_async` tells whether the function is a coroutine function; others block and belong into a thread.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        arguments: Arguments | PlainArguments,
+        call: Callable[[Any, ToolContext[Any]], Any],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        idempotent: bool = False,
+        read_only: bool = False,
+        resource: Resource | None = None,
+        retries: int = 0,
+        retry_on: tuple[type[Exception], ...] = (),
+        isolation: Isolation = "none",
+        concurrency: int | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name or getattr(function, "__name__", "")
+        self.timeout_s = timeout_s
+        self.idempotent = idempotent
+        self.read_only = read_only
+        self.resource = resource
+        self.retries = retries
+        self.retry_on = retry_on
+        self.isolation: Isolation = isolation
+        self.concurrency = concurrency
+        self.is_async = _is_async(function)
+        self.arguments = arguments
+        self.decode: Callable[[str], Any] = arguments.decode
+        """Raw arguments to what `invoke` takes: a struct with one field per parameter (a dict for `from_schema`).
+
+        Blank text means no arguments. Raises `ArgumentsError`, whose `problem` is written for the model, and nothing else.
+        """
+        self.invoke: Callable[[Any, ToolContext[Any]], Any] = call
+        """Call the function with decoded arguments and the context, if it takes one.
+
+        Gives what the function gives: a coroutine if `is_async`. Raises what the function raises.
+        """
+        self._description, self._schema = description, parameters
+        self._check(label_of(function))
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Tool {self.name}>"
+
+    @classmethod
+    def from_schema(
+        cls,
+        name: str,
+        description: str,
+        parameters: Mapping[str, Any],
+        function: Callable[..., Any],
+        **options: Unpack[RunOptions],
+    ) -> Tool[..., Any]:
+        """A tool from a hand-written JSON Schema of an object; `function` gets the arguments by keyword, as plain JSON values.
+
+        Arguments are checked against the schema (see `plain.py` for the keywords) and then passed as they are; defaults in
+        the schema are not filled in. A parameter annotated `ToolContext` gets the context. Raises `ConfigError` if the
+        function does not take a property of the schema by name. Not available with `isolation="process"`.
+        """
+        label = label_of(function)
+        refuse_generators(function, label)
+        if options.get("isolation", "none") != "none":
+            raise config_error(
+                "bad_tool", f"Tool {label}: from_schema() cannot isolate.", "Use @tool(isolation='process')."
+            )
+        context = context_parameter(function, _locals_of_caller(2))
+        taken = inspect.signature(function).parameters.values()
+        by_name = frozenset(p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)) - {context}
+        accepted = None if any(p.kind is p.VAR_KEYWORD for p in taken) else by_name
+        arguments = PlainArguments(label, parameters, accepted)
+        call = _keyword_caller(function, context)
+        return Tool(function, arguments, call, parameters, name=name, description=description, **options)
+
+    @functools.cached_property
+    def spec(self) -> ToolSpec:
+        """The tool as the model sees it; made on first use."""
+        described: str = ""
+        of_parameters: Mapping[str, str] = {}
+        if self._schema is None or self._description is None:
+            described, of_parameters = read_docstring(plain_function(self.function).__doc__)
+        schema = self.arguments.schema(of_parameters) if isinstance(self.arguments, Arguments) else self._schema
+        text = self._description if self._description is not None else described
+        return ToolSpec(self.name, text, msgspec.json.encode(schema).decode())
+
+    def render(self, value: object) -> Body:
+        """What the function returned, for the model; see `render_result`."""
+        return render_result(value)
+
+    def resource_of(self, arguments: Any) -> str | None:
+        """What a call with these decoded arguments writes to; None for nothing in particular."""
+        return self.resource(arguments) if callable(self.resource) else self.resource
+
+    def may_retry(self, error: BaseException) -> bool:
+        """True if a call that raised this may be tried again, as far as the tool is concerned."""
+        if self.retries == 0:
+            return False
+        return isinstance(error, self.retry_on) or (isinstance(error, ToolError) and error.retryable)
+
+    def _check(self, label: str) -> None:
+        """Refuse options that no run could honour."""
+        if _NAME.fullmatch(self.name) is None:
+            problem = f"has the name {self.name!r}, which model providers refuse"
+            hint = "Give it one with name=: 1 to 64 of the characters a-z, A-Z, 0-9, _ and -."
+        elif self.timeout_s is not None and not self.timeout_s > 0:
+            problem, hint = f"has timeout_s={self.timeout_s}", "Use a number above 0, or None for no limit."
+        elif self.concurrency is not None and self.concurrency < 1:
+            problem, hint = f"has concurrency={self.concurrency}", "Use 1 or more, or None for no bound."
+        elif self.retries < 0 or (self.retries and not (self.idempotent or self.read_only)):
+            problem = f"has retries={self.retries} but is not declared safe to repeat"
+            hint = "Say idempotent=True or read_only=True if running it twice does no harm, or leave retries at 0."
+        elif self.read_only and self.resource is not None:
+            problem, hint = "is read_only but names a resource that it writes to", "Keep one of the two."
+        elif self.isolation not in ("none", "process"):
+            problem, hint = f"has isolation={self.isolation!r}", "Use 'none' or 'process'."
+        else:
+            return
+        raise config_error("bad_tool", f"Tool {label} {problem}.", hint)
+
+
+@overload
+def tool(function: Callable[P, R], /, **options: Unpack[ToolOptions]) -> Tool[P, R]: ...
+@overload
+def tool(**options: Unpack[ToolOptions]) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[ToolOptions]) -> Any:
+    """Make a tool from a function, sync or async: `@tool`, `@tool(timeout_s=5)`, or `tool(thing.method)`.
+
+    The parameters' types come from the annotations, their descriptions from the docstring or `Annotated[str, "text"]`. A
+    parameter annotated `ToolContext` gets the context and is not shown to the model. Options: see `Tool`. Raises
+    `ConfigError` (`bad_tool`) for what cannot be a tool, naming function and parameter.
+    """
+    if function is not None:
+        return _make(function, options, _locals_of_caller(2))
+
+    def decorate(function: AnyFunction) -> Tool[..., Any]:
+        return _make(function, options, _locals_of_caller(2))
+
+    return decorate
+
+
+def _make(function: AnyFunction, options: ToolOptions, local_names: Mapping[str, Any]) -> Tool[..., Any]:
+    signature = read_signature(function, local_names)
+    if options.get("isolation") == "process":
+        _check_isolable(function, signature)
+    return Tool(function, Arguments(signature), _caller(function, signature), **options)
+
+
+def _check_isolable(function: AnyFunction, signature: Signature) -> None:
+    """The child process must find the function by its name, and has no runtime to give it a context."""
+    module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", "<locals>")
+    hint = "Define it with `def` at the top level of a module."
+    if signature.context_name is not None:
+        problem = "takes a ToolContext, which does not reach into another process"
+        hint = "Pass what it needs as arguments, or leave out isolation='process'."
+    elif not inspect.isfunction(function) or "<" in qualname or "." in qualname:
+        problem = "is not a module-level function, so a new process cannot find it"
+    elif module == "__main__" and not getattr(sys.modules["__main__"], "__file__", None):
+        problem = "was typed in (no file holds it), so a new process cannot find it"
+    else:
+        return
+    raise config_error("bad_tool", f"Tool {signature.label} has isolation='process' but {problem}.", hint)
+
+
+# --- calling -----------------------------------------------------------------------------------------------------------
+
+
+def _caller(function: AnyFunction, signature: Signature) -> Callable[[Any, Any], Any]:
+    """A function of (arguments, context) that calls the tool's function; as direct as its signature allows."""
+    names = [p.name for p in signature.parameters]
+    at, keyword = signature.context_at, signature.context_name
+    if (keyword is not None and at is None) or any(p.keyword_only for p in signature.parameters):
+        return _mixed_caller(function, signature)
+    astuple = msgspec.structs.astuple
+    if at is not None:
+        if not names:
+            return lambda _, context: function(context)
+        if at == 0:
+            return lambda arguments, context: function(context, *astuple(arguments))
+        if at == len(names):
+            return lambda arguments, context: function(*astuple(arguments), context)
+        return lambda arguments, context: function(*(v := astuple(arguments))[:at], context, *v[at:])
+    if not names:
+        return lambda _, __: function()
+    if len(names) == 1:
+        only = attrgetter(names[0])
+        return lambda arguments, _: function(only(arguments))
+    return lambda arguments, _: function(*astuple(arguments))
+
+
+def _mixed_caller(function: AnyFunction, signature: Signature) -> Callable[[Any, Any], Any]:
+    """For functions with keyword-only parameters: everything is passed by name."""
+    names, keyword = [p.name for p in signature.parameters], signature.context_name
+
+    def call(arguments: Any, context: Any) -> Any:
+        given = dict(zip(names, msgspec.structs.astuple(arguments), strict=True))
+        if keyword is not None:
+            given[keyword] = context
+        return function(**given)
+
+    return call
+
+
+def _keyword_caller(function: AnyFunction, context_name: str | None) -> Callable[[Any, Any], Any]:
+    if context_name is None:
+        return lambda arguments, _: function(**arguments)
+    return lambda arguments, context: function(**arguments, **{context_name: context})
+
+
+def _is_async(function: AnyFunction) -> bool:
+    target = function
+    while isinstance(target, functools.partial):
+        target = cast("AnyFunction", target.func)
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None))  # noqa: B004
+
+
+def _locals_of_caller(depth: int) -> Mapping[str, Any]:
+    """Names visible where the tool is made, for annotations written as text that name local types."""
+    return sys._getframe(depth).f_locals  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,132 @@
+"""Server-sent events: body bytes in, payloads of events out. Shared by all codecs that stream this way.
+
+Only what decoders need: the joined `data` lines of each event. Event names, ids, retry times and comments are dropped
+(the APIs repeat the name inside the payload). What a payload means is the codec's business. Source: WHATWG HTML, 9.2.6
+"Interpreting an event stream", https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+from __future__ import annotations
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""The longest line, and the longest payload of one event, that is taken."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""The longest body that a decoder holds when the response is one document and not a stream."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class FramingError(Exception):
+    """A line or an event is longer than it may be. Never leaves `wire`: decoders turn it into `ResponseFailed`."""
+
+
+class SseFramer:
+    """Cuts a byte stream into events; the payloads do not depend on how the bytes are split (rule S1).
+
+    Takes LF, CR and CRLF, `data:` with and without a space, several data lines, comments, a byte order mark and a
+    missing final blank line (rule S2). An event whose data is blank says nothing and is dropped: some hosts send such
+    events to keep the connection alive. Payloads are bytes: splitting inside a UTF-8 character does no harm.
+
+    Holds at most one unfinished line and the data of one unfinished event, each of at most `max_event_bytes`; every byte
+    is looked at a bounded number of times, however small the pieces. `feed` and `finish` raise `FramingError`
+    when that bound is passed, but never before the payloads of the events in front of it have been returned: it is then raised by the
+    next call. After it the framer is of no more use.
+    """
+
+    __slots__ = ("_after_cr", "_at_start", "_data", "_line", "_max_bytes", "_too_long")
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_bytes = max_event_bytes
+        self._line = bytearray()
+        self._data: bytes | bytearray | None = None
+        self._at_start = True
+        self._after_cr = False
+        self._too_long = False
+
+    @property
+    def between_events(self) -> bool:
+        """Whether the next byte begins a new event: nothing at all is held back from what was fed."""
+        return self._data is None and not (self._line or self._after_cr or self._at_start or self._too_long)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payloads of the events that `data` completes, in order."""
+        if self._too_long:
+            raise self._error()
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[0] == 0x0A:
+                data = data[1:]
+        if b"\r" in data:
+            # A CR ends its line at once; if an LF comes next, it belongs to it.
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        payloads = self._take(lines) if lines else []
+        if rest and not self._too_long:
+            self._line += rest
+            self._too_long = len(self._line) > self._max_bytes
+        if self._too_long and not payloads:
+            raise self._error()
+        return payloads
+
+    def finish(self) -> list[bytes]:
+        """The payload of the last event, if the body ended before its blank line. Call once, at the end of the body.
+
+        The payload may be cut short: the body may have ended anywhere.
+        """
+        if self._too_long:
+            raise self._error()
+        payloads = self._take([b"", b""] if self._line else [b""])
+        if self._too_long:
+            raise self._error()
+        return payloads
+
+    def _take(self, lines: list[bytes]) -> list[bytes]:
+        """Interpret complete lines, of which the first goes on from the unfinished one."""
+        if self._line:
+            lines[0] = bytes(self._line) + lines[0]
+            self._line.clear()
+        if self._at_start:
+            self._at_start = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        payloads: list[bytes] = []
+        held, max_bytes = self._data, self._max_bytes
+        for line in lines:
+            if not line:
+                if held is not None and not held.isspace() and held:
+                    payloads.append(bytes(held))
+                held = None
+                continue
+            if len(line) > max_bytes:
+                self._too_long = True
+                break
+            if not line.startswith(b"data"):
+                continue
+            value = _data_of(line)
+            if value is None:
+                continue
+            held = value if held is None else _joined(held, value)
+            if len(held) > max_bytes:
+                self._too_long = True
+                break
+        self._data = held
+        return payloads
+
+    def _error(self) -> FramingError:
+        return FramingError(f"an event is longer than {self._max_bytes} bytes")
+
+
+def _data_of(line: bytes) -> bytes | None:
+    """The value of a `data` field; None for a field of another name that begins with the same letters."""
+    if line.startswith(b"data: "):
+        return line[6:]
+    if line.startswith(b"data:"):
+        return line[5:]
+    return b"" if line == b"data" else None
+
+
+def _joined(held: bytes | bytearray, value: bytes) -> bytearray:
+    grown = held if isinstance(held, bytearray) else bytearray(held)
+    grown += b"\n"
+    grown += value
+    return grown

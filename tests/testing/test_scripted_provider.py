@@ -1,0 +1,483 @@
+"""The scripted provider as its users meet it: what it answers, what it records, what it asserts, and how it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import aiohttp
+import pytest
+
+from turnwise.core.errors import ConfigError
+from turnwise.testing import (
+    Reply,
+    ScriptedProvider,
+    ScriptError,
+    call,
+    error_event,
+    fail,
+    hang,
+    raw,
+    repeat,
+    repeated,
+    reply,
+    text,
+    think,
+)
+from turnwise.wire.serve import TextPart
+
+TERMINATORS = {"openai.chat": b"data: [DONE]\n\n", "anthropic.messages": b'data: {"type":"message_stop"}\n\n'}
+
+
+# --- the script
+
+
+async def test_replies_come_in_order_and_requests_are_recorded_without_credentials(asker):
+    async with ScriptedProvider([reply("One."), reply("Two.")]) as provider:
+        first = await asker.ask(provider, asker.body(messages=[{"role": "user", "content": "1"}]), key="sk-secret")
+        second = await asker.ask(provider)
+    assert b"One." in first[2] and b"Two." in second[2]
+    assert [r.number for r in provider.requests] == [1, 2]
+    recorded = provider.requests[0]
+    assert (recorded.api, recorded.method, recorded.path) == (asker.api, "POST", asker.path)
+    assert recorded.body["messages"] == [{"role": "user", "content": "1"}]
+    assert json.loads(recorded.raw) == recorded.body
+    assert "sk-secret" not in repr(recorded)
+
+
+async def test_a_stream_ends_with_the_terminator_and_keeps_the_connection(asker):
+    async with ScriptedProvider([reply("Hello there."), reply("Again."), repeat(reply())]) as provider:
+        reader, writer = await asker.connect(provider)
+        for said in (b"Hello", b"Again."):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"content-type: text/event-stream" in head
+            body = b"".join(_chunks(await reader.readuntil(b"\r\n0\r\n\r\n")))
+            assert said in body and body.endswith(TERMINATORS[asker.api])
+            writer.write(asker.raw())
+        writer.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_reply_may_be_a_function_of_the_request(asker, asynchronous):
+    def echo(request) -> Reply:
+        return reply(f"You said {request.body['messages'][-1]['content']}")
+
+    async def later(request) -> Reply:
+        await asyncio.sleep(0)
+        return echo(request)
+
+    async with ScriptedProvider([later if asynchronous else echo]) as provider:
+        assert b"You said Hi" in (await asker.ask(provider))[2]
+
+
+async def test_replies_left_over_fail_the_test(asker):
+    with pytest.raises(ScriptError, match="1 of 2 replies were not asked for"):
+        async with ScriptedProvider([reply("One."), reply("Two.")]) as provider:
+            await asker.ask(provider)
+
+
+async def test_a_request_too_many_is_answered_500_and_fails_the_test(asker):
+    with pytest.raises(ScriptError, match="no reply left for request 2"):
+        async with ScriptedProvider([reply("One.")]) as provider:
+            await asker.ask(provider)
+            assert (await asker.ask(provider))[0] == 500
+
+
+async def test_a_reply_function_that_raises_fails_the_test(asker):
+    with pytest.raises(ScriptError, match="raised KeyError"):
+        async with ScriptedProvider([lambda request: request.body["nothing"]]) as provider:
+            assert (await asker.ask(provider))[0] == 500
+
+
+async def test_fragments_that_raise_fail_the_test(asker):
+    def broken():
+        yield "half"
+        raise RuntimeError("out of words")
+
+    with pytest.raises(ScriptError, match="out of words"):
+        async with ScriptedProvider([reply(TextPart(broken()))]) as provider:
+            with pytest.raises(aiohttp.ClientError):
+                await asker.ask(provider, asker.body(stream=True))
+
+
+async def test_an_exception_on_its_way_is_not_hidden_by_the_script():
+    with pytest.raises(ZeroDivisionError):
+        async with ScriptedProvider([reply("never asked for")]):
+            raise ZeroDivisionError
+
+
+async def test_a_refused_request_is_named_when_the_script_is_left_over(asker):
+    with pytest.raises(ScriptError, match="Request 1 was refused: .*temperature"):
+        async with ScriptedProvider([reply("One.")]) as provider:
+            await asker.ask(provider, asker.body(temperature=9))
+
+
+async def test_a_repeated_reply_answers_any_number_of_requests_also_none(asker):
+    async with ScriptedProvider([repeat(reply("Never."))]):
+        pass
+    async with ScriptedProvider([reply("First."), repeat(reply("Then."))]) as provider:
+        bodies = [(await asker.ask(provider))[2] for _ in range(3)]
+    assert [b"Then." in b for b in bodies] == [False, True, True]
+
+
+def test_a_repeated_reply_must_be_last():
+    with pytest.raises(ConfigError, match="must be the last item"):
+        ScriptedProvider([repeat(reply("a")), reply("b")])
+
+
+def test_urls_exist_only_inside_with():
+    with pytest.raises(ConfigError, match="not running"):
+        _ = ScriptedProvider([]).url
+
+
+# --- refusals by the provider itself
+
+
+async def test_missing_and_wrong_keys_are_refused_in_the_providers_form(asker):
+    async with ScriptedProvider([]) as provider:
+        for key in ("", "wrong"):
+            status, _, body = await asker.ask(provider, key=key)
+            assert status == 401
+            error = json.loads(body)["error"]
+            if asker.api == "anthropic.messages":
+                assert error["type"] == "authentication_error"
+            else:
+                assert error["type"] == "invalid_request_error"
+
+
+async def test_unknown_paths_and_models_are_404_in_the_providers_form(asker):
+    async with ScriptedProvider([]) as provider, aiohttp.ClientSession() as client:
+        async with client.post(provider.url + "/v2/none", json={}, headers=asker.headers()) as response:
+            assert response.status == 404
+            assert "error" in await response.json()
+        status, _, body = await asker.ask(provider, asker.body(model="missing-model"))
+        assert status == 404
+        error = json.loads(body)["error"]
+        assert error["message"].find("missing-model") >= 0
+        assert error.get("code", error["type"]) in ("model_not_found", "not_found_error")
+
+
+async def test_a_request_that_breaks_the_rules_is_400_and_uses_up_no_reply(asker):  # T1
+    answered = [{"role": "user", "content": "Hi"}, asker.call("c_1"), {"role": "user", "content": "And?"}]
+    async with ScriptedProvider([reply("Fine.")]) as provider:
+        status, _, body = await asker.ask(provider, asker.body(messages=answered))
+        assert status == 400
+        assert json.loads(body)["error"]["type"] == "invalid_request_error"
+        assert "c_1" in json.loads(body)["error"]["message"]
+        assert provider.requests[0].problems
+        assert (await asker.ask(provider))[0] == 200
+
+
+async def test_validation_can_be_turned_off(asker):
+    async with ScriptedProvider([reply("Fine.")], validate=False) as provider:
+        assert (await asker.ask(provider, asker.body(temperature=9)))[0] == 200
+
+
+async def test_bodies_that_are_no_json_object_are_400(asker):
+    async with ScriptedProvider([]) as provider, aiohttp.ClientSession() as client:
+        for data in (b"", b"{", b"[1]"):
+            async with client.post(provider.url + asker.path, data=data, headers=asker.headers()) as response:
+                assert response.status == 400
+
+
+async def test_anthropic_wants_its_version_header():
+    async with ScriptedProvider([]) as provider, aiohttp.ClientSession() as client:
+        body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
+        async with client.post(provider.url + "/v1/messages", json=body, headers={"x-api-key": "k"}) as response:
+            assert response.status == 400
+            assert "anthropic-version" in await response.text()
+
+
+async def test_a_chunked_request_body_is_understood(asker):
+    async def upload():
+        body = json.dumps(asker.body()).encode()
+        yield body[:7]
+        yield body[7:]
+
+    async with ScriptedProvider([reply("Fine.")]) as provider, aiohttp.ClientSession() as client:
+        async with client.post(provider.url + asker.path, data=upload(), headers=asker.headers()) as response:
+            assert response.status == 200
+        assert provider.requests[0].body == asker.body()
+
+
+# --- scripted errors
+
+
+async def test_http_errors_have_status_headers_and_the_providers_form(asker):
+    async with ScriptedProvider([fail(429, headers={"retry-after": "7"})]) as provider:
+        status, headers, body = await asker.ask(provider)
+    assert (status, headers["retry-after"]) == (429, "7")
+    error = json.loads(body)["error"]
+    assert error["message"]
+    assert "rate_limit" in (error["type"] + str(error.get("code")))
+
+
+async def test_raw_bodies_and_content_types_are_sent_as_they_are(asker):
+    page = raw(b"<html>Bad gateway</html>", status=502, content_type="text/html")
+    async with ScriptedProvider([page, reply("Hi.", content_type="text/plain")]) as provider:
+        status, headers, body = await asker.ask(provider)
+        assert (status, headers["content-type"], body) == (502, "text/html", b"<html>Bad gateway</html>")
+        status, headers, body = await asker.ask(provider)
+        assert (status, headers["content-type"]) == (200, "text/plain")
+        assert json.loads(body)
+
+
+async def test_an_error_event_breaks_a_200_stream_and_an_unstreamed_request_gets_the_error(asker):  # S3
+    broken = reply("Half", error_event("Too busy", type="overloaded_error", status=529), "never")
+    async with ScriptedProvider([broken, broken]) as provider:
+        status, _, body = await asker.ask(provider, asker.body(stream=True))
+        assert status == 200
+        assert b"Half" in body and b"Too busy" in body and b"never" not in body
+        assert not body.endswith(TERMINATORS[asker.api])
+        status, _, body = await asker.ask(provider)
+        assert status == 529
+        assert json.loads(body)["error"]["message"] == "Too busy"
+
+
+@pytest.mark.parametrize("missing", ["terminator", "end"])
+async def test_a_stream_may_lack_its_end(asker, missing):  # S3
+    async with ScriptedProvider([reply("Hello.", missing=missing)]) as provider:
+        _, _, body = await asker.ask(provider, asker.body(stream=True))
+    said_why = b"stop_reason" if asker.api == "anthropic.messages" else b'"finish_reason":"stop"'
+    assert not body.endswith(TERMINATORS[asker.api])
+    assert (said_why in body.rpartition(b"Hello.")[2]) == (missing == "terminator")
+
+
+# --- faults on the wire
+
+
+async def test_a_reset_cuts_the_body_at_the_byte_with_a_tcp_reset(asker):
+    async with ScriptedProvider([reply(text("word " * 50), reset_at_byte=100)]) as provider:
+        reader, writer = await asker.connect(provider, stream=False)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in head
+        body = await reader.readexactly(100)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+    assert body.startswith(b"{")
+
+
+async def test_a_reset_before_the_headers(asker):
+    async with ScriptedProvider([reply("Hi.", reset_before_headers=True)]) as provider:
+        with pytest.raises(aiohttp.ClientError):
+            await asker.ask(provider)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_close_at_a_byte_leaves_the_body_incomplete(asker, stream):
+    async with ScriptedProvider([reply(text("word " * 50), close_at_byte=60)]) as provider:
+        reader, writer = await asker.connect(provider, stream=stream)
+        await reader.readuntil(b"\r\n\r\n")
+        got = await reader.read()
+        assert not got.endswith(b"0\r\n\r\n")
+        assert len(got) == 60 if not stream else len(got) < 60 + 80
+        writer.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_early_end_is_complete_for_http_and_cut_for_the_api(asker, stream):  # S3
+    async with ScriptedProvider([reply(text("word " * 50)), reply(text("word " * 50), end_at_byte=90)]) as provider:
+        _, _, whole = await asker.ask(provider, asker.body(stream=stream))
+        status, _, cut = await asker.ask(provider, asker.body(stream=stream))
+    assert (status, len(cut)) == (200, 90)
+    assert len(whole) > 90
+
+
+def _chunks(stream: bytes) -> list[bytes]:
+    """The HTTP chunks of a body."""
+    chunks: list[bytes] = []
+    while True:
+        size, _, stream = stream.partition(b"\r\n")
+        if not int(size, 16):
+            return chunks
+        chunks.append(stream[: int(size, 16)])
+        stream = stream[int(size, 16) + 2 :]
+
+
+@pytest.mark.parametrize("options", [{"chunk_size": 1}, {"chunk_at": [3, 50, 51]}, {"chunk_size": 7, "chunk_at": [4]}])
+async def test_chunk_boundaries_are_where_they_were_asked_for(asker, options):  # S1
+    async with ScriptedProvider([reply("Hi."), reply("Hi.", **options)]) as provider:
+        plain = (await asker.ask(provider, asker.body(stream=True)))[2]
+        reader, writer = await asker.connect(provider)
+        await reader.readuntil(b"\r\n\r\n")
+        chunks = _chunks(await reader.readuntil(b"\r\n0\r\n\r\n"))
+        writer.close()
+    number = (b"000001", b"000002")
+    assert len(b"".join(chunks)) == len(plain) and number[1] in b"".join(chunks)
+    edges = {sum(map(len, chunks[: i + 1])) for i in range(len(chunks))}
+    wanted = set(options.get("chunk_at", ()))
+    if "chunk_size" in options:
+        wanted |= set(range(options["chunk_size"], len(plain), options["chunk_size"]))
+    assert wanted <= edges
+
+
+# --- time and flow
+
+
+async def test_a_stall_holds_at_the_event_until_released(asker):
+    async with ScriptedProvider([reply(text("a", "b", "c"), stall_after_event=2)]) as provider:
+        asking = asyncio.ensure_future(asker.ask(provider, asker.body(stream=True)))
+        request = await provider.reached("stalled")
+        assert request.number == 1 and not asking.done()
+        provider.release()
+        assert (await asking)[2].endswith(TERMINATORS[asker.api])
+        await provider.reached("finished")
+
+
+async def test_a_stall_at_a_byte_has_sent_exactly_those_bytes(asker):
+    async with ScriptedProvider([reply(text("word " * 20), stall_at_byte=77)]) as provider:
+        reader, writer = await asker.connect(provider, stream=False)
+        await provider.reached("stalled")
+        assert provider.bytes_written == 77
+        await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.readexactly(77)) == 77
+        provider.release(1)
+        await provider.reached("finished")
+        writer.close()
+
+
+async def test_a_client_that_leaves_a_stall_is_noticed(asker):
+    async with ScriptedProvider([reply(text("a", "b"), stall_after_event=1)]) as provider:
+        _, writer = await asker.connect(provider)
+        await provider.reached("stalled")
+        writer.close()
+        await writer.wait_closed()
+        await provider.reached("left")
+
+
+@pytest.mark.parametrize("script", [[hang()], [reply(text("a"), stall_at_byte=0)], [reply(text("a"), pace_s=900)]])
+async def test_leaving_closes_at_once_even_if_responses_hang(asker, script):
+    async with ScriptedProvider(script) as provider:
+        reader, writer = await asker.connect(provider)
+        await provider.reached("arrived")
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while more := await reader.read(65536):
+            got += more
+    assert not got.endswith(b"0\r\n\r\n")
+    writer.close()
+
+
+async def test_a_hanging_request_is_answered_after_release(asker):
+    async with ScriptedProvider([hang()]) as provider:
+        asking = asyncio.ensure_future(asker.ask(provider))
+        await provider.reached("stalled")
+        assert not asking.done()
+        provider.release()
+        assert (await asking)[0] == 200
+
+
+async def test_delay_and_pace_take_their_time(asker):
+    loop = asyncio.get_running_loop()
+    async with ScriptedProvider([reply(text("a", "b"), delay_s=0.03, pace_s=0.01)]) as provider:
+        start = loop.time()
+        _, _, body = await asker.ask(provider, asker.body(stream=True))
+        took = loop.time() - start
+    assert took >= 0.03 + 0.01 * (body.count(b"data: ") - 1) - 0.005
+
+
+async def _bytes_when_still(provider: ScriptedProvider) -> int:
+    """Bytes written once a hundred passes of the loop have not changed them."""
+    before = -1
+    while before != provider.bytes_written:
+        before = provider.bytes_written
+        for _ in range(100):
+            await asyncio.sleep(0)
+    return before
+
+
+async def test_an_endless_stream_waits_for_its_reader(asker):  # C4, C5
+    async with ScriptedProvider([reply(repeated("word " * 20))]) as provider:
+        reader, writer = await asker.connect(provider)
+        await provider.reached("blocked")
+        before = await _bytes_when_still(provider)
+        assert before < 16_000_000
+        wanted = before + 1_000_000
+        while provider.bytes_written < wanted:
+            assert await reader.read(65536)
+        writer.transport.abort()
+        await provider.reached("left")
+
+
+async def test_a_very_long_stream_comes_whole(asker):
+    async with ScriptedProvider([reply(repeated("ab ", 20_000))]) as provider:
+        _, _, body = await asker.ask(provider, asker.body(stream=True))
+    assert body.count(b"ab ") == 20_000
+    assert body.endswith(TERMINATORS[asker.api])
+
+
+async def test_many_clients_at_once(asker):
+    async with ScriptedProvider([repeat(reply(think("Hm."), "Yes."))]) as provider:
+        answers = await asyncio.gather(*[asker.ask(provider, asker.body(stream=True)) for _ in range(50)])
+        assert [status for status, _, _ in answers] == [200] * 50
+        assert sorted(r.number for r in provider.requests) == list(range(1, 51))
+
+
+async def test_waiting_for_what_never_happens_says_what_did(asker):
+    async with ScriptedProvider([reply("Hi.")]) as provider:
+        await asker.ask(provider)
+        await provider.reached("finished")
+        with pytest.raises(TimeoutError, match="Request 2 was not arrived within 0.01 s; so far: .*finished 1"):
+            await provider.reached("arrived", 2, timeout_s=0.01)
+
+
+# --- synchronous use
+
+
+def test_with_runs_on_its_own_thread_for_synchronous_code(asker):
+    before = threading.active_count()
+    with ScriptedProvider([reply("Hello."), reply("Two.", stall_before_headers=True)]) as provider:
+        data = json.dumps(asker.body()).encode()
+
+        def post() -> bytes:
+            request = urllib.request.Request(provider.url + asker.path, data, asker.headers())
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return response.read()
+
+        assert b"Hello." in post()
+        answers: list[bytes] = []
+        thread = threading.Thread(target=lambda: answers.append(post()))
+        thread.start()
+        assert provider.wait("stalled", 2).body == asker.body()
+        provider.release()
+        thread.join()
+        assert b"Two." in answers[0]
+    assert threading.active_count() == before
+
+
+def test_with_closes_at_once_even_if_a_client_hangs_and_asserts_the_script(asker):
+    with pytest.raises(ScriptError, match="1 of 1"), ScriptedProvider([reply("never")]) as provider:
+        client = socket.create_connection(("127.0.0.1", int(provider.url.rpartition(":")[2])))
+    client.close()
+
+
+async def test_a_threaded_provider_can_be_awaited_from_another_loop(asker):
+    with ScriptedProvider([reply("Hi.", stall_before_headers=True)]) as provider:
+        asking = asyncio.ensure_future(asker.ask(provider))
+        await provider.reached("stalled")
+        provider.release()
+        assert (await asking)[0] == 200
+
+
+async def test_wait_on_the_providers_own_loop_is_refused():
+    async with ScriptedProvider([]) as provider:
+        with pytest.raises(ConfigError, match="reached"):
+            provider.wait("arrived")
+
+
+def test_importing_the_package_loads_no_server_and_no_client():  # I1
+    code = "import sys, turnwise.testing; print(any(m in sys.modules for m in ('aiohttp', 'asyncio', 'threading')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_calls_can_have_any_argument_names():
+    made = call("f", name="n", id="i", size=3)
+    assert json.loads("".join(made.fragments)) == {"name": "n", "id": "i", "size": 3}
