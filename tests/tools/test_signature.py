@@ -12,7 +12,7 @@ from turnwise.core.errors import ConfigError
 from turnwise.tools import Tool, ToolContext, tool
 
 if TYPE_CHECKING:
-    from turnwise.tools import ToolContext as HiddenContext  # noqa: F401
+    import turnwise.tools as hidden
 
 
 def no_annotation(city) -> str: ...  # type: ignore[no-untyped-def]
@@ -136,7 +136,7 @@ def test_postponed_annotations_find_local_types_and_hidden_contexts() -> None:
         name: str
 
     @tool
-    def visit(place: Place, ctx: HiddenContext[int]) -> str:
+    def visit(place: Place, ctx: hidden.ToolContext[int]) -> str:
         return f"{place.name} {ctx.context}"
 
     assert visit.invoke(visit.decode('{"place": {"name": "Oslo"}}'), ToolContext(7)) == "Oslo 7"

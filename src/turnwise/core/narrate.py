@@ -33,11 +33,10 @@ from .state import SessionState, result_of
 
 def narrate(entry: Entry, state: SessionState) -> list[Event]:
     """The events of an entry that was just folded into `state`."""
-    kind = type(entry)
-    if kind is CallStarted:
-        return [ToolStarted(entry.call_id, entry.name)]  # type: ignore[union-attr]
-    if kind is CallOutcome:
-        return _outcome(entry)  # type: ignore[arg-type]
+    if type(entry) is CallStarted:
+        return [ToolStarted(entry.call_id, entry.name)]
+    if type(entry) is CallOutcome:
+        return _outcome(entry)
     match entry:
         case StepCommitted():
             return _step(entry, state)

@@ -6,7 +6,7 @@ simulator hand in their own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from .entries import Entry
@@ -40,8 +40,8 @@ class Response(Protocol):
 
     status: int
     headers: Mapping[str, str]
+    read: Callable[[], Coroutine[Any, Any, bytes]]
 
-    async def read(self) -> bytes: ...
     def abort(self, reason: str) -> None: ...
     def close(self) -> None: ...
 

@@ -94,13 +94,12 @@ class Reducer:
         return events  # type: ignore[return-value]
 
     def _fold(self, event: DecoderEvent) -> None:
-        kind = type(event)
-        if kind is TextDelta:
-            self._append("text", event.block, event.text)  # type: ignore[union-attr]
-        elif kind is ThinkingDelta:
-            self._append("thinking", event.block, event.text)  # type: ignore[union-attr]
-        elif kind is ToolCallDelta:
-            self._append("tool_call", event.block, event.arguments)  # type: ignore[union-attr]
+        if type(event) is TextDelta:
+            self._append("text", event.block, event.text)
+        elif type(event) is ThinkingDelta:
+            self._append("thinking", event.block, event.text)
+        elif type(event) is ToolCallDelta:
+            self._append("tool_call", event.block, event.arguments)
         else:
             self._fold_rare(event)
 

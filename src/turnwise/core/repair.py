@@ -33,10 +33,10 @@ def repair(history: Sequence[Message]) -> Sequence[Message]:
     while position < len(waiting):
         message = waiting[position]
         position += 1
-        if type(message) is UserMessage:
+        if isinstance(message, UserMessage):
             if message.body:
                 out.append(message)
-        elif type(message) is AssistantMessage:
+        elif isinstance(message, AssistantMessage):
             results: list[ToolResult] = []
             while position < len(waiting) and isinstance(follow := waiting[position], ToolMessage):
                 results += follow.results
@@ -50,18 +50,17 @@ def _is_valid(history: Sequence[Message]) -> bool:
     seen: set[str] = set()
     awaited: tuple[str, ...] = ()
     for message in history:
-        kind = type(message)
-        if kind is ToolMessage:
-            if not awaited or tuple([r.call_id for r in message.results]) != awaited:  # type: ignore[union-attr]
+        if isinstance(message, ToolMessage):
+            if not awaited or tuple([r.call_id for r in message.results]) != awaited:
                 return False
             awaited = ()
             continue
-        if awaited or not message.body:  # type: ignore[union-attr]
+        if awaited or not message.body:
             return False
-        if kind is AssistantMessage and type(message.body) is tuple:  # type: ignore[union-attr]
-            if message.partial and _keepable(message) is not message:  # type: ignore[union-attr,arg-type]
+        if type(message) is AssistantMessage and type(message.body) is tuple:
+            if message.partial and _keepable(message) is not message:
                 return False
-            awaited = tuple([c.id for c in message.tool_calls])  # type: ignore[union-attr]
+            awaited = tuple([c.id for c in message.tool_calls])
             if len(set(awaited)) != len(awaited) or not seen.isdisjoint(awaited):
                 return False
             seen.update(awaited)

@@ -99,17 +99,16 @@ class SessionState(msgspec.Struct):
 def evolve(state: SessionState, entry: Entry) -> None:
     """Fold one entry into the state, in place. Raises `StateError` (`illegal_entry`) if it cannot follow what came before;
     the state is then unchanged."""
-    kind = type(entry)
-    if kind is CallOutcome:
-        _outcome(_running(state), state, entry.result, entry.at)  # type: ignore[union-attr]
-    elif kind is CallStarted:
-        _call_started(_running(state), entry.call_id)  # type: ignore[union-attr]
-    elif kind is StepCommitted:
-        _step_committed(_running(state), state, entry.message)  # type: ignore[union-attr]
-    elif kind is InputAccepted:
-        _input(state, entry)  # type: ignore[arg-type]
-    elif kind is TurnEnded:
-        _turn_ended(_running(state), state, entry)  # type: ignore[arg-type]
+    if type(entry) is CallOutcome:
+        _outcome(_running(state), state, entry.result, entry.at)
+    elif type(entry) is CallStarted:
+        _call_started(_running(state), entry.call_id)
+    elif type(entry) is StepCommitted:
+        _step_committed(_running(state), state, entry.message)
+    elif type(entry) is InputAccepted:
+        _input(state, entry)
+    elif type(entry) is TurnEnded:
+        _turn_ended(_running(state), state, entry)
     else:
         _rare(state, entry)
     state.seq += 1

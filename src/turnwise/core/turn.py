@@ -233,18 +233,17 @@ class Machine:
 
 def decide(state: SessionState, given: Input, now: float, policy: Policy) -> list[Entry]:
     """The entries that follow directly from an input; empty if it comes too late or does not apply."""
-    kind = type(given)
-    if kind is UserInput:
-        return [] if state.running else [_accept(state, given, now)]  # type: ignore[arg-type]
+    if type(given) is UserInput:
+        return [] if state.running else [_accept(state, given, now)]
     turn = state.turn
     if turn is None or turn.phase == "ended":
         return []
-    if kind is CallEnded:
-        return _outcome(turn, given.result, now)  # type: ignore[union-attr]
-    if kind is CallBegins:
-        return _begin(turn, given, now)  # type: ignore[arg-type]
-    if kind is ModelReplied:
-        return _commit(turn, given.message, now) if turn.phase == "model" else []  # type: ignore[union-attr]
+    if type(given) is CallEnded:
+        return _outcome(turn, given.result, now)
+    if type(given) is CallBegins:
+        return _begin(turn, given, now)
+    if type(given) is ModelReplied:
+        return _commit(turn, given.message, now) if turn.phase == "model" else []
     match given:
         case ModelFailed():
             return _failed(turn, given, now, policy) if turn.phase == "model" else []

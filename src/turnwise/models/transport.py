@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ErrorInfo
 
@@ -28,12 +28,15 @@ class HttpResponse:
     """An aiohttp response as the `Response` seam wants it. `read` is aiohttp's own `readany`: no wrapper per read."""
 
     __slots__ = ("_response", "headers", "read", "status")
+    status: int
+    headers: Mapping[str, str]
+    read: Callable[[], Coroutine[Any, Any, bytes]]
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self.read: Callable[[], Awaitable[bytes]] = response.content.readany
+        self.headers = response.headers
+        self.read = response.content.readany
 
     def abort(self, reason: str) -> None:
         self._response.content.set_exception(Aborted(reason))

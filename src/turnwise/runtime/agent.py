@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits, Restart, Retry
@@ -178,7 +178,7 @@ class Agent(Generic[Ctx]):
 def _by_name(given: Iterable[Tool[..., Any] | Callable[..., Any]]) -> dict[str, Tool[..., Any]]:
     tools: dict[str, Tool[..., Any]] = {}
     for item in given:
-        made = item if isinstance(item, Tool) else tool(item)
+        made = cast("Tool[..., Any]", item) if isinstance(item, Tool) else tool(item)
         if made.name in tools:
             raise config_error("duplicate_tool", f"Two tools are named {made.name!r}.", "Give one another name: @tool(name=…).")
         tools[made.name] = made

@@ -39,6 +39,7 @@ class Attempt:
 
     __slots__ = (
         "_body_bytes",
+        "_created_at",
         "_decoder",
         "_plan",
         "_runtime",
@@ -56,6 +57,7 @@ class Attempt:
         self._plan = plan
         self._runtime = runtime
         self.reducer = Reducer()
+        self._created_at = runtime.clock.wall()
         self.response: Response | None = None
         self.opening: asyncio.Task[Any] | None = None
         self._decoder: Decoder | None = None
@@ -157,7 +159,7 @@ class Attempt:
             return self._failed(done.error or _NO_ANSWER)
         plan.budget.earn()
         return ModelReplied(
-            AssistantMessage(message.body, asked.turn, asked.step, now, False, message.response)
+            AssistantMessage(message.body, asked.turn, asked.step, self._created_at, False, message.response)
         )
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:

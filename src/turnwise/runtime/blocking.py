@@ -51,7 +51,7 @@ class ThreadPool:
         self._waiting: deque[Job] = deque()
         self._running: set[Job] = set()
         self._threads = 0
-        self._idle = 0
+        self._idle = 0  # threads that will take the next job: waiting for one, or just started
         self._abandoned = 0
         self._closed: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
@@ -124,29 +124,30 @@ class ThreadPool:
         """Start threads for waiting work that no idle thread will take, as far as the system allows."""
         while len(self._waiting) > self._idle and self._threads - self._abandoned < self._max_threads:
             self._threads += 1
+            self._idle += 1
             thread = threading.Thread(target=self._serve, name="turnwise-blocking", daemon=True)
             try:
                 thread.start()
             except RuntimeError:
                 self._threads -= 1
+                self._idle -= 1
                 return
 
     def _next(self) -> Job | None:
-        """The next job, waiting for one; None when the thread is to end."""
-        while not self._waiting:
-            if self._closed is not None or self._threads - self._abandoned > self._max_threads:
-                return None
-            self._idle += 1
-            woken = self._work.wait(self._idle_s)
-            self._idle -= 1
-            if not woken and not self._waiting:
-                return None
-        if self._threads - self._abandoned > self._max_threads:
-            return None
-        job = self._waiting.popleft()
-        job.state = RUNNING
-        self._running.add(job)
-        return job
+        """The next job, waiting for one; None when the thread is to end. Ends the thread's being idle."""
+        while True:
+            if self._threads - self._abandoned > self._max_threads:
+                break
+            if self._waiting:
+                self._idle -= 1
+                job = self._waiting.popleft()
+                job.state = RUNNING
+                self._running.add(job)
+                return job
+            if self._closed is not None or (not self._work.wait(self._idle_s) and not self._waiting):
+                break
+        self._idle -= 1
+        return None
 
     def _leave(self) -> None:
         self._threads -= 1
@@ -175,6 +176,7 @@ class ThreadPool:
             if job.state == ABANDONED:
                 self._abandoned -= 1
             wanted, job.state = job.state == RUNNING, ENDED
+            self._idle += 1  # before the result is told, so that whoever acts on it finds this thread free
             self._running.discard(job)
         if wanted:
             _post(job.get_loop(), job, result, error)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,7 +60,7 @@ class Calls:
 
     __slots__ = ("_admitted", "_context", "_idle", "_retries", "_running", "_session", "_stopping", "_turn", "_waiting")
 
-    def __init__(self, session: Session, turn: Turn, context: contextvars.Context) -> None:
+    def __init__(self, session: Session[Any], turn: Turn, context: contextvars.Context) -> None:
         self._session = session
         self._turn = turn
         self._context = context
@@ -151,7 +150,7 @@ class Calls:
     async def _run(self, job: Job) -> None:
         try:
             body = render_result(await self._body(job))
-            if type(body) is not str:
+            if not isinstance(body, str):
                 body = await stored(body, self._session)
             result = ToolResult(job.call.id, body)
         except asyncio.CancelledError:

@@ -21,7 +21,6 @@ from .retry_budget import RetryBudgets
 from .seams import SystemChance, SystemClock, Uuid7
 from .timers import Timers
 
-_EAGER = sys.version_info >= (3, 12)
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
 """Encoded histories of idle sessions are kept up to this many bytes in all, for one runtime."""
@@ -127,12 +126,9 @@ class Runtime:
         self, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
         """Run a coroutine in a task of ours. From Python 3.12 on it runs at once up to its first wait."""
-        if _EAGER:
-            task = asyncio.Task(work, loop=self.loop, context=context, eager_start=True)
-            if task.done():
-                return task
-        else:
-            task = self.loop.create_task(work, context=context)
+        task = _task(work, self.loop, context)
+        if task.done():
+            return task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -206,6 +202,21 @@ class Runtime:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_GRACE_S)
+
+
+if sys.version_info >= (3, 12):
+
+    def _task(
+        work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, context: contextvars.Context | None
+    ) -> asyncio.Task[Any]:
+        return asyncio.Task(work, loop=loop, context=context, eager_start=True)
+
+else:
+
+    def _task(
+        work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, context: contextvars.Context | None
+    ) -> asyncio.Task[Any]:
+        return loop.create_task(work, context=context)
 
 
 # --- the default runtime of a loop ------------------------------------------------------------------------------------

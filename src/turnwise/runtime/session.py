@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from ..core.content import ToolCall
 from ..core.entries import Entry, SessionCreated
-from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionForked, TurnwiseError
+from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionForked, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished
 from ..core.limits import Limits
 from ..core.messages import Message
@@ -206,7 +206,7 @@ class Session(Generic[Ctx]):
             plan = self.agent.plan(turn.wishes, runtime)
             body = prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, None)
             if self._lost is not None:
-                await self._reload()
+                await self._reload(plan.deadlines.grace_s)
         except BaseException:
             self._turn = None
             raise
@@ -257,9 +257,13 @@ class Session(Generic[Ctx]):
         self._append_now = getattr(self._store, "append_now", None)
         return runtime
 
-    async def _reload(self) -> None:
+    async def _reload(self, patience_s: float) -> None:
         """After a failed append the journal is the truth: fold it again and end the turn that was running."""
         assert self._store is not None
+        if self._appending is not None:
+            done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
+            if not done:
+                raise error_of(self._lost or _BLOCKED)
         written = list(await self._store.read(self.id))
         if written:
             self.state = fold(written)
@@ -328,38 +332,39 @@ class Session(Generic[Ctx]):
             return
         self._advancing = True
         try:
-            while self._entries or self._effects or self._events:
+            while (self._entries or self._effects) and self._lost is None:
                 effects = self._admit_calls()
                 entries, self._entries = self._entries, []
                 events, self._events = self._events, []
-                if self._append_now is None and entries:
-                    self._appending = self.runtime.start(self._append(entries, events, effects))
-                    if self._appending is None or not self._appending.done():
+                after = self.state.seq - len(entries)
+                if self._append_now is None:
+                    appending = self.runtime.start(self._append(after, entries, events, effects))
+                    if not appending.done():
+                        self._appending = appending
                         return
-                    self._appending = None
-                    continue
-                if entries and self._append_now is not None:
-                    self._append_now(self.id, self.state.seq - len(entries), entries)
-                self._release(events, effects)
+                else:
+                    self._append_now(self.id, after, entries)
+                    self._release(events, effects)
         except TurnwiseError as error:
             self.lose(error.info)
         finally:
             if self._appending is None:
                 self._advancing = False
 
-    async def _append(self, entries: list[Entry], events: list[Event], effects: list[Effect]) -> None:
+    async def _append(
+        self, after: int, entries: list[Entry], events: list[Event], effects: list[Effect]
+    ) -> None:
         """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
         assert self._store is not None
-        after = self.state.seq - len(entries)
         try:
             await self._store.append(self.id, after, entries)
         except Exception as error:
-            self._appending, self._advancing = None, False
             self.lose(store_failed(error, self.id))
-            return
-        self._release(events, effects)
-        self._appending, self._advancing = None, False
-        self.advance()
+        else:
+            self._release(events, effects)
+        if self._appending is not None:
+            self._appending, self._advancing = None, False
+            self.advance()
 
     def _admit_calls(self) -> list[Effect]:
         """Let due calls be checked first, so that their beginnings share an append with the step that made them."""
@@ -384,7 +389,8 @@ class Session(Generic[Ctx]):
             if type(effect) is CallModel:
                 turn.call_model(effect)
             elif type(effect) is Finish:
-                self._finish(turn, result_of(self.state))
+                last = events[-1]
+                self._finish(turn, last.result if type(last) is TurnFinished else result_of(self.state))
             else:
                 turn.halt()
         turn.launch()
@@ -432,12 +438,13 @@ class Session(Generic[Ctx]):
         )
 
 
+_BLOCKED = ErrorInfo("state", "append_blocked", "The journal store does not answer.", "Check the store and try again.")
+
+
 def checked(result: TurnResult) -> TurnResult:
     """The result, or its error raised with the result attached."""
     if result.error is None:
         return result
-    from ..core.errors import error_of
-
     error = error_of(result.error)
     error.result = result
     raise error

@@ -65,7 +65,7 @@ class Turn:
     )
     plan: TurnPlan
 
-    def __init__(self, session: Session, prompt: Prompt, wishes: Wishes) -> None:
+    def __init__(self, session: Session[Any], prompt: Prompt, wishes: Wishes) -> None:
         self._session = session
         self._prompt = prompt
         self.wishes = wishes

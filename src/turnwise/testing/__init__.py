@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .no_network import NetworkGuard, NetworkRefused, no_network
+    from .network_guard import NetworkGuard, NetworkRefused, no_network
     from .script import (
         Delivery,
         RecordedRequest,
@@ -56,9 +56,9 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "NetworkGuard": "no_network",
-    "NetworkRefused": "no_network",
-    "no_network": "no_network",
+    "NetworkGuard": "network_guard",
+    "NetworkRefused": "network_guard",
+    "no_network": "network_guard",
     "ScriptError": "scripted",
     "ScriptedProvider": "scripted",
     "Problem": "validators",

@@ -58,10 +58,13 @@ class LoopbackServer:
         """Abort everything; returns when every task has ended and every socket is closed."""
         if self._server is None:
             return
-        self._server.close()
-        # A client accepted in the last pass of the loop becomes a connection one or two passes later.
+        # A client accepted in this pass of the loop becomes a connection in one of the next: asyncio would drop its
+        # socket unclosed if the server were closed before that. So stop accepting first, and close then.
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
         for _ in range(3):
             await asyncio.sleep(0)
+        self._server.close()
         gone = [connection.gone for connection in self._open]
         for connection in self._open:
             connection.abort()

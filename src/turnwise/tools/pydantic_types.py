@@ -54,9 +54,11 @@ def validate(adapter: TypeAdapter[Any], raw: bytes | memoryview, path: str) -> A
 
 
 def decode_nested(kind: type, value: Any) -> Any:
-    """A model met inside another type, from its decoded JSON."""
-    pydantic = sys.modules["pydantic"]
-    return validate(pydantic.TypeAdapter(kind), msgspec.json.encode(value), f"{kind.__name__} ")
+    """A model met inside another type, from its decoded JSON. Raises `ValueError`, to which msgspec adds where that was."""
+    try:
+        return validate(sys.modules["pydantic"].TypeAdapter(kind), msgspec.json.encode(value), kind.__name__)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
 
 
 def _is_constraint(extra: Any) -> bool:

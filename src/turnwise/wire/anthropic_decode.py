@@ -41,11 +41,12 @@ from .anthropic_events import (
     DeltaPart,
     Failure,
     JsonDeltaPart,
-    LooseEvent,
+    LooseDelta,
     Message,
     MessageDelta,
     MessageStart,
     MessageStop,
+    Outline,
     SignatureDeltaPart,
     StreamEvent,
     TextDeltaPart,
@@ -56,10 +57,11 @@ from .anthropic_events import (
 )
 from .anthropic_messages import ORIGIN
 from .errors import MAX_ERROR_BYTES, PROTOCOL, TRUNCATED, body_error, broken, excerpt
-from .framing import MAX_BODY_BYTES, FramingError, SseFramer
+from .framing import MAX_BODY_BYTES, MAX_EVENT_BYTES, FramingError, SseFramer
 
 _decode_event = msgspec.json.Decoder(StreamEvent).decode
-_decode_loose = msgspec.json.Decoder(LooseEvent).decode
+_decode_outline = msgspec.json.Decoder(Outline).decode
+_decode_loose = msgspec.json.Decoder(LooseDelta).decode
 _decode_block = msgspec.json.Decoder(ContentBlock).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_message = msgspec.json.Decoder(Message).decode
@@ -145,7 +147,6 @@ class AnthropicDecoder:
             payloads = self._frame(data)
         except FramingError as error:
             return [self._broken(str(error))]
-        self._between = self._framer.between_events
         return self._read(payloads)
 
     def finish(self) -> list[DecoderEvent]:
@@ -180,20 +181,23 @@ class AnthropicDecoder:
     def _frame(self, data: bytes) -> list[bytes]:
         """The payloads in a read. A run of deltas written in the API's usual way is cut in one go; whatever stands before
         and after it, and everything that is written otherwise, goes through the framer. Both give the same (rule S1)."""
-        framer = self._framer
+        feed = self._framer.feed
+        between, plain = self._between, _CR not in data and len(data) <= MAX_EVENT_BYTES
+        # An empty line ends whatever event was open, so the framer then holds nothing back.
+        self._between = plain and data.endswith(b"\n\n")
         first = data.find(_DELTA)
-        regular = (self._between if first == 0 else data[first - 2 : first] == b"\n\n") and _CR not in data
-        if first < 0 or not regular:
-            return framer.feed(data)
-        end = data.find(b"\n\n", data.rfind(_DELTA)) + 2
-        run = data[first + len(_DELTA) : end - 2].split(b"\n\n" + _DELTA) if end >= 2 else []
+        if first < 0 or not plain or not (between if first == 0 else data[first - 2 : first] == b"\n\n"):
+            return feed(data)
+        last = data.rfind(_DELTA)
+        end = data.find(b"\n\n", last) + 2
+        if end < 2:
+            end = last  # the last delta is not all there yet
+        run = data[first + len(_DELTA) : end - 2].split(b"\n\n" + _DELTA)
         # Three line ends per event and no more: none is inside a payload, no other line is among them.
-        if data.count(b"\n", first, end) != 3 * len(run):
-            return framer.feed(data)
-        before = framer.feed(data[:first]) if first else []
-        if first and not framer.between_events:
-            return before + framer.feed(data[first:])
-        return before + run + (framer.feed(data[end:]) if end < len(data) else [])
+        if not data.endswith(b"\n\n", first, end) or data.count(b"\n", first, end) != 3 * len(run):
+            return feed(data)
+        before = feed(data[:first]) if first else []
+        return before + run + (feed(data[end:]) if end < len(data) else [])
 
     # --- streams: more text for the block that had the last is the hot path, everything else is rare ---
 
@@ -244,7 +248,7 @@ class AnthropicDecoder:
         if block is None:
             out.append(self._broken("A delta belongs to no open block."))
         elif block.kind == "opaque":
-            self._grow(block, _decode_loose(payload).delta or {})
+            self._grow(block, _decode_loose(payload).delta)
         elif isinstance(delta, ThinkingDeltaPart) and block.kind == "thinking":
             if delta.thinking:
                 out.append(ThinkingDelta(delta.thinking, block.number, self._attempt))
@@ -266,14 +270,18 @@ class AnthropicDecoder:
 
     def _unusual(self, payload: bytes, out: list[DecoderEvent]) -> None:
         """What the typed decoder refused: events and deltas of types added to the API later are passed over."""
+        if not payload or payload.isspace():
+            return  # out of a run: the framer lets no such event through
         try:
-            event = _decode_loose(payload)
-            if event.type not in KNOWN_EVENTS and event.error is not None:
-                out.append(self._fail(body_error(0, self._headers, payload, provider=ORIGIN)))
-                return
-            if event.type and event.type not in KNOWN_EVENTS:
-                return
-            if event.type == "content_block_delta" and event.delta is not None:
+            outline = _decode_outline(payload)
+            if outline.type not in KNOWN_EVENTS:
+                if bytes(outline.error) != b"null":
+                    out.append(self._fail(body_error(0, self._headers, payload, provider=ORIGIN)))
+                    return
+                if outline.type:
+                    return
+            if outline.type == "content_block_delta":
+                event = _decode_loose(payload)
                 block = self._blocks.get(event.index)
                 if block is not None and block.kind == "opaque":
                     self._grow(block, event.delta)
@@ -397,7 +405,7 @@ class AnthropicDecoder:
         out: list[DecoderEvent] = []
         try:
             message = _decode_message(body)
-            if message.error is not None:
+            if bytes(message.error) != b"null":
                 return [self._fail(body_error(0, self._headers, body, provider=ORIGIN))]
             if message.content is None:
                 return [self._broken(f"The answer is not a message: {excerpt(body)}")]

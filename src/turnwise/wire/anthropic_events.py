@@ -70,7 +70,7 @@ class Message(Struct, frozen=True, gc=False):
     content: list[Raw] | None = None
     stop_reason: str | None = None
     usage: Raw = NULL
-    error: Raw | None = None
+    error: Raw = NULL
 
 
 class MessageStart(Struct, frozen=True, gc=False, tag="message_start"):
@@ -114,13 +114,18 @@ KNOWN_EVENTS = frozenset(
 KNOWN_DELTAS = frozenset(("text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta"))
 
 
-class LooseEvent(Struct, frozen=True, gc=False):
-    """An event that is not one of the above: of a type, or with a delta, that the API has added since."""
+class Outline(Struct, frozen=True, gc=False):
+    """As much of an event as tells what it is, for those that are none of the above."""
 
     type: str = ""
-    index: int = 0
-    delta: dict[str, Raw] | None = None
-    error: Raw | None = None
+    error: Raw = NULL
+
+
+class LooseDelta(Struct, frozen=True, gc=False):
+    """A delta that we do not know, or that goes to a block we do not know."""
+
+    index: int
+    delta: dict[str, Raw]
 
 
 class ContentBlock(Struct, frozen=True, gc=False):
