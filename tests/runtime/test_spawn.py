@@ -40,16 +40,19 @@ async def grandchild_of(child: ProcessChild) -> int:
 
 
 async def gone(pid: int) -> bool:
-    """True once no process of that number runs; a killed orphan stays a zombie until init reaps it."""
-    for _ in range(500):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state in "ZX":
-            return True
-        await asyncio.sleep(0.01)
-    return False
+    """Waits until a process has ended, be it our child or not."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(fd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+    return True
 
 
 async def test_output_exit_code_and_streams_are_told_apart() -> None:
@@ -64,7 +67,7 @@ async def test_output_exit_code_and_streams_are_told_apart() -> None:
 async def test_cwd_and_environment_are_the_childs_own(tmp_path: Path) -> None:
     async with spawning() as spawn:
         child = await spawn.start(["/bin/sh", "-c", "pwd; echo $A-$HOME"], cwd=str(tmp_path), env={"A": "b"})
-        assert (await read_all(child))[1].decode() == f"{tmp_path.resolve()}\nb-\n"
+        assert (await read_all(child))[1].decode() == f"{tmp_path}\nb-\n"
 
 
 async def test_without_stdin_a_child_reads_nothing_from_ours() -> None:
@@ -141,26 +144,16 @@ async def test_unread_output_stops_the_child_and_nothing_is_lost() -> None:
     async with spawning() as spawn:
         child = await spawn.start([sys.executable, "-c", code])
         first = await child.read()
-        while child._unread < UNREAD_LIMIT_BYTES:  # pyright: ignore[reportPrivateUsage]
+        while not child._paused:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        for _ in range(50):
+        for _ in range(100):  # if the pipes were still read, this is when the rest would come
             await asyncio.sleep(0.001)
-        assert child._unread < 2 * UNREAD_LIMIT_BYTES  # pyright: ignore[reportPrivateUsage]
+        assert child._unread < 2 * UNREAD_LIMIT_BYTES
         assert child.returncode is None
         rest = await read_all(child)
         assert len(first[1]) + len(rest[1]) == size
         assert rest[2] == b"end"
         assert await child.wait() == 0
-
-
-async def test_a_cancelled_start_leaves_no_child() -> None:
-    async with spawning() as spawn:
-        starting = asyncio.ensure_future(spawn.start(FAMILY))
-        await asyncio.sleep(0)
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-    # the conftest fails this test if a child or a task is left
 
 
 @pytest.mark.parametrize("steps", range(1, 8))
@@ -169,9 +162,13 @@ async def test_a_start_cancelled_at_any_step_leaves_no_child(steps: int) -> None
         starting = asyncio.ensure_future(spawn.start(FAMILY))
         for _ in range(steps):
             await asyncio.sleep(0)
+        if starting.done():
+            await starting.result().kill()
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
+        while spawn._starting or spawn._children:  # killed without waiting for close()  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 async def test_a_command_that_does_not_exist_is_an_os_error() -> None:
@@ -197,11 +194,13 @@ async def test_cancelling_a_wait_does_nothing_to_the_child() -> None:
 
 async def test_with_a_grace_a_child_may_say_goodbye() -> None:
     async with spawning(term_grace_s=20.0) as spawn:
-        child = await spawn.start(["sh", "-c", "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done"])
+        child = await spawn.start(
+            ["sh", "-c", "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.05; done"]
+        )
         assert await child.read() == (1, b"ready\n")
         await child.kill()
         assert child.returncode == 5
-        assert await child.read() == (1, b"bye\n")
+        assert (await read_all(child))[1] == b"bye\n"
 
 
 async def test_a_child_deaf_to_sigterm_is_killed_after_the_grace() -> None:

@@ -51,13 +51,31 @@ class Asker(msgspec.Struct, frozen=True):
         ):
             return response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read()
 
+    @property
+    def terminator(self) -> bytes:
+        """What a stream ends with."""
+        return b'data: {"type":"message_stop"}\n\n' if self.api == "anthropic.messages" else b"data: [DONE]\n\n"
+
+    @staticmethod
+    def chunks(encoded: bytes) -> list[bytes]:
+        """The HTTP chunks of a body."""
+        chunks: list[bytes] = []
+        while True:
+            size, _, encoded = encoded.partition(b"\r\n")
+            if not int(size, 16):
+                return chunks
+            chunks.append(encoded[: int(size, 16)])
+            encoded = encoded[int(size, 16) + 2 :]
+
     def raw(self, *, stream: bool = True) -> bytes:
         """A request as its bytes."""
         body = json.dumps(self.body(stream=stream)).encode()
         head = "".join([f"{k}: {v}\r\n" for k, v in {**self.headers(), "content-length": len(body)}.items()])
         return f"POST {self.path} HTTP/1.1\r\nhost: test\r\n{head}\r\n".encode() + body
 
-    async def connect(self, provider: ScriptedProvider, *, stream: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(
+        self, provider: ScriptedProvider, *, stream: bool = True
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The request written to a raw socket; its response is for the test to read."""
         reader, writer = await asyncio.open_connection("127.0.0.1", int(provider.url.rpartition(":")[2]))
         writer.write(self.raw(stream=stream))

@@ -26,7 +26,11 @@ def test_a_name_look_up_is_refused_and_named():
 
 
 def test_a_datagram_is_refused():
-    with pytest.raises(NetworkRefused, match=r"192\.0\.2\.1:53"), no_network(), socket.socket(type=socket.SOCK_DGRAM) as s:
+    with (
+        pytest.raises(NetworkRefused, match=r"192\.0\.2\.1:53"),
+        no_network(),
+        socket.socket(type=socket.SOCK_DGRAM) as s,
+    ):
         s.sendto(b"x", ("192.0.2.1", 53))
 
 

@@ -67,7 +67,9 @@ GOOD_CLAUDE = {
     "system": claude(system=[txt("Be brief.") | {"cache_control": {"type": "ephemeral"}}], temperature=1, top_p=0.5),
     "two user messages": claude(user("Hi"), user("and hello")),
     "parallel calls": claude(*LOOP, tools=[tool()]),
-    "results in two user messages": claude(user("Hi"), assistant([use("a"), use("b")]), user([result("a")]), user([result("b")])),
+    "results in two user messages": claude(
+        user("Hi"), assistant([use("a"), use("b")]), user([result("a")]), user([result("b")])
+    ),
     "failed result": claude(user("Hi"), assistant([use("a")]), user([result("a", "boom", is_error=True)])),
     "image in a result": claude(user("Hi"), assistant([use("a")]), user([result("a", [image(), txt("A picture.")])])),
     "image url": claude(user([{"type": "image", "source": {"type": "url", "url": "https://x.test/a.png"}}, txt("?")])),
@@ -84,7 +86,10 @@ GOOD_CLAUDE = {
     ),
     "thinking after an unthinking turn": claude(user("Hi"), assistant("Hello."), user("Go on."), thinking=THINKING),
     "redacted": claude(
-        user("Hi"), assistant([{"type": "redacted_thinking", "data": "eA=="}, use("a")]), user([result("a")]), thinking=THINKING
+        user("Hi"),
+        assistant([{"type": "redacted_thinking", "data": "eA=="}, use("a")]),
+        user([result("a")]),
+        thinking=THINKING,
     ),
     "forced tool": claude(tools=[tool()], tool_choice={"type": "tool", "name": "weather"}),
     "server tool": claude(tools=[{"type": "web_search_20250305", "name": "web_search"}]),
@@ -106,10 +111,16 @@ BAD_CLAUDE = {
     "empty text": (claude(user("")), "non-empty"),
     "blank text block": (claude(user("Hi"), assistant([txt(" \n"), use("a")]), user([result("a")])), "non-whitespace"),
     "empty text in a result": (claude(user("Hi"), assistant([use("a")]), user([result("a", [txt("")])])), "non-empty"),
-    "empty failed result": (claude(user("Hi"), assistant([use("a")]), user([result("a", "", is_error=True)])), "is_error"),
+    "empty failed result": (
+        claude(user("Hi"), assistant([use("a")]), user([result("a", "", is_error=True)])),
+        "is_error",
+    ),
     "trailing whitespace": (claude(user("Hi"), assistant("It is ")), "trailing whitespace"),
     "unanswered call": (claude(user("Hi"), assistant([use("a")]), user("And?")), "tool_use a has no tool_result"),
-    "one of two answered": (claude(user("Hi"), assistant([use("a"), use("b")]), user([result("a")])), "tool_use b has no"),
+    "one of two answered": (
+        claude(user("Hi"), assistant([use("a"), use("b")]), user([result("a")])),
+        "tool_use b has no",
+    ),
     "open call at the end": (claude(user("Hi"), assistant([use("a")])), "tool_use a has no tool_result"),
     "answered too late": (
         claude(user("Hi"), assistant([use("a")]), user("wait"), assistant("ok"), user([result("a")])),
@@ -120,13 +131,19 @@ BAD_CLAUDE = {
         claude(user("Hi"), assistant([use("a")]), user([result("a"), result("a")])),
         "more than one tool_result",
     ),
-    "result after text": (claude(user("Hi"), assistant([use("a")]), user([txt("So:"), result("a")])), "must come first"),
+    "result after text": (
+        claude(user("Hi"), assistant([use("a")]), user([txt("So:"), result("a")])),
+        "must come first",
+    ),
     "repeated call id": (
         claude(user("Hi"), assistant([use("a")]), user([result("a")]), assistant([use("a")]), user([result("a")])),
         "unique: a",
     ),
     "call id pattern": (claude(user("Hi"), assistant([use("t3.s1.c0")]), user([result("t3.s1.c0")])), "tool_use.id"),
-    "input not an object": (claude(user("Hi"), assistant([use("a", input="x")]), user([result("a")])), "tool_use.input"),
+    "input not an object": (
+        claude(user("Hi"), assistant([use("a", input="x")]), user([result("a")])),
+        "tool_use.input",
+    ),
     "call by the user": (claude(user([use("a")]), user([result("a")])), "not allowed in user"),
     "result by the assistant": (claude(user("Hi"), assistant([result("a")])), "not allowed in assistant"),
     "unsigned thinking": (
@@ -134,7 +151,10 @@ BAD_CLAUDE = {
         "signature",
     ),
     "empty signature": (claude(user("Hi"), assistant([thought(""), txt("Hi")]), user("?")), "signature"),
-    "thinking after text": (claude(user("Hi"), assistant([txt("Hi"), thought(), txt("so")]), user("?")), "before everything"),
+    "thinking after text": (
+        claude(user("Hi"), assistant([txt("Hi"), thought(), txt("so")]), user("?")),
+        "before everything",
+    ),
     "thinking after a call": (
         claude(user("Hi"), assistant([thought(), use("a"), thought(), txt("?")]), user([result("a")])),
         "before tool_use",
@@ -234,11 +254,18 @@ BAD_CHAT = {
     "empty call id": (chat(user("Hi"), called(""), answer("")), "length >= 1"),
     "no calls in tool_calls": (chat(user("Hi"), assistant("x", tool_calls=[])), "must not be empty"),
     "arguments as object": (
-        chat(user("Hi"), assistant(None, tool_calls=[{"id": "a", "type": "function", "function": {"name": "w", "arguments": {}}}])),
+        chat(
+            user("Hi"),
+            assistant(None, tool_calls=[{"id": "a", "type": "function", "function": {"name": "w", "arguments": {}}}]),
+        ),
         "arguments",
     ),
     "call name": (
-        chat(user("Hi"), assistant(None, tool_calls=[{"id": "a", "function": {"name": "w.x", "arguments": ""}}]), answer("a")),
+        chat(
+            user("Hi"),
+            assistant(None, tool_calls=[{"id": "a", "function": {"name": "w.x", "arguments": ""}}]),
+            answer("a"),
+        ),
         "name",
     ),
     "image in an answer": (chat(user("Hi"), called("a"), answer("a", [picture()])), "parts here are text"),
@@ -265,8 +292,12 @@ BAD_CHAT = {
     "too many images": (chat(user([picture("https://x.test/a.png")] * 501)), "at most 500"),
 }
 
-GOOD = [("anthropic.messages", k, v) for k, v in GOOD_CLAUDE.items()] + [("openai.chat", k, v) for k, v in GOOD_CHAT.items()]
-BAD = [("anthropic.messages", k, *v) for k, v in BAD_CLAUDE.items()] + [("openai.chat", k, *v) for k, v in BAD_CHAT.items()]
+GOOD = [("anthropic.messages", k, v) for k, v in GOOD_CLAUDE.items()] + [
+    ("openai.chat", k, v) for k, v in GOOD_CHAT.items()
+]
+BAD = [("anthropic.messages", k, *v) for k, v in BAD_CLAUDE.items()] + [
+    ("openai.chat", k, *v) for k, v in BAD_CHAT.items()
+]
 
 
 @pytest.mark.parametrize(("api", "body"), [(a, b) for a, _, b in GOOD], ids=[f"{a}-{k}" for a, k, _ in GOOD])
@@ -276,7 +307,9 @@ def test_what_the_api_accepts_passes(api, body):
     assert body == before
 
 
-@pytest.mark.parametrize(("api", "body", "named"), [(a, b, n) for a, _, b, n in BAD], ids=[f"{a}-{k}" for a, k, _, _ in BAD])
+@pytest.mark.parametrize(
+    ("api", "body", "named"), [(a, b, n) for a, _, b, n in BAD], ids=[f"{a}-{k}" for a, k, _, _ in BAD]
+)
 def test_a_broken_rule_is_found_and_named(api, body, named):  # T1, T5, T8
     assert any(named in str(p) for p in check(api, body)), check(api, body)
 
@@ -302,12 +335,14 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-fields = st.sampled_from(
+NAMES = (
     "model messages role content type text tools tool_choice name input_schema thinking system id tool_calls function"
-    " image_url source stop stream_options temperature max_tokens metadata parameters".split()
+    " image_url source stop stream_options temperature max_tokens metadata parameters"
 )
+fields = st.sampled_from(NAMES.split())
 garbage = st.recursive(
-    json_values | st.sampled_from(["user", "assistant", "tool", "text", "tool_use", "tool_result", "image_url", "function"]),
+    json_values
+    | st.sampled_from(["user", "assistant", "tool", "text", "tool_use", "tool_result", "image_url", "function"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(fields, inner, max_size=6),
     max_leaves=30,
 )

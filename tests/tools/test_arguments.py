@@ -65,7 +65,9 @@ TOOLS = [typed, optional, structs, models, nothing, plain]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["city", "days", "it", "n", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["city", "days", "it", "n", "x"]), inner)
+    ),
     max_leaves=10,
 )
 any_text = st.text(st.characters(codec=None, exclude_categories=())) | json_values.map(json.dumps)
@@ -174,8 +176,16 @@ def test_what_a_type_raises_by_itself_is_a_problem_and_not_a_crash() -> None:
         ({"items": {"type": "integer"}, "minItems": 1, "maxItems": 2}, [[1]], [[], [1, 2, 3], ["a"]]),
         ({"prefixItems": [{"type": "integer"}], "items": False}, [[1], []], [["a"], [1, 2]]),
         ({"uniqueItems": True}, [[1, True, "1"]], [[1, 2, 1]]),
-        ({"required": ["a"], "additionalProperties": False, "properties": {"a": {}}}, [{"a": 0}], [{}, {"a": 0, "b": 1}]),
-        ({"patternProperties": {"^n_": {"type": "integer"}}, "additionalProperties": False}, [{"n_a": 1}], [{"n_a": "x"}, {"m": 1}]),
+        (
+            {"required": ["a"], "additionalProperties": False, "properties": {"a": {}}},
+            [{"a": 0}],
+            [{}, {"a": 0, "b": 1}],
+        ),
+        (
+            {"patternProperties": {"^n_": {"type": "integer"}}, "additionalProperties": False},
+            [{"n_a": 1}],
+            [{"n_a": "x"}, {"m": 1}],
+        ),
         ({"additionalProperties": {"type": "string"}}, [{"a": "x"}], [{"a": 1}]),
         ({"minProperties": 1, "maxProperties": 1}, [{"a": 1}], [{}, {"a": 1, "b": 2}]),
         ({"anyOf": [{"type": "string"}, {"minimum": 3}]}, ["x", 3], [2]),

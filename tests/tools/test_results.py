@@ -82,7 +82,7 @@ def test_what_has_no_form_is_an_error_naming_the_type(value: Any, said: str) -> 
 def test_a_value_that_contains_itself_is_an_error() -> None:
     ring: list[Any] = []
     ring.append(ring)
-    with pytest.raises(ToolError, match="builtins.list"):
+    with pytest.raises(ToolError, match=r"builtins\.list"):
         render_result(ring)
 
 

@@ -218,7 +218,7 @@ def test_definitions_of_the_same_name_do_not_mix() -> None:
         Item.__annotations__["more"] = Item | None
         return Item
 
-    First = one()  # noqa: N806
+    First = one()
     Second = Tree
 
     class Other(pydantic.BaseModel):
@@ -251,7 +251,7 @@ def test_defaults_are_told_and_honoured() -> None:
         a: int = 1,
         b: Point = Point(1, 2),  # noqa: B008
         c: str = None,  # type: ignore[assignment]  # noqa: RUF013
-        d: Path = Path("."),  # noqa: B008
+        d: Path = Path("."),
         e: Person = Person(name="Ada"),  # noqa: B008
         f: Colour = Colour.RED,
     ) -> Any:

@@ -468,6 +468,7 @@ def test_bodies_that_are_no_message(status: int, body: bytes, code: str, headers
 def check_sound(found: list[Any]) -> None:
     """What every decoder promises about its events."""
     assert [type(e) in (ResponseEnded, ResponseFailed) for e in found] == [False] * (len(found) - 1) + [True]
+    assert ResponseStarted not in [type(e) for e in found[1:]]
     begun = [e.block for e in found if type(e) in (ToolCallStarted, BlockAdded)]
     assert len(begun) == len(set(begun))
     for event in found:
@@ -561,7 +562,7 @@ def test_numbers_beyond_all_bounds() -> None:
     assert isinstance(block, Opaque) and json.loads(block.native.data)["n"] == 10**30
 
 
-def test_an_endless_line_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_is_given_up() -> None:
     """S8: memory stays bounded."""
     made = decoder(API, 200, SSE)
     made.feed(sse(START))

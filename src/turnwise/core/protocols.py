@@ -6,11 +6,12 @@ simulator hand in their own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .entries import Entry
-from .errors import ErrorInfo
+if TYPE_CHECKING:
+    from .entries import Entry
+    from .errors import ErrorInfo
 
 
 class Clock(Protocol):
@@ -32,6 +33,12 @@ class Ids(Protocol):
     def session_id(self) -> str: ...
 
 
+class Read(Protocol):
+    """Reads what has arrived."""
+
+    async def __call__(self) -> bytes: ...
+
+
 class Response(Protocol):
     """An open HTTP response. `read` gives what has arrived, at least one byte, and b"" once at the end.
 
@@ -40,7 +47,7 @@ class Response(Protocol):
 
     status: int
     headers: Mapping[str, str]
-    read: Callable[[], Coroutine[Any, Any, bytes]]
+    read: Read
 
     def abort(self, reason: str) -> None: ...
     def close(self) -> None: ...

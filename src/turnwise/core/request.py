@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from .messages import Message
+if TYPE_CHECKING:
+    from .messages import Message
 
 Effort = Literal["none", "minimal", "low", "medium", "high"]
 

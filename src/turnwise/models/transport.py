@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..core.errors import ErrorInfo
+from ..core.protocols import Read
 
 if TYPE_CHECKING:
     import aiohttp
@@ -30,7 +31,7 @@ class HttpResponse:
     __slots__ = ("_response", "headers", "read", "status")
     status: int
     headers: Mapping[str, str]
-    read: Callable[[], Coroutine[Any, Any, bytes]]
+    read: Read
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -51,18 +52,19 @@ class HttpTransport:
     """Sends requests over a pool of keep-alive connections. Belongs to one event loop; close it there."""
 
     def __init__(self) -> None:
-        self._client: aiohttp.ClientSession | None = None
-        self._urls: dict[str, URL] = {}
+        self._clients: dict[bool, aiohttp.ClientSession] = {}
+        self._urls: dict[str, tuple[URL, bool]] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
     async def open(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None
     ) -> HttpResponse:
         """Send a request and wait for the response's headers. Redirects are not followed: keys go nowhere else."""
-        client = self._client or self._start()
+        place = self._urls.get(url) or self._parse(url)
+        client = self._clients.get(place[1]) or self._start(place[1])
         response = await client.request(
             method,
-            self._urls.get(url) or self._parse(url),
+            place[0],
             data=body if len(body) < 1 << 20 else _large(body),
             headers=headers,
             allow_redirects=False,
@@ -76,25 +78,30 @@ class HttpTransport:
         return ErrorInfo("provider", code, message, hint, retryable=code not in ("tls", "name_resolution"))
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
             await client.close()
 
-    def _start(self) -> aiohttp.ClientSession:
+    def _start(self, proxied: bool) -> aiohttp.ClientSession:
         import aiohttp
 
-        self._client = aiohttp.ClientSession(
+        made = self._clients[proxied] = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
-            trust_env=any(name.lower() in _PROXY_VARIABLES for name in os.environ),
+            trust_env=proxied,
         )
-        return self._client
+        return made
 
-    def _parse(self, url: str) -> URL:
+    def _parse(self, url: str) -> tuple[URL, bool]:
+        """The URL, and whether the environment's proxies are asked about it: never for this machine itself."""
         from yarl import URL
 
-        made = self._urls[url] = URL(url)
+        parsed = URL(url)
+        host = parsed.host or ""
+        local = host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+        proxied = not local and any(name.lower() in _PROXY_VARIABLES for name in os.environ)
+        made = self._urls[url] = parsed, proxied
         return made
 
     def _timeout(self, connect_s: float | None) -> aiohttp.ClientTimeout:

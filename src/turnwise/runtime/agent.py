@@ -1,28 +1,29 @@
-"""An agent: a model, instructions, tools and bounds. Data that sessions run with; it holds no conversation."""
+"""An agent: a model, instructions, tools and bounds. Data that sessions run with; it holds no conversation.
+
+The engine (asyncio, sessions, codecs) is loaded with the first session, so that making an agent costs little.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits, Restart, Retry
-from ..core.messages import Message
 from ..core.principal import LOCAL, Principal
-from ..core.protocols import Store
 from ..core.request import DEFAULT_SETTINGS, ModelSettings, RequestHead
-from ..core.result import TurnResult
-from ..core.turn import Policy
-from ..models.handle import ModelHandle, Sealed, resolve_model
 from ..tools import Tool, tool
 from ..tools.context import Ctx
-from .attachments import Prompt
-from .plan import TurnPlan, Wishes
-from .runtime import Runtime
-from .seams import SystemClock, Uuid7
-from .session import Session
 
-_clock, _ids = SystemClock(), Uuid7()
+if TYPE_CHECKING:
+    from ..core.messages import Message
+    from ..core.protocols import Store
+    from ..core.result import TurnResult
+    from ..models.handle import ModelHandle, Sealed
+    from .attachments import Prompt
+    from .plan import TurnPlan, Wishes
+    from .runtime import Runtime
+    from .session import Session
 
 
 class Agent(Generic[Ctx]):
@@ -80,11 +81,10 @@ class Agent(Generic[Ctx]):
         self._stream = stream
         self._store = store
         self._base_url, self._api_key = base_url, api_key
-        retry = retry or Retry()
-        self._watched = Policy(retry, restart)
-        self._unwatched = Policy(retry, "before_commit")
+        self.retry = retry or Retry()
+        self.restart: Restart = restart
         self._handle: ModelHandle | None = None
-        self._heads: dict[bool, tuple[RequestHead, Sealed]] = {}
+        self._heads: dict[bool, tuple[ModelHandle, RequestHead, Sealed]] = {}
 
     def __repr__(self) -> str:
         return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"
@@ -99,17 +99,9 @@ class Agent(Generic[Ctx]):
     ) -> Session[Ctx]:
         """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
         `context` is handed to tools and never journalled."""
-        ids = self.runtime.ids if self.runtime is not None else _ids
-        clock = self.runtime.clock if self.runtime is not None else _clock
-        return Session(
-            self,
-            id=id or ids.session_id(),
-            principal=principal,
-            history=history,
-            context=context,
-            store=self._store,
-            at=clock.wall(),
-        )
+        from .session import open_session
+
+        return open_session(self, history, context, principal, id, self._store)
 
     async def run(
         self,
@@ -140,39 +132,28 @@ class Agent(Generic[Ctx]):
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 
-    def wishes(self, context: Any, limits: Limits | None, stream: bool | None, watched: bool = True) -> Wishes:
-        """What a caller asks for, before anything is looked up."""
-        return Wishes(context, limits, stream, watched)
-
     def plan(self, wishes: Wishes, runtime: Runtime) -> TurnPlan:
         """What a turn runs with. Raises `ConfigError` before any I/O."""
+        from .plan import make_plan
+
+        stream = self._stream if wishes.stream is None else wishes.stream
+        kept = self._heads.get(stream)
+        if kept is None:
+            kept = self._heads[stream] = self._head(runtime, stream)
+        return make_plan(self, wishes, runtime, *kept)
+
+    def _head(self, runtime: Runtime, stream: bool) -> tuple[ModelHandle, RequestHead, Sealed]:
+        """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
+        from ..models.handle import resolve_model
+
         handle = self._handle
         if handle is None:
             handle = self._handle = resolve_model(
                 self.model, runtime.environ, base_url=self._base_url, api_key=self._api_key
             )
-        stream = self._stream if wishes.stream is None else wishes.stream
-        kept = self._heads.get(stream)
-        if kept is None:
-            kept = self._heads[stream] = self._head(handle, stream)
-        return TurnPlan(
-            handle,
-            kept[0],
-            kept[1],
-            self.tools,
-            self.deadlines,
-            wishes.limits or self.limits,
-            self._watched if wishes.watched else self._unwatched,
-            runtime.retry_budgets.of(handle.key_scope),
-            self.parallel_calls,
-            wishes.context,
-        )
-
-    def _head(self, handle: ModelHandle, stream: bool) -> tuple[RequestHead, Sealed]:
-        """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
         specs = tuple([self.tools[name].spec for name in sorted(self.tools)])
         head = RequestHead(handle.model, self.instructions, specs, self.settings, stream)
-        return head, handle.seal(head)
+        return handle, head, handle.seal(head)
 
 
 def _by_name(given: Iterable[Tool[..., Any] | Callable[..., Any]]) -> dict[str, Tool[..., Any]]:

@@ -16,6 +16,9 @@ from ..core.content import Audio, BlobRef, Document, Image, Inline, Text, UserBl
 from ..core.errors import ConfigError, ErrorInfo, config_error
 from ..core.protocols import Blobs, Blocking
 
+IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
+"""What the providers take as pictures; others are text (SVG) or have to be converted."""
+
 Block = Text | Image | Audio | Document
 Prompt = str | UserBlock | Path | Sequence[str | UserBlock | Path]
 """What a user may say: text, content blocks, paths of files to attach, or a sequence of these."""
@@ -71,7 +74,7 @@ async def _block(part: str | UserBlock | Path, blocking: Blocking | None) -> Use
 def block_of(name: str, data: bytes) -> UserBlock:
     """The content block for a file of that name."""
     kind = mimetypes.guess_type(name)[0] or ""
-    if kind.startswith("image/"):
+    if kind in IMAGES:
         return Image(Inline(data, kind))
     if kind.startswith("audio/"):
         return Audio(Inline(data, kind))

@@ -75,6 +75,8 @@ class Calls:
 
     def admit(self, call: ToolCall) -> None:
         """Check a call and journal its beginning, or its end if it cannot run. It runs at the next `launch`."""
+        if self._stopping:
+            return None
         tool = self._turn.plan.tools.get(call.name)
         if tool is None:
             return self._refuse(call, UnknownTool(call.name))
@@ -158,7 +160,7 @@ class Calls:
             if job.why is None and _is_cancelled():
                 raise
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             result = result_of(job.call.id, Failed(failure_of(error)), printed(job))
         self._end(job, result)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,10 @@ from ..models.handle import ModelHandle, Sealed
 from ..tools import Tool
 from ..wire.base import Codec
 from .retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from .agent import Agent
+    from .runtime import Runtime
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -49,3 +53,21 @@ class TurnPlan(msgspec.Struct, frozen=True):
         """The head that goes with these messages: the plan's own unless the codec has to change it (rule T5)."""
         head = self.handle.codec.head_for(self.head, transcript)
         return self.sealed if head is self.head else self.handle.seal(head)
+
+
+def make_plan(
+    agent: Agent[Any], wishes: Wishes, runtime: Runtime, handle: ModelHandle, head: RequestHead, sealed: Sealed
+) -> TurnPlan:
+    """The plan of a turn from its agent, what the caller asked for, and the runtime that it runs on."""
+    return TurnPlan(
+        handle,
+        head,
+        sealed,
+        agent.tools,
+        agent.deadlines,
+        wishes.limits or agent.limits,
+        Policy(agent.retry, agent.restart if wishes.watched else "before_commit"),
+        runtime.retry_budgets.of(handle.key_scope),
+        agent.parallel_calls,
+        wishes.context,
+    )

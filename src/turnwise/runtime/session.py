@@ -30,9 +30,10 @@ from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process
 from .attachments import Prompt, accept
-from .plan import TurnPlan
+from .plan import TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime
+from .seams import SystemClock, Uuid7
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Session(Generic[Ctx]):
         Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
         `SessionClosed`, or `SessionForked`.
         """
-        return Turn(self, prompt, self.agent.wishes(context if context is not None else self.context, limits, stream))
+        return Turn(self, prompt, Wishes(context if context is not None else self.context, limits, stream))
 
     async def run(
         self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
@@ -144,7 +145,7 @@ class Session(Generic[Ctx]):
         """One turn to its end. Raises what `stream` raises and, if the turn ended with an error, that error
         (`ProviderError`, `StateError` …) with the turn's true account in its `result` attribute; limits, timeouts and
         interrupts do not raise: see `TurnResult.reason`. Cancelling it interrupts the turn."""
-        wishes = self.agent.wishes(context if context is not None else self.context, limits, stream, watched=False)
+        wishes = Wishes(context if context is not None else self.context, limits, stream, watched=False)
         turn = Turn(self, prompt, wishes)
         async with turn:
             async for _ in turn.batches():
@@ -212,6 +213,7 @@ class Session(Generic[Ctx]):
             raise
         turn.plan = plan
         runtime.adopt(turn)
+        turn.arm_watch()
         self.machine.policy = plan.policy
         self.post(UserInput(body, plan.limits))
         return plan
@@ -308,7 +310,8 @@ class Session(Generic[Ctx]):
         return self._blobs is not None
 
     def fold(self, given: Input) -> bool:
-        """Fold an input; False if nothing came of it. What came of it waits for `advance`."""
+        """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs:
+        that does no harm before the interrupt is durable, and must not wait for a store that does not answer."""
         try:
             folded = self.machine.feed(given, self.runtime.clock.wall())
         except TurnwiseError as error:
@@ -318,7 +321,10 @@ class Session(Generic[Ctx]):
             return False
         self._entries += folded.entries
         self._events += folded.events
-        self._effects += folded.effects
+        if type(given) is Interrupt and self._turn is not None:
+            self._turn.halt()
+        else:
+            self._effects += folded.effects
         return True
 
     def post(self, given: Input) -> None:
@@ -391,8 +397,6 @@ class Session(Generic[Ctx]):
             elif type(effect) is Finish:
                 last = events[-1]
                 self._finish(turn, last.result if type(last) is TurnFinished else result_of(self.state))
-            else:
-                turn.halt()
         turn.launch()
 
     def _finish(self, turn: Turn, result: TurnResult) -> None:
@@ -438,6 +442,29 @@ class Session(Generic[Ctx]):
         )
 
 
+def open_session(
+    agent: Agent[Ctx],
+    history: Sequence[Message],
+    context: Ctx | None,
+    principal: Principal,
+    id: str | None,
+    store: Store | None,
+) -> Session[Ctx]:
+    """A new session of an agent; `Agent.session` is the way to it."""
+    ids = agent.runtime.ids if agent.runtime is not None else _ids
+    clock = agent.runtime.clock if agent.runtime is not None else _clock
+    return Session(
+        agent,
+        id=id or ids.session_id(),
+        principal=principal,
+        history=history,
+        context=context,
+        store=store,
+        at=clock.wall(),
+    )
+
+
+_clock, _ids = SystemClock(), Uuid7()
 _BLOCKED = ErrorInfo("state", "append_blocked", "The journal store does not answer.", "Check the store and try again.")
 
 

@@ -79,13 +79,12 @@ class Timers:
     def _due(self) -> None:
         self._handle = None
         now = self._loop.time()
-        heap = self._heap
-        while heap and (heap[0].callback is None or heap[0].when <= now):
-            timer = heappop(heap)
+        while self._heap and (self._heap[0].callback is None or self._heap[0].when <= now):
+            timer = heappop(self._heap)
             callback, timer.callback = timer.callback, None
             if callback is None:
                 self._cancelled -= 1
             else:
                 callback()
-        if heap and self._handle is None:
-            self._arm(heap[0].when)
+        if self._heap and (self._handle is None or self._heap[0].when < self._armed):
+            self._arm(self._heap[0].when)

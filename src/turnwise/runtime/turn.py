@@ -130,11 +130,8 @@ class Turn:
         session.post(Interrupt(cause))
         if self._result is not None:
             return
-        runtime = session.runtime
-        ended = self._ended = self._ended or runtime.loop.create_future()
-        await asyncio.wait((ended,), timeout=self.plan.deadlines.grace_s)
-        if self._result is None:
-            session.lose(_stuck(self.plan.deadlines.grace_s))
+        ended = self._ended = self._ended or session.runtime.loop.create_future()
+        await asyncio.wait((ended,), timeout=self.plan.deadlines.grace_s + 1.0)
 
     async def _pull(self) -> list[Event] | None:
         """The next events: those at hand, or from the socket, or from whatever the turn waits for. None at the end."""
@@ -221,7 +218,6 @@ class Turn:
     def call_model(self, asked: CallModel) -> None:
         """Begin a model call in a task of the runtime."""
         runtime = self._session.runtime
-        self._arm_watch()
         self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, self.plan.handle.model))
         attempt = self._attempt = Attempt(asked, self.plan, runtime)
         if asked.attempt > 1:
@@ -238,8 +234,17 @@ class Turn:
         self._wake()
 
     def halt(self) -> None:
-        """Begin to stop everything, in a task of the runtime that nobody's cancellation reaches: the finisher."""
-        self._session.runtime.start(self._finish_off())
+        """Begin to stop everything, in a task of the runtime that nobody's cancellation reaches: the finisher. If the turn is
+        not over by the end of its grace, it is given up."""
+        runtime = self._session.runtime
+        self._disarm_watch()
+        self._watch = runtime.timers.at(runtime.loop.time() + self.plan.deadlines.grace_s, self._give_up)
+        runtime.start(self._finish_off())
+
+    def _give_up(self) -> None:
+        self._watch = None
+        if self._result is None:
+            self._session.lose(_stuck(self.plan.deadlines.grace_s))
 
     async def _finish_off(self) -> None:
         attempt, self._attempt = self._attempt, None
@@ -256,9 +261,7 @@ class Turn:
     def finish(self, result: TurnResult) -> None:
         """The turn is over; what was told before stays for the consumer to read."""
         self._result = result
-        if self._watch is not None:
-            self._session.runtime.timers.cancel(self._watch)
-            self._watch = None
+        self._disarm_watch()
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
         self._wake()
@@ -273,7 +276,12 @@ class Turn:
 
     # --- deadlines --------------------------------------------------------------------------------------------------
 
-    def _arm_watch(self) -> None:
+    def _disarm_watch(self) -> None:
+        if self._watch is not None:
+            self._session.runtime.timers.cancel(self._watch)
+            self._watch = None
+
+    def arm_watch(self) -> None:
         """One timer per turn looks at all its deadlines. It comes round often enough to see each phase run out exactly:
         a phase that begins between two looks is seen at the next one, which is no later than its own end."""
         if self._watch is not None:
@@ -304,7 +312,7 @@ class Turn:
             self._attempt = None
             self._session.post(attempt.give_up())
             self._wake()
-        self._arm_watch()
+        self.arm_watch()
 
 
 def _misuse(code: str, message: str, hint: str) -> SessionError:

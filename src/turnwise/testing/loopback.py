@@ -93,6 +93,8 @@ class LoopbackServer:
         try:
             while (request := await connection.receive()) is not None:
                 await self._handler(connection, request)
+                if request.headers.get("connection", "").lower() == "close":
+                    break
         except ClientLeft:
             pass
         finally:

@@ -74,14 +74,22 @@ def _addressed(address: object) -> str | None:
 
 
 def _named(host: object) -> str | None:
+    """The name that would be looked up on the network; an address needs no look-up, it is refused when it is connected to."""
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-    return None if not isinstance(name, str) or _is_local(name) else name
+    if not isinstance(name, str) or _is_local(name) or _parsed(name) is not None:
+        return None
+    return name
 
 
 def _is_local(host: str) -> bool:
-    if host in ("", "localhost") or host.endswith(".localhost"):
-        return True
+    address = _parsed(host)
+    if address is not None:
+        return address.is_loopback
+    return host in ("", "localhost") or host.endswith(".localhost")
+
+
+def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+        return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return False
+        return None

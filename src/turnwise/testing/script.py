@@ -70,9 +70,24 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         if self.chunk_size is not None:
             marks.update(range(start - start % self.chunk_size + self.chunk_size, end, self.chunk_size))
         at = start
-        for mark in [*sorted(marks), end]:
-            yield piece[at - start : mark - start]
+        for mark in sorted(marks | {end}):
+            if mark > at:
+                yield piece[at - start : mark - start]
             at = mark
+
+    def unreached(self, sent: int, events: int) -> list[str]:
+        """The options that name a byte or an event beyond the end of a body this long: they had no effect."""
+        at_byte = {
+            "stall_at_byte": self.stall_at_byte,
+            "end_at_byte": self.end_at_byte,
+            "close_at_byte": self.close_at_byte,
+            "reset_at_byte": self.reset_at_byte,
+            "chunk_at": max(self.chunk_at, default=None),
+        }
+        missed = [f"{name} {at} of {sent} bytes" for name, at in at_byte.items() if at is not None and at > sent]
+        if self.stall_after_event is not None and self.stall_after_event > events:
+            missed.append(f"stall_after_event {self.stall_after_event} of {events} events")
+        return missed
 
 
 class RawBody(msgspec.Struct, frozen=True):

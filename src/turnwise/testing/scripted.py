@@ -37,7 +37,7 @@ _CODECS = {codec.path: codec for codec in (serve_codec("openai.chat"), serve_cod
 
 
 class ScriptError(AssertionError):
-    """The script was not played as written: replies left over, requests too many, or a reply that raised."""
+    """The script was not played as written: replies left over, requests too many, a fault out of reach, a reply that raised."""
 
 
 class ScriptedProvider:
@@ -284,7 +284,7 @@ class ScriptedProvider:
 
     async def _deliver(self, connection: Connection, pieces: Iterator[bytes], delivery: Delivery, number: int) -> None:
         """The body, piece by piece, with whatever is to happen on the way. Byte positions are passed in order."""
-        sent = 0
+        sent = events = 0
         if not await self._may_go_on(connection, delivery, sent, number):
             return
         for events, piece in enumerate(pieces, 1):
@@ -300,6 +300,9 @@ class ScriptedProvider:
             if delivery.stall_after_event == events:
                 await self._stall(connection, number)
         connection.end()
+        self._faults += [
+            f"The reply to request {number} was too short for {missed}." for missed in delivery.unreached(sent, events)
+        ]
 
     async def _may_go_on(self, connection: Connection, delivery: Delivery, sent: int, number: int) -> bool:
         if delivery.stall_at_byte == sent or (sent == 0 and delivery.stall_after_event == 0):

@@ -88,7 +88,7 @@ def find(request: Request) -> Callable[..., Any]:
         holder = types.ModuleType(MAIN)
         sys.modules[MAIN] = sys.modules["__main__"] = holder
         if request.main_module is not None:
-            names = runpy.run_module(request.main_module, run_name=MAIN, alter_sys=False)
+            names = runpy.run_module(request.main_module, run_name=MAIN, alter_sys=True)
         else:
             sys.argv = [request.main_path or ""]
             names = runpy.run_path(request.main_path or "", run_name=MAIN)

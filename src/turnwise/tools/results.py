@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Body = str | tuple[ResultBlock, ...]
 ERROR_CHARS = 4000
 _BLOCKS = (Text, Image, Audio, Document)
+_BINARY: tuple[type, ...] = (bytes, bytearray, memoryview)
 
 
 def render_result(value: object) -> Body:
@@ -33,14 +34,12 @@ def render_result(value: object) -> Body:
         return well_formed(value)
     if value is None:
         return ""
-    if isinstance(value, _BLOCKS):
-        return (_clean(value),)
-    if isinstance(value, list | tuple) and _are_blocks(values := cast("Sequence[object]", value)):
-        return tuple([Text(well_formed(v)) if isinstance(v, str) else _clean(v) for v in values])
-    kind = type(value).__name__
-    if isinstance(value, bytes | bytearray | memoryview):
+    blocks = _as_blocks(value)
+    if blocks is not None:
+        return blocks
+    if isinstance(value, _BINARY):
         raise ToolError(
-            f"The tool returned {kind}, which has no meaning for a model: "
+            f"The tool returned {type(value).__name__}, which has no meaning for a model: "
             "return text, or a block such as Image.of(data, 'image/png')."
         )
     return _as_json(value)
@@ -67,6 +66,15 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "backslashreplace").decode()
     return text
+
+
+def _as_blocks(value: object) -> tuple[ResultBlock, ...] | None:
+    """A block, or a list of blocks and text with at least one block in it, as blocks; None for anything else."""
+    if isinstance(value, _BLOCKS):
+        return (_clean(value),)
+    if isinstance(value, list | tuple) and _are_blocks(values := cast("Sequence[object]", value)):
+        return tuple([Text(well_formed(v)) if isinstance(v, str) else _clean(v) for v in values])
+    return None
 
 
 def _are_blocks(values: Sequence[object]) -> TypeGuard[Sequence[ResultBlock | str]]:

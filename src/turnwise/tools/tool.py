@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from operator import attrgetter
+from types import ModuleType
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -240,11 +242,16 @@ def _check_isolable(function: AnyFunction, signature: Signature) -> None:
         hint = "Pass what it needs as arguments, or leave out isolation='process'."
     elif not inspect.isfunction(function) or "<" in qualname or "." in qualname:
         problem = "is not a module-level function, so a new process cannot find it"
-    elif module == "__main__" and not getattr(sys.modules["__main__"], "__file__", None):
+    elif module == "__main__" and not _has_file(sys.modules["__main__"]):
         problem = "was typed in (no file holds it), so a new process cannot find it"
     else:
         return
     raise config_error("bad_tool", f"Tool {signature.label} has isolation='process' but {problem}.", hint)
+
+
+def _has_file(main: ModuleType) -> bool:
+    """Whether the main program can be run again: it is a module or a file, not typed in, piped in or given by `-c`."""
+    return getattr(main, "__spec__", None) is not None or os.path.isfile(getattr(main, "__file__", None) or "")
 
 
 # --- calling -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ..core.content import Thinking
 from ..core.messages import AssistantMessage, Message, UserMessage
 from ..core.request import RequestHead
 from .anthropic_decode import AnthropicDecoder
-from .anthropic_head import encode_head, needs_thinking_first, thinking_is_on
+from .anthropic_head import encode_head, thinking_is_on, thinks_by_budget
 from .anthropic_messages import ORIGIN, encode_messages, is_sendable
 from .base import Blobs, Decoder, EncodedHead
 
@@ -32,7 +32,7 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
         The API wants a turn that goes on with tool results, and thinks by budget, to have begun with a thinking block
         of its own. Where the loop began without one, thinking stays off until the next user message.
         """
-        if not thinking_is_on(head.settings) or not _blocks_thinking(head.model, _tool_loop(messages)):
+        if not thinking_is_on(head.settings) or not _blocks_thinking(head, _tool_loop(messages)):
             return head
         settings = msgspec.structs.replace(head.settings, reasoning=None)
         return msgspec.structs.replace(head, settings=settings)
@@ -58,11 +58,11 @@ def _tool_loop(messages: Sequence[Message]) -> list[AssistantMessage]:
     return said[::-1]
 
 
-def _blocks_thinking(model: str, loop: list[AssistantMessage]) -> bool:
+def _blocks_thinking(head: RequestHead, loop: list[AssistantMessage]) -> bool:
     thoughts = [b for m in loop for b in m.content if type(b) is Thinking]
     if any(not is_sendable(b) for b in thoughts):
         return True
-    if not loop or not needs_thinking_first(model):
+    if not loop or not thinks_by_budget(head.model, head.settings):
         return False
     first = loop[0]
     return bool(first.tool_calls) and not any(type(b) is Thinking for b in first.content)

@@ -74,10 +74,12 @@ def thinking_is_on(settings: ModelSettings) -> bool:
     return reasoning is not None and (reasoning.budget_tokens is not None or reasoning.effort not in (None, "none"))
 
 
-def needs_thinking_first(model: str) -> bool:
-    """Whether a tool loop of this model must have begun with its own thinking: so it is wherever thinking goes by budget."""
+def thinks_by_budget(model: str, settings: ModelSettings) -> bool:
+    """Whether reasoning is asked for by token budget: then a tool loop must have begun with thinking of its own."""
+    if not thinking_is_on(settings) or settings.reasoning is None:
+        return False
     version = _version(model)
-    return version is None or version < _BUDGETLESS_SINCE
+    return settings.reasoning.budget_tokens is not None or version is None or version < _ADAPTIVE_SINCE
 
 
 def _check(head: RequestHead) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -85,7 +85,23 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs) -> by
                 out.append(_Assistant(body.rstrip() if body[-1].isspace() else body))
         elif type(message) is ToolMessage:
             out.append(_User(_results(message.results, blobs)))
-    return msgspec.json.encode(out)[1:-1]
+    try:
+        return msgspec.json.encode(out)[1:-1]
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_scrubbed(out))[1:-1]
+
+
+def _scrubbed(value: Any) -> Any:
+    """The same with halves of surrogate pairs replaced: tools read them from odd file names, and no JSON can hold them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_scrubbed(v) for v in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {k: _scrubbed(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, _User | _Assistant):
+        return type(value)(_scrubbed(value.content))
+    return value
 
 
 def is_sendable(thought: Thinking) -> bool:
@@ -224,7 +240,7 @@ def _input(arguments: str) -> Any:
         return {}
     try:
         is_object = type(msgspec.json.decode(arguments)) is dict
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         is_object = False
     return msgspec.Raw(arguments.encode()) if is_object else {"_invalid": arguments}
 

@@ -95,7 +95,7 @@ class SseFramer:
             self._after_cr = False
             if data[0] == 0x0A:
                 data = data[1:]
-        if b"\r" in data:
+        if data.find(b"\r") >= 0:
             # A CR ends its line at once; if an LF comes next, it belongs to it.
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -144,15 +144,18 @@ def _regular_payloads(data: bytes) -> list[bytes] | None:
     """The payloads of complete events of the usual form, one `data: ` line and one empty line each, cut out at once.
 
     None if anything in `data` has another form. The checks are few and fast, for this is the way of nearly every read:
-    no LF within a payload, so each LF ends a line; no payload that begins with white space, so none is blank.
+    no LF within a payload, so each LF ends a line; no payload that begins with white space, so none is blank. (`find`,
+    because `in` with bytes on its left first fails to read them as a number, at ten times the cost.)
     """
-    if data[:6] != b"data: " or data[-2:] != b"\n\n" or b"\r" in data:
+    if not data.startswith(b"data: ") or data.find(b"\r") >= 0:
         return None
-    if data.find(b"\n") == len(data) - 2:
-        payload = data[6:-2]
-        return [payload] if payload[:1] > b" " else None
+    end = data.find(b"\n")
+    if end == len(data) - 2:
+        return [data[6:end]] if data[6] > 0x20 and data[end + 1] == 0x0A else None
+    if not data.endswith(b"\n\n"):
+        return None
     payloads = data[6:-2].split(b"\n\ndata: ")
-    return payloads if min(payloads) > b"!" and b"\n" not in b"".join(payloads) else None
+    return payloads if min(payloads) > b"!" and b"".join(payloads).find(b"\n") < 0 else None
 
 
 def _data_of(line: bytes) -> bytes | None:

@@ -128,6 +128,8 @@ def _block_events(step: Step, id: str) -> Iterator[bytes]:
     match step.kind:
         case "start":
             yield _event({"type": "content_block_start", "index": index, "content_block": _block_start(part, id)})
+            if isinstance(part, CallPart):
+                yield _event({"type": "content_block_delta", "index": index, "delta": _delta(part, "")})
         case "delta":
             if (delta := _delta(part, step.fragment)) is not None:
                 yield _event({"type": "content_block_delta", "index": index, "delta": delta})
@@ -151,7 +153,10 @@ def _block_start(part: object, id: str) -> dict[str, Any]:
 
 
 def _delta(part: object, fragment: str) -> dict[str, Any] | None:
+    """The API begins the arguments of every call with an empty fragment, and sends no other for a call without any."""
     match part:
+        case CallPart(fragments=("{}",)) if fragment:
+            return None
         case CallPart():
             return {"type": "input_json_delta", "partial_json": fragment}
         case ThinkingPart(redacted=redacted):

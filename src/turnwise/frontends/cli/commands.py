@@ -1,0 +1,120 @@
+"""The commands and their options, as click reads them. What a command does is imported when it runs.
+
+A first word that is no command begins a prompt: `turnwise "why is the sky blue?"` is `turnwise ask "why is the sky blue?"`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from ... import __version__
+
+_OWN_OPTIONS = ("-h", "--help", "--version")
+
+
+class PromptGroup(click.Group):
+    """A group whose default command takes free text. A command is recognised only as the very first word."""
+
+    default = "ask"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in _OWN_OPTIONS):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "[OPTIONS] [PROMPT]...")
+        formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS]...", prefix=" " * len("Usage: "))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.commands[self.default].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _positive(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise click.BadParameter("must be a number of seconds above 0.", ctx=ctx, param=parameter)
+    return value
+
+
+@click.group(cls=PromptGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="turnwise", message="%(prog)s %(version)s")
+def program() -> None:
+    """Ask a model and stream its answer to standard output.
+
+    What is piped in becomes part of the prompt, or is the prompt: git diff | turnwise "review this". Notes and errors
+    go to standard error. Keys are read from ANTHROPIC_API_KEY, OPENAI_API_KEY.
+
+    \b
+    Exit codes:
+        0  completed
+        1  the provider or the turn failed
+        2  wrong usage or configuration
+        3  a limit was reached
+        4  --timeout was reached
+      130  interrupted (Ctrl-C); what was received is printed
+      141  nobody reads the output any more
+    """
+
+
+@program.command()
+@click.argument("prompt", nargs=-1)
+@click.option(
+    "-m", "--model", metavar="PROVIDER:MODEL", envvar="TURNWISE_MODEL", help="Which model. [env: TURNWISE_MODEL]"
+)
+@click.option("-s", "--system", metavar="TEXT", default="", help="Instructions for the model.")
+@click.option(
+    "-a",
+    "--attach",
+    "attachments",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    metavar="FILE",
+    help="Attach an image, a PDF or a text file. Repeatable.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events, one JSON object per line; the last is turn.finished."
+)
+@click.option("--no-stream", is_flag=True, help="Ask for the answer in one piece.")
+@click.option("--max-steps", type=click.IntRange(min=0), metavar="N", help="At most N model calls.")
+@click.option("--timeout", type=float, callback=_positive, metavar="SECONDS", help="End the turn after so long.")
+@click.version_option(__version__, prog_name="turnwise", message="%(prog)s %(version)s")
+def ask(
+    prompt: tuple[str, ...],
+    model: str | None,
+    system: str,
+    attachments: tuple[Path, ...],
+    as_json: bool,
+    no_stream: bool,
+    max_steps: int | None,
+    timeout: float | None,
+) -> int:
+    """Ask once (the default command).
+
+    Needed only for a prompt that begins with the name of a command.
+    """
+    from .ask import Question, ask
+
+    return ask(
+        Question(
+            words=" ".join(prompt),
+            model=model or None,
+            system=system,
+            attachments=attachments,
+            as_json=as_json,
+            streamed=not no_stream,
+            max_steps=max_steps,
+            timeout_s=timeout,
+        )
+    )
+
+
+@program.command()
+def demo() -> int:
+    """See it at work: no key, no network."""
+    from .demo import demo
+
+    return demo()

@@ -1,0 +1,277 @@
+"""Messages of a conversation in Chat Completions form.
+
+Each message is written from itself alone, so a written history never changes when it grows (rule T7). Calls keep their
+outcomes right behind them; reasoning goes to no other family than its own (rule T5). Source:
+https://platform.openai.com/docs/api-reference/chat/create and the guides on images, audio and file inputs.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..core.content import (
+    AssistantBlock,
+    Audio,
+    BlobRef,
+    Document,
+    Image,
+    Inline,
+    Native,
+    Opaque,
+    ProviderFile,
+    ResultBlock,
+    Text,
+    Thinking,
+    ToolCall,
+    Url,
+    UserBlock,
+    text_of,
+)
+from ..core.errors import ErrorInfo, StateError, config_error
+from ..core.messages import Message, ToolMessage, UserMessage
+from ..core.outcomes import ToolResult
+from .base import Blobs
+from .openai_chat_head import unsupported
+from .openai_chat_ids import nine_id, plain_id
+from .openai_chat_shapes import UNREADABLE
+from .profile import Profile
+
+SEE_BELOW = "(The result is attached to the message below.)"
+"""The text of a tool result that is media alone: the tool role takes text only."""
+
+_AUDIO_FORMATS = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/vnd.wave": "wav",
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+}
+
+
+class _User(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="user"):
+    content: str | list[dict[str, Any]]
+
+
+class _Assistant(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="assistant"):
+    content: str
+
+
+class _Tool(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="tool"):
+    tool_call_id: str
+    content: str
+
+
+_Written = _User | _Assistant | _Tool | dict[str, Any]
+
+
+def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profile: Profile) -> bytes:
+    """`messages[start:]` as comma-separated elements of the `messages` array.
+
+    An assistant message with nothing to send is left out. Raises `ConfigError` for content that the host does not take
+    or that cannot be written as JSON, `StateError` for a missing blob.
+    """
+    out: list[_Written] = []
+    add = out.append
+    for message in messages[start:] if start else messages:
+        kind = type(message)
+        body = "" if kind is ToolMessage else message.body  # type: ignore[union-attr]
+        if type(body) is str:
+            if kind is UserMessage:
+                add(_User(body))  # type: ignore[arg-type]
+            elif kind is ToolMessage:
+                out += _results(message.results, blobs, profile)  # type: ignore[union-attr]
+            elif body and not body.isspace():
+                add(_Assistant(body))  # type: ignore[arg-type]
+        elif kind is UserMessage:
+            add(_User(_parts(body, blobs, profile) or ""))  # type: ignore[arg-type]
+        elif (written := _assistant(body, profile)) is not None:  # type: ignore[arg-type]
+            add(written)
+    try:
+        return msgspec.json.encode(out)[1:-1]
+    except UnicodeEncodeError as error:
+        raise config_error("invalid_text", f"A message holds text that is not Unicode: {error}.") from None
+
+
+def _results(results: tuple[ToolResult, ...], blobs: Blobs, profile: Profile) -> list[_Written]:
+    """One tool message per result, then one user message with the media of all of them."""
+    out: list[_Written] = []
+    attached: list[dict[str, Any]] = []
+    for result in results:
+        id = wire_id(result.call_id, profile)
+        text = result.text
+        if not isinstance(result.body, str):
+            media = _parts(tuple([b for b in result.body if type(b) is not Text]), blobs, profile)
+            if media:
+                attached += [_text(f"Attached to the result of tool call {id}:"), *media]
+                text = text if text and not text.isspace() else SEE_BELOW
+        out.append(_Tool(id, text))
+    if attached:
+        out.append(_User(attached))
+    return out
+
+
+def wire_id(call_id: str, profile: Profile) -> str:
+    """A call's id as this host takes it."""
+    return nine_id(call_id) if profile.call_ids == "nine" else plain_id(call_id)
+
+
+def _assistant(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str, Any] | None:
+    """What the model said before; None if nothing of it can be sent."""
+    text = _said(body)
+    fields = _own_fields(body, profile)
+    calls = [_call(b, profile) for b in body if type(b) is ToolCall]
+    if not text and not calls and "refusal" not in fields:
+        return None
+    out: dict[str, Any] = {"role": "assistant", "content": text or None}
+    if not text and not calls:
+        # Content may be missing beside calls only; a refusal alone is a content part.
+        out["content"] = [{"type": "refusal", "refusal": fields.pop("refusal")}]
+    out |= fields
+    thought = "".join([b.text for b in body if type(b) is Thinking and b.origin == profile.origin])
+    if thought and profile.reasoning_field:
+        out[profile.reasoning_field] = thought
+    if calls:
+        out["tool_calls"] = calls
+    return out
+
+
+def _said(body: tuple[AssistantBlock, ...]) -> str:
+    """The text of an assistant message; media that the model made are mentioned, since the role takes none."""
+    text = text_of(tuple([Text(_MADE[type(b)]) if type(b) in _MADE else b for b in body]))
+    return "" if text.isspace() else text
+
+
+_MADE: dict[type, str] = {Image: "(an image that the assistant made)", Audio: "(audio that the assistant made)"}
+
+
+def _own_fields(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str, Any]:
+    """Fields of our own family that go back as they came."""
+    out: dict[str, Any] = {}
+    for block in body:
+        if type(block) in (Opaque, Thinking):
+            out |= _fields_of(block.native, profile, profile.returned_fields)  # type: ignore[union-attr]
+    return out
+
+
+def _fields_of(native: Native | None, profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
+    if native is None or native.origin != profile.origin:
+        return {}
+    fields = msgspec.json.decode(native.data, type=dict[str, msgspec.Raw])
+    return {n: v for n, v in fields.items() if n in names}
+
+
+def _call(call: ToolCall, profile: Profile) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": _arguments(call.arguments)}
+    out = {"id": wire_id(call.id, profile), "type": "function", "function": function}
+    return out | _fields_of(call.native, profile, profile.returned_fields)
+
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _arguments(arguments: str) -> str:
+    """The text of the arguments: unchanged if it is an object, wrapped in one if it is not (rule E2)."""
+    if not arguments or arguments.isspace():
+        return "{}"
+    try:
+        _decode_object(arguments)
+    except UNREADABLE:
+        return msgspec.json.encode({"_invalid": arguments}).decode()
+    return arguments
+
+
+def _parts(
+    body: tuple[UserBlock, ...] | tuple[ResultBlock, ...], blobs: Blobs, profile: Profile
+) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = []
+    for block in body:
+        match block:
+            case Text(text=text):
+                if text and not text.isspace():
+                    out.append(_text(text))
+            case Image():
+                out.append(_image(block, blobs, profile))
+            case Audio():
+                out.append(_audio(block, blobs, profile))
+            case Document():
+                out.append(_document(block, blobs, profile))
+    return out
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _image(image: Image, blobs: Blobs, profile: Profile) -> dict[str, Any]:
+    """https://platform.openai.com/docs/guides/images-vision"""
+    if not profile.images:
+        raise unsupported(profile, "images", "Describe the image in words.")
+    source = image.source
+    if isinstance(source, ProviderFile):
+        raise unsupported(profile, "images by file id", "Send the image's bytes or a URL.")
+    if isinstance(source, Url):
+        shown: dict[str, Any] = {"url": source.url}
+    else:
+        if not source.media_type.startswith("image/"):
+            raise unsupported(profile, f"{source.media_type!r} as an image", "It takes PNG, JPEG, GIF and WebP.")
+        shown = {"url": _data_url(source.media_type, _bytes(source, blobs))}
+    if image.detail is not None:
+        shown["detail"] = image.detail
+    return {"type": "image_url", "image_url": shown}
+
+
+def _audio(audio: Audio, blobs: Blobs, profile: Profile) -> dict[str, Any]:
+    """https://platform.openai.com/docs/guides/audio"""
+    source = audio.source
+    if not profile.audio:
+        raise unsupported(profile, "audio", "Send a transcript in its place.")
+    if not isinstance(source, Inline | BlobRef):
+        raise unsupported(profile, "audio by URL or file id", "Send the recording's bytes.")
+    format = _AUDIO_FORMATS.get(_media_type(source))
+    if format is None:
+        raise unsupported(profile, f"{source.media_type!r} as audio", "It takes WAV and MP3.")
+    data = b64encode(_bytes(source, blobs)).decode()
+    return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
+
+
+def _document(document: Document, blobs: Blobs, profile: Profile) -> dict[str, Any]:
+    """https://platform.openai.com/docs/guides/pdf-files; text goes as text."""
+    source, name = document.source, document.name
+    if isinstance(source, Inline | BlobRef) and _media_type(source).startswith("text/"):
+        text = _bytes(source, blobs).decode("utf-8", "replace")
+        return _text(f"{name}:\n\n{text}" if name else text or "(empty document)")
+    if not profile.documents:
+        raise unsupported(profile, "documents", "Send their text in their place.")
+    if isinstance(source, Url):
+        raise unsupported(profile, "documents by URL", "Send the document's bytes.")
+    if isinstance(source, ProviderFile):
+        if source.origin != profile.origin and source.origin not in profile.file_origins:
+            raise unsupported(profile, f"the file {source.id!r} of {source.origin!r}", "Send the document's bytes.")
+        return {"type": "file", "file": {"file_id": source.id}}
+    kind = _media_type(source)
+    filename = name or ("document.pdf" if kind == "application/pdf" else "document")
+    return {"type": "file", "file": {"filename": filename, "file_data": _data_url(kind, _bytes(source, blobs))}}
+
+
+def _media_type(source: Inline | BlobRef) -> str:
+    """Without parameters such as a charset."""
+    return source.media_type.partition(";")[0].strip().lower()
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{b64encode(data).decode()}"
+
+
+def _bytes(source: Inline | BlobRef, blobs: Blobs) -> bytes:
+    if isinstance(source, Inline):
+        return source.data
+    try:
+        return blobs[source.sha256]
+    except KeyError:
+        message = f"The blob {source.sha256} that a message refers to is missing."
+        raise StateError(ErrorInfo("state", "missing_blob", message, "Restore the blob store.")) from None

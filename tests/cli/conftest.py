@@ -1,0 +1,155 @@
+"""Runs the program as its users do: as a process, with pipes or a real terminal, against a scripted provider."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from turnwise.testing import ScriptedProvider
+
+LIMIT_S = 20.0
+SRC = Path(__file__).parents[2] / "src"
+PROGRAM = (sys.executable, "-m", "turnwise.frontends.cli")
+
+# The child gets the signal handling of a program started in a terminal, whatever this process inherited, and, given a
+# file descriptor, that terminal as its own.
+_LAUNCH = """
+import os, signal, sys
+fd, *command = sys.argv[1:]
+if fd != "-":
+    os.login_tty(int(fd))
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(command[0], command)
+"""
+
+
+class Cli:
+    """Starts the program with a clean environment and sees to it that it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def environment(
+        self, provider: ScriptedProvider | None = None, api: str = "anthropic", **more: str
+    ) -> Mapping[str, str]:
+        """Nothing but what the test gives: a key and an address for one provider, and warnings as errors."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(SRC),
+            "PYTHONWARNINGS": "error",
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+        }
+        if provider is not None:
+            url = provider.anthropic_url if api == "anthropic" else provider.openai_url
+            env |= {f"{api.upper()}_API_KEY": "test-key", f"{api.upper()}_BASE_URL": url, "TURNWISE_MODEL": f"{api}:m"}
+        return env | more
+
+    def run(
+        self, *args: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run it to its end, with `stdin` piped in."""
+        return subprocess.run(
+            (*PROGRAM, *args),
+            input=stdin,
+            capture_output=True,
+            timeout=LIMIT_S,
+            env=env or self.environment(),
+            cwd=cwd or self.folder,
+            check=False,
+        )
+
+    def start(
+        self, *args: str, env: Mapping[str, str], stdin: int = subprocess.DEVNULL, stdout: IO[bytes] | int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """Start it with its output piped to us and nothing on standard input, unless told otherwise."""
+        process = subprocess.Popen(
+            (sys.executable, "-c", _LAUNCH, "-", *PROGRAM, *args),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=self.folder,
+        )
+        self.started.append(process)
+        return process
+
+    def terminal(self, *args: str, env: Mapping[str, str], cwd: Path | None = None) -> Terminal:
+        """Start it in a terminal of its own."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        process = subprocess.Popen(
+            (sys.executable, "-c", _LAUNCH, str(theirs), *PROGRAM, *args),
+            pass_fds=(theirs,),
+            env=env,
+            cwd=cwd or self.folder,
+        )
+        os.close(theirs)
+        self.started.append(process)
+        return Terminal(process, ours)
+
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+
+
+class Terminal:
+    """The person's side of a terminal: what is on the screen, and the keyboard."""
+
+    def __init__(self, process: subprocess.Popen[bytes], fd: int) -> None:
+        self.process = process
+        self.fd = fd
+        self.seen = b""
+
+    def read_until(self, mark: bytes) -> None:
+        while mark not in self.seen:
+            assert self._read(), f"the terminal was closed before {mark!r} was seen: {self.seen!r}"
+
+    def read_to_end(self) -> str:
+        """Everything that was shown, once the program has ended."""
+        while self._read():
+            pass
+        self.process.wait(LIMIT_S)
+        os.close(self.fd)
+        return self.seen.decode().replace("\r\n", "\n")
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.fd, keys)
+
+    def _read(self) -> bool:
+        assert select.select([self.fd], [], [], LIMIT_S)[0], f"nothing came; seen so far: {self.seen!r}"
+        try:
+            more = os.read(self.fd, 1 << 16)
+        except OSError as error:  # Linux says so when the last process has left the terminal
+            assert error.errno == errno.EIO
+            return False
+        self.seen += more
+        return bool(more)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    made = Cli(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+

@@ -1,0 +1,170 @@
+"""A slow or dead consumer stops its own socket and nothing else; memory stays flat; the end is never lost (rule C4)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+
+from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, of, read_all, read_until, until
+
+from turnwise import Runtime, ToolContext, tool
+from turnwise.events import Notice, TextDelta, ToolFinished, ToolProgress, ToolStarted
+from turnwise.testing import ScriptedProvider, call, hang, repeated, reply, text
+
+SOCKET_BYTES = 8 << 20
+"""What lies between a provider that writes and a consumer that does not read: the kernel's buffers (a loopback receive
+buffer may grow to 6 MB, tcp_rmem), twice aiohttp's high-water mark of 64 kB, and one read."""
+
+
+async def test_a_consumer_that_stops_reading_stops_the_provider(host: Host) -> None:
+    """Backpressure: of an endless response only what the buffers hold is ever written."""
+    async with ScriptedProvider([reply(repeated("x" * 1000))]) as provider:
+        async with host.agent(provider).session().stream("Hi") as turn:
+            await read_until(turn, TextDelta)
+            await provider.reached("blocked")
+            written = provider.bytes_written
+            assert written < SOCKET_BYTES
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert provider.bytes_written - written < 256 << 10
+        await provider.reached("left")
+
+
+async def test_a_dead_consumer_does_not_stall_another_session(host: Host) -> None:
+    """C4: sessions of one runtime do not wait for each other's consumers."""
+    async with Runtime() as runtime, ScriptedProvider([reply(repeated("x" * 1000)), reply("Quick.")]) as provider:
+        agent = host.agent(provider, runtime=runtime)
+        async with agent.session().stream("Hi") as turn:
+            await read_until(turn, TextDelta)
+            await provider.reached("blocked")
+            assert (await agent.session().run("Hi")).text == "Quick."
+
+
+def test_a_long_stream_needs_no_memory_beyond_its_text(host: Host) -> None:
+    """20,000 deltas: what is held grows with the text itself (a short string and a list slot per delta) and nothing else."""
+    deltas, fragment = 20_000, "word and "
+    per_delta = 2 * (len(fragment) + 49 + 8)  # the string, its slot; twice, for the list's own growth
+
+    async def main() -> None:
+        async with ScriptedProvider([reply(repeated(fragment, deltas))]) as provider:
+            async with host.agent(provider).session().stream("Hi") as turn:
+                seen = 0
+                async for event in turn:
+                    if type(event) is TextDelta:
+                        seen += 1
+                        if seen == 5_000:
+                            gc.collect()
+                            at_first = tracemalloc.get_traced_memory()[0]
+                            tracemalloc.reset_peak()
+                        elif seen == 15_000:
+                            gc.collect()
+                            grown, peak = tracemalloc.get_traced_memory()
+                            assert grown - at_first < 10_000 * per_delta
+                            assert peak - at_first < 10_000 * per_delta + (2 << 20)
+                assert seen == deltas
+                assert len(turn.result.text) == deltas * len(fragment)
+
+    tracemalloc.start()
+    try:
+        asyncio.run(main())
+    finally:
+        tracemalloc.stop()
+
+
+async def test_progress_flood_is_bounded_and_loses_no_end() -> None:
+    """C4: nobody reads while a tool reports 100,000 times: most reports are dropped, that is said, the ends are all there."""
+    flooded = asyncio.Event()
+
+    @tool
+    async def flood(ctx: ToolContext[None]) -> str:
+        for n in range(100_000):
+            ctx.progress(f"{n}")
+        flooded.set()
+        return "done"
+
+    async with ScriptedProvider([reply(call("flood")), reply("Well.")]) as provider:
+        async with ANTHROPIC.agent(provider, flood).session().stream("Hi") as turn:
+            events = await read_until(turn, ToolStarted)
+            await flooded.wait()
+            events += await read_all(turn)
+        assert 0 < len(of(ToolProgress, events)) <= 1000
+        assert [n.code for n in of(Notice, events)] == ["progress_dropped"]
+        assert [e.result.text for e in of(ToolFinished, events)] == ["done"]
+        assert assert_ended(events).result.text == "Well."
+
+
+async def test_progress_flood_from_a_thread_is_bounded() -> None:
+    @tool
+    def flood(ctx: ToolContext[None]) -> str:
+        for n in range(20_000):
+            ctx.progress(f"{n}")
+        return "done"
+
+    async with ScriptedProvider([reply(call("flood")), hang()]) as provider:
+        async with ANTHROPIC.agent(provider, flood).session().stream("Hi") as turn:
+            events = await read_until(turn, ToolStarted)
+            await provider.reached("stalled", 2)
+            provider.release()
+            await until(lambda: not turn._out or True)
+            events += await read_all(turn)
+        assert 0 < len(of(ToolProgress, events)) <= 1000
+        assert len(of(ToolFinished, events)) == 1
+        assert_ended(events)
+
+
+async def test_progress_is_dropped_only_while_nobody_reads() -> None:
+    """A consumer that keeps reading gets every report, however many there are."""
+
+    @tool
+    async def chatty(ctx: ToolContext[None]) -> str:
+        for n in range(3_000):
+            ctx.progress(f"{n}")
+            if n % 500 == 0:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        return "done"
+
+    async with ScriptedProvider([reply(call("chatty")), reply("Well.")]) as provider:
+        async with ANTHROPIC.agent(provider, chatty).session().stream("Hi") as turn:
+            events = await read_all(turn)
+        assert [e.message for e in of(ToolProgress, events)] == [str(n) for n in range(3_000)]
+
+
+async def test_tools_go_on_while_nobody_reads(host: Host) -> None:
+    """Only socket reads wait for the consumer: outcomes come in and the next request goes out without it."""
+
+    @tool
+    async def look(what: str) -> str:
+        return what
+
+    async with ScriptedProvider([reply(call("look", what="x")), reply("Well.")]) as provider:
+        async with host.agent(provider, look).session().stream("Hi") as turn:
+            events = await read_until(turn, ToolStarted)
+            await provider.reached("answered", 2)
+            events += await read_all(turn)
+        assert assert_ended(events).result.text == "Well."
+
+
+async def test_batches_hold_the_same_events(host: Host) -> None:
+    """The batch iterator brings what the single one brings, also after some were read singly."""
+
+    @tool
+    async def look(what: str) -> str:
+        return what
+
+    async def told(batched: bool) -> list[str]:
+        script = [reply(text("Let me look."), call("look", what="x")), reply(text("Here it is."))]
+        async with ScriptedProvider(script) as provider:
+            async with host.agent(provider, look).session().stream("Hi") as turn:
+                events = await read_until(turn, TextDelta)
+                if batched:
+                    async for batch in turn.batches():
+                        assert batch
+                        events += batch
+                else:
+                    events += await read_all(turn)
+        assert_ended(events)
+        return [type(e).__name__ for e in events]
+
+    assert await told(True) == await told(False)
