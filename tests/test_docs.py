@@ -22,7 +22,8 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, get_args
@@ -31,12 +32,15 @@ import msgspec
 import pytest
 
 import turnwise.testing
+from turnwise.core.errors import Branch
 from turnwise.core.events import Event
+from turnwise.core.limits import Deadlines
 from turnwise.core.outcomes import Outcome
+from turnwise.core.result import TurnReason, TurnResult
 from turnwise.testing import ScriptedProvider, no_network
 
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src" / "turnwise"
+SOURCE = Path(turnwise.__file__).parent
 PAGES = {
     str(path.relative_to(ROOT)): path
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -136,12 +140,14 @@ def script_of(blocks: list[Block]) -> list[Any]:
 
 
 @contextmanager
-def prepared(name: str, blocks: list[Block], folder: Path) -> Iterator[Page]:
+def prepared(name: str, blocks: list[Block], folder: Path) -> Generator[Page]:
     """A page ready to run. At the end every reply of its scripts must have been asked for."""
     shims = folder / ".bin"
     shims.mkdir()
     shim = shims / "turnwise"
-    shim.write_text(f'#!/bin/sh\nexec {sys.executable!r} -W error -m turnwise.frontends.cli "$@"\n')
+    shim.write_text(
+        f'#!/bin/sh\nPYTHONPATH={str(SOURCE.parent)!r} exec {sys.executable!r} -W error -m turnwise.frontends.cli "$@"\n'
+    )
     shim.chmod(0o755)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -180,7 +186,7 @@ def test_examples_are_there() -> None:
 @pytest.mark.parametrize(
     ("page", "problem"),
     [
-        ("```python\nassert 1 == 2\n```", "1 == 2|AssertionError"),
+        ("```python\nassert 1 == 2, 'no'\n```", "no"),
         ("```python\nprint(1)\n```\n<!-- prints -->\n```text\n2\n```", "something else"),
         ("```console\n$ exit 3\n```", "exit 3"),
         ("```console\n$ echo 1\n2\n```", "echo 1"),
@@ -231,16 +237,31 @@ def test_events_page_lists_every_notice() -> None:
     assert listed == set(codes_in_source({"Notice": 0}))
 
 
-def test_errors_page_lists_every_code() -> None:
-    listed = [quoted(row[0])[0] for row in rows_of("docs/errors.md")]
+BRANCHES = get_args(Branch)
+
+
+def test_errors_page_lists_every_code_under_its_branch() -> None:
+    headings = set(re.findall(r"^## (\w+)$", PAGES["docs/errors.md"].read_text("utf-8"), re.M))
+    sections = [branch for branch in BRANCHES if branch in headings]
+    listed = [(branch, quoted(row[0])[0]) for branch in sections for row in rows_of("docs/errors.md", branch)]
     assert len(listed) == len(set(listed)), "a code is listed twice"
     real = codes_in_source({"ErrorInfo": 1, "config_error": 0, "Kind": 0, "_misuse": 0})
-    assert set(listed) == set(real), {code: real[code] for code in real if code not in listed}
+    assert {f"{branch}.{code}" for branch, code in listed} == set(real), sorted(real.items(), key=lambda row: row[1])
 
 
 def test_errors_page_says_what_to_do() -> None:
     short = [row[0] for row in rows_of("docs/errors.md") if len(row) != 3 or min(len(cell) for cell in row[1:]) < 5]
     assert not short
+
+
+def test_sessions_page_lists_every_reason_and_field() -> None:
+    listed = [name for row in rows_of("docs/sessions.md", "The result") for name in quoted(row[0])]
+    assert sorted(listed) == sorted([*get_args(TurnReason), *TurnResult.__struct_fields__])
+
+
+def test_cancellation_page_lists_every_deadline_with_its_default() -> None:
+    listed = {quoted(row[0])[0]: float(row[1]) for row in rows_of("docs/cancellation.md", "Deadlines")[1:]}
+    assert listed == {name: getattr(Deadlines(), name) for name in Deadlines.__struct_fields__}
 
 
 def test_tools_page_lists_every_outcome() -> None:
@@ -262,8 +283,16 @@ def codes_in_source(makers: dict[str, int]) -> dict[str, str]:
             given = next((k.value for k in node.keywords if k.arg == "code"), None) or node.args[position]
             where = f"{path.relative_to(SOURCE)}:{node.lineno}"
             for code in values_of(given, tree, where):
-                found[code] = where
+                found[f"{branch_of(node)}{code}"] = where
     return found
+
+
+def branch_of(maker: ast.Call) -> str:
+    """`"provider."` and the like; nothing for what has no branch."""
+    name = ast.unparse(maker.func)
+    if name == "ErrorInfo":
+        return f"{ast.literal_eval(maker.args[0])}."
+    return {"config_error": "config.", "Kind": "provider.", "_misuse": "session."}.get(name, "")
 
 
 def values_of(given: ast.expr, tree: ast.Module, where: str) -> set[str]:
@@ -316,6 +345,33 @@ def tuples(value: ast.expr, tree: ast.Module) -> list[ast.Tuple]:
             return [t for r in returned if r is not None for t in tuples(r, tree)]
         case _:
             return []
+
+
+# --- the map of the house ---------------------------------------------------------------------------------------------
+
+
+def test_contributing_maps_every_folder() -> None:
+    listed = [quoted(row[0])[0] for row in rows_of("CONTRIBUTING.md", "The map of the house")]
+    floors = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0][
+        "layers"
+    ]
+    there = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert listed == [f for floor in floors for f in re.findall(r"\w+", floor) if f in there]
+    assert set(listed) == there
+
+
+def test_the_reading_path_is_short() -> None:
+    """ARCHITECTURE 1. The counts on the page may be off by a quarter."""
+    rows = rows_of("CONTRIBUTING.md", "The reading path")
+    counts = {quoted(row[0])[0]: int(row[1]) for row in rows}
+    real = {file: lines_of(SOURCE / file) for file in counts}
+    assert {"core/state.py", "core/turn.py", "core/reducer.py", "runtime/session.py", "runtime/turn.py"} <= set(real)
+    assert sum(real.values()) < 2500
+    assert not {f: n for f, n in real.items() if abs(n - counts[f]) > n / 4}, real
+
+
+def lines_of(path: Path) -> int:
+    return len([line for line in path.read_text("utf-8").splitlines() if line.strip()])
 
 
 # --- links ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "src" / "turnwise"
+import turnwise
+
+SOURCE = Path(turnwise.__file__).parent
 
 POWERS: dict[str, tuple[str, ...]] = {
     "clock": (
@@ -105,6 +107,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "loops": "synchronous code needs a loop of its own",
         "threads": "and a thread to run it",
     },
+    "models/deferred.py": {"network": "part of the real HTTP client"},
     "models/transport.py": {
         "network": "the real HTTP client",
         "environment": "whether a proxy is configured, as HTTP clients do",
@@ -114,6 +117,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "loops": "runs an async tool in the child",
         "threads": "watches whether the parent is alive",
     },
+    "testing/clock.py": {"loops": "the loop with virtual time"},
     "testing/scripted.py": {
         "loops": "a provider for synchronous tests has its own loop",
         "threads": "and its own thread",

@@ -44,7 +44,7 @@ class Cli:
 
     def environment(
         self, provider: ScriptedProvider | None = None, api: str = "anthropic", **more: str
-    ) -> Mapping[str, str]:
+    ) -> dict[str, str]:
         """Nothing but what the test gives: a key and an address for one provider, and warnings as errors."""
         env = {
             "PATH": os.environ["PATH"],
@@ -74,7 +74,11 @@ class Cli:
         )
 
     def start(
-        self, *args: str, env: Mapping[str, str], stdin: int = subprocess.DEVNULL, stdout: IO[bytes] | int = subprocess.PIPE
+        self,
+        *args: str,
+        env: Mapping[str, str],
+        stdin: int = subprocess.DEVNULL,
+        stdout: IO[bytes] | int = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
         """Start it with its output piped to us and nothing on standard input, unless told otherwise."""
         process = subprocess.Popen(
@@ -152,4 +156,3 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
         yield made
     finally:
         made.close()
-

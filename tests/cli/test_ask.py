@@ -106,7 +106,7 @@ def test_json_lines_are_the_events(cli: Cli, api: str) -> None:
     assert [msgspec.json.encode(event) for event in events] == lines
     assert type(events[0]) is TurnStarted
     last = events[-1]
-    assert type(last) is TurnFinished and [type(event) for event in events].count(TurnFinished) == 1
+    assert type(last) is TurnFinished and sum([type(event) is TurnFinished for event in events]) == 1
     assert (last.result.reason, last.result.text, last.result.steps, last.result.calls) == ("completed", "Done.", 2, 1)
     assert "".join([event.text for event in events if type(event) is TextDelta]) == "Let me see.Done."
     names = {msgspec.json.decode(line)["type"] for line in lines}

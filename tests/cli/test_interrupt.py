@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from turnwise import AssistantMessage
 from turnwise.events import Event, TurnFinished
 from turnwise.testing import ScriptedProvider, hang, repeated, reply, text
 
@@ -64,7 +65,8 @@ def test_json_lines_end_with_the_turns_end_after_a_signal(cli: Cli) -> None:
     assert process.returncode == 130
     last = msgspec.json.decode((seen + stdout).splitlines()[-1], type=Event)
     assert type(last) is TurnFinished
-    assert last.result.reason == "interrupted" and last.result.messages[-1].partial  # pyright: ignore[reportAttributeAccessIssue]
+    kept = last.result.messages[-1]
+    assert last.result.reason == "interrupted" and type(kept) is AssistantMessage and kept.partial
 
 
 def test_a_second_signal_ends_it_at_once(cli: Cli) -> None:
@@ -108,7 +110,7 @@ def test_ctrl_c_at_a_terminal(cli: Cli) -> None:
 
 
 def test_ctrl_c_while_waiting_for_standard_input(cli: Cli) -> None:
-    """Nothing was asked yet, so nothing is said."""
+    """Nothing was asked yet, so nothing is said; the line that shows ^C is ended."""
     ours, theirs = os.pipe()
     try:
         process = cli.start("hi", env=cli.environment(ANTHROPIC_API_KEY="x"), stdin=ours)
@@ -119,4 +121,4 @@ def test_ctrl_c_while_waiting_for_standard_input(cli: Cli) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
-    assert (process.returncode, stdout, stderr) == (130, b"", b"")
+    assert (process.returncode, stdout, stderr) == (130, b"", b"\n")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def server(body: bytes, status: int = 200, port: int = 0) -> Iterator[tuple[int, list[dict[str, str]]]]:
+def server(body: bytes, status: int = 200, port: int = 0) -> Generator[tuple[int, list[dict[str, str]]], None, None]:
     """A server that answers every GET so; its port, and the headers of the requests it got."""
     got: list[dict[str, str]] = []
 
@@ -72,17 +73,14 @@ async def test_what_is_no_model_server_is_not_named(body: bytes) -> None:
 
 
 async def test_a_server_that_is_silent_or_absent_costs_little_time() -> None:
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    closed = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    ports = [s.sockets[0].getsockname()[1] for s in (silent, closed)]
-    closed.close()
-    await closed.wait_closed()
     loop = asyncio.get_running_loop()
-    async with Runtime() as runtime:
-        began = loop.time()
-        assert await find_local_servers(runtime, [local(port) for port in (*ports, ports[0], ports[0])]) == []
-        assert loop.time() - began < 3 * PROBE_S, "the probes must run at the same time"
-    silent.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            ports = [listening.getsockname()[1] for listening in (silent, gone)]
+        async with Runtime() as runtime:
+            began = loop.time()
+            assert await find_local_servers(runtime, [local(port) for port in (*ports, *ports, *ports, *ports)]) == []
+            assert loop.time() - began < 3 * PROBE_S, "the probes must run at the same time"
 
 
 def test_without_any_key_the_variables_are_named(cli: Cli) -> None:
@@ -112,6 +110,8 @@ def test_a_local_server_is_offered_with_a_command_that_works(cli: Cli) -> None:
         except OSError:
             continue
         assert done.returncode == 2
-        assert f'{host.label} runs on this machine (a:1b, b:2b): turnwise -m {host.name}:a:1b "…"' in done.stderr.decode()
+        assert (
+            f'{host.label} runs on this machine (a:1b, b:2b): turnwise -m {host.name}:a:1b "…"' in done.stderr.decode()
+        )
         return
     pytest.skip("all ports of local model servers are taken on this machine")

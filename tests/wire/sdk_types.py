@@ -10,7 +10,8 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin
+from os import PathLike
+from typing import IO, Any, Literal, Union, get_args, get_origin
 
 import typing_extensions
 
@@ -44,18 +45,14 @@ def check_against(type_: Any, value: Any, at: str = "$") -> list[str]:
         return _check_dict(get_args(type_) or (str, Any), value, at)
     if type_ is list:
         return _check_items(Any, value, at)
+    if origin in (IO, PathLike):
+        return [f"{at}: {value!r:.60} is no open file"]
     return _check_plain(type_, value, at)
 
 
-_QUALIFIERS = {
-    str(q)
-    for q in (
-        typing.Required,
-        typing.NotRequired,
-        typing_extensions.Required,
-        typing_extensions.NotRequired,
-        typing_extensions.ReadOnly,
-    )
+_REQUIRED = {str(typing.Required), str(typing_extensions.Required)}
+_QUALIFIERS = _REQUIRED | {
+    str(q) for q in (typing.NotRequired, typing_extensions.NotRequired, typing_extensions.ReadOnly)
 }
 
 
@@ -67,20 +64,30 @@ def _check_union(members: tuple[Any, ...], value: Any, at: str) -> list[str]:
 
 def _names_another_kind(problems: list[str], at: str) -> bool:
     """Whether a member is ruled out by its `type` or `role` alone: its other complaints say nothing."""
-    return any(p.startswith((f"{at}.type:", f"{at}.role:", f"{at}: ")) for p in problems)
+    return any(
+        p.startswith((f"{at}.type:", f"{at}.role:")) or (p.startswith(f"{at}: ") and " lacks " not in p) for p in problems
+    )
 
 
 def _check_typed_dict(type_: Any, value: Any, at: str) -> list[str]:
     if not isinstance(value, dict):
         return [f"{at}: {value!r:.60} is not an object"]
     hints = _hints(type_)
-    problems = [f"{at}: lacks {name!r}" for name in sorted(type_.__required_keys__ - value.keys())]
+    problems = [f"{at}: lacks {name!r}" for name in _required(type_) if name not in value]
     for name, inner in value.items():
         if name in hints:
             problems += check_against(hints[name], inner, f"{at}.{name}")
         else:
             problems.append(f"{at}.{name}: is not a field of {type_.__name__}")
     return problems
+
+
+@cache
+def _required(type_: Any) -> list[str]:
+    """`__required_keys__`, and the keys that it misses where annotations are kept as text, so that the class cannot read
+    `Required` in them when it is made."""
+    marked = [name for name, hint in _hints(type_).items() if str(get_origin(hint)) in _REQUIRED]
+    return sorted({*type_.__required_keys__, *marked})
 
 
 @cache

@@ -203,29 +203,58 @@ HOSTILE = [
     b'event: content_block_delta\ndata: {"type":"ping"}\r\n\r\n',
     b'event: content_block_delta\ndata: {"type":"ping"}\n\n\n',
     b"event: content_block_delta\ndata: \n\n",
+    sse(text("ok")),
+    sse(text("ok")).replace(b'"index"', b'\n"index"'),
+    sse(text("ok")).replace(b'"index"', b'\r"index"'),
 ]
 
 
-@given(st.data())
+PIECES = st.sampled_from(
+    [
+        sse(text("x")),
+        sse(text("yy")) * 3,
+        sse(text("z")).replace(b"\n", b"\r\n"),
+        sse({"type": "ping"}),
+        b": note\n\n",
+        b"\n",
+        b"\r",
+        *HOSTILE,
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=8), st.lists(st.floats(0, 1), max_size=6))
 @settings(max_examples=300, deadline=None)
-def test_any_split_of_any_mixture(data: st.DataObject) -> None:
+def test_any_split_of_any_mixture(pieces: list[bytes], cuts: list[float]) -> None:
     """S1 where the decoder takes short cuts: runs of regular deltas between everything else, cut anywhere."""
-    pieces = st.sampled_from(
-        [
-            sse(text("x")),
-            sse(text("yy")) * 3,
-            sse(text("z")).replace(b"\n", b"\r\n"),
-            sse({"type": "ping"}),
-            b": note\n\n",
-            b"\n",
-            b"\r",
-            *HOSTILE,
-        ]
-    )
-    body = sse(START, TEXT) + b"".join(data.draw(st.lists(pieces, max_size=8))) + sse(STOP, END)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
-    chunks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    assert events(chunks) == events([body[i : i + 1] for i in range(len(body))])
+    begin, end = sse(START, TEXT, text("a")), sse(STOP, END)
+    body = b"".join([begin, *pieces, end])
+    expected = events([body[i : i + 1] for i in range(len(body))])
+    places = sorted([round(c * len(body)) for c in cuts])
+    anywhere = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
+    for chunks in ([body], anywhere, [begin, *pieces, end]):
+        assert events(chunks) == expected
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_odd_events_after_half_a_line(piece: bytes) -> None:
+    """S1: what a line begins with counts also when the rest of it looks like an event of its own."""
+    begin = sse(START, TEXT, text("a"))
+    for half in (b"data", b"data: ", b": note", b"event: x\n", b"data: {}\n", b"\r"):
+        rest = [sse(text("b")), sse(STOP, END)]
+        body = b"".join([begin, half, piece, *rest])
+        expected = events([body[i : i + 1] for i in range(len(body))])
+        assert events([begin, half, piece, *rest]) == expected
+        assert events([begin, half + piece, *rest]) == expected
+
+
+@pytest.mark.parametrize("first", [b'data: {"type":"ping"}\n', sse(text("b"))[:-1] + b"x\n"])
+def test_events_that_are_not_parted_by_an_empty_line(first: bytes) -> None:
+    """S1, S8: what looks like the beginning of the next event still belongs to this one."""
+    second = sse(text("c"))
+    for cut in range(len(second)):
+        found = events([sse(START, TEXT, text("a")), first + second[:cut], second[cut:], sse(STOP, END)])
+        assert failure(found).error.code == "protocol"
 
 
 # --- S3, S7: what ends too early, and what fails in the middle ---
@@ -264,6 +293,11 @@ def test_an_error_without_a_type_in_a_stream() -> None:
     """S3: as gateways write it."""
     found = events([sse(START) + b'data: {"error":{"message":"upstream gone","code":"server_error"}}\n\n'])
     assert failure(found).error.message == "upstream gone"
+
+
+def test_who_answers_is_told_first_or_not_at_all() -> None:
+    assert [type(e) for e in events([sse(START, START, STOP, END)])] == [ResponseStarted, ResponseEnded]
+    assert [type(e) for e in events([sse(TEXT, text("a"), START, STOP, END)])] == [TextDelta, ResponseEnded]
 
 
 def test_nothing_follows_the_end() -> None:

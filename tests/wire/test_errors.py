@@ -38,6 +38,7 @@ ROWS = [
     (400, "invalid_request_error", "model_not_found", "The requested model 'x' does not exist.", "not_found", False),
     (429, "requests", "rate_limit_exceeded", "Rate limit reached for gpt", "rate_limit", True),
     (429, "tokens", "rate_limit_exceeded", "Request too large: maximum context length", "rate_limit", True),
+    (429, "tokens", "", "Request too large: maximum context length", "rate_limit", True),
     (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota", "quota", False),
     (429, "insufficient_quota", "credit_balance_exhausted", "No credits", "quota", False),
     (429, "rate_limit_error", "slow_down", "Slow down", "rate_limit", True),

@@ -37,19 +37,17 @@ def narrate(entry: Entry, state: SessionState) -> list[Event]:
         return [ToolStarted(entry.call_id, entry.name)]
     if type(entry) is CallOutcome:
         return _outcome(entry)
-    match entry:
-        case StepCommitted():
-            return _step(entry, state)
-        case InputAccepted(message=message):
-            return [TurnStarted(state.id, message.turn)]
-        case TurnEnded():
-            return [TurnFinished(result_of(state))]
-        case AttemptFailed():
-            return _failed(entry, state)
-        case SteerAccepted(message=message):
-            return [Steered(message.turn, message.text)]
-        case _:
-            return []
+    if type(entry) is StepCommitted:
+        return _step(entry, state)
+    if type(entry) is InputAccepted:
+        return [TurnStarted(state.id, entry.message.turn)]
+    if type(entry) is TurnEnded:
+        return [TurnFinished(result_of(state))]
+    if type(entry) is AttemptFailed:
+        return _failed(entry, state)
+    if type(entry) is SteerAccepted:
+        return [Steered(entry.message.turn, entry.message.text)]
+    return []
 
 
 def _outcome(entry: CallOutcome) -> list[Event]:
@@ -61,7 +59,7 @@ def _outcome(entry: CallOutcome) -> list[Event]:
 def _step(entry: StepCommitted, state: SessionState) -> list[Event]:
     message, usage = entry.message, entry.message.usage
     calls = message.tool_calls
-    events: list[Event] = [ToolCallReady(call) for call in calls]
+    events: list[Event] = [ToolCallReady(call) for call in calls] if calls else []
     if usage is not None:
         events.append(UsageUpdated(message.turn, message.step, usage, state.usage))
     response = message.response

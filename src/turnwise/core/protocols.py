@@ -40,21 +40,24 @@ class Read(Protocol):
 
 
 class Response(Protocol):
-    """An open HTTP response. `read` gives what has arrived, at least one byte, and b"" once at the end.
+    """The response to a request that was sent. `head` waits for status and headers, once, before anything else; `read` then
+    gives what has arrived, at least one byte, and b"" once at the end.
 
-    `abort` may be called from anywhere, at any time: it drops the connection and wakes a pending `read`, which raises.
+    `abort` may be called from anywhere, at any time: it drops the connection and wakes a pending `head` or `read`, which
+    raises.
     """
 
     status: int
     headers: Mapping[str, str]
     read: Read
 
+    async def head(self) -> None: ...
     def abort(self, reason: str) -> None: ...
     def close(self) -> None: ...
 
 
 class Transport(Protocol):
-    """Sends requests. `explain` turns whatever `open` or `read` raised into a provider error."""
+    """Sends requests. `open` returns when the request is sent, without waiting for the answer. `explain` turns whatever `open` or `read` raised into a provider error."""
 
     async def open(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None

@@ -170,17 +170,18 @@ NOTHING = Folded([], [], [])
 
 
 class Machine:
-    """A session's state and what was already asked of the driver for it; the latter is never persisted."""
+    """A session's state and what was already asked of the driver for it; the latter is never persisted.
 
-    __slots__ = ("_asked_calls", "_asked_model", "_finished", "_halting", "policy", "state")
+    What the state wants depends on turn, phase, step and attempt alone, so the driver is asked once for each of them.
+    """
+
+    __slots__ = ("_asked", "policy", "state")
 
     def __init__(self, state: SessionState, policy: Policy) -> None:
         self.state = state
         self.policy = policy
-        self._asked_model: tuple[int, int, int] | None = None
-        self._asked_calls: set[str] = set()
-        self._halting = False
-        self._finished = state.turn is None or state.turn.phase == "ended"
+        turn = state.turn
+        self._asked = _due(turn) if turn is not None and turn.phase == "ended" else None
 
     def feed(self, given: Input, now: float) -> Folded:
         """Fold one input, at wall time `now`."""
@@ -192,40 +193,36 @@ class Machine:
         for entry in entries:
             evolve(state, entry)
             events += narrate(entry, state)
-        ended = settle(state, now)
-        if ended is not None:
-            evolve(state, ended)
-            entries.append(ended)
-            events += narrate(ended, state)
-        if type(given) is UserInput:
-            self._asked_model, self._finished, self._halting = None, False, False
+        turn = state.turn
+        if turn is not None and turn.phase != "tools":
+            ended = settle(turn, now)
+            if ended is not None:
+                evolve(state, ended)
+                entries.append(ended)
+                events += narrate(ended, state)
         return Folded(entries, events, self.wants(entries))
 
     def wants(self, entries: list[Entry] | None = None) -> list[Effect]:
         """What the state wants and was not asked for yet. `entries` are those just folded: a retry's delay is in them."""
         turn = self.state.turn
-        if turn is None:
+        if turn is None or (due := _due(turn)) == self._asked:
             return []
-        phase = turn.phase
-        if phase == "model":
-            due = (turn.number, turn.step, turn.attempt)
-            if due == self._asked_model:
+        self._asked = due
+        match turn.phase:
+            case "model":
+                return [CallModel(turn.number, turn.step, turn.attempt, _delay(entries or []))]
+            case "tools":
+                return [RunTool(c.call) for c in turn.awaited if c.result is None and not c.started]
+            case "ending":
+                return [Halt(_cause(turn))]
+            case "ended":
+                return [Finish()]
+            case "done":
                 return []
-            self._asked_model = due
-            self._asked_calls.clear()
-            return [CallModel(*due, _delay(entries or []))]
-        if phase == "tools":
-            asked = self._asked_calls
-            due_calls = [c.call for c in turn.awaited if c.result is None and not c.started and c.call.id not in asked]
-            asked.update([call.id for call in due_calls])
-            return [RunTool(call) for call in due_calls]
-        if phase == "ending" and not self._halting:
-            self._halting = True
-            return [Halt(_cause(turn))]
-        if phase == "ended" and not self._finished:
-            self._finished = True
-            return [Finish()]
-        return []
+
+
+def _due(turn: TurnState) -> tuple[int, str, int, int]:
+    return turn.number, turn.phase, turn.step, turn.attempt
 
 
 # --- what follows from an input -------------------------------------------------------------------------------------
@@ -257,11 +254,8 @@ def decide(state: SessionState, given: Input, now: float, policy: Policy) -> lis
             return []
 
 
-def settle(state: SessionState, now: float) -> TurnEnded | None:
+def settle(turn: TurnState, now: float) -> TurnEnded | None:
     """The end of the turn, if it is due: the answer is final, or the next model call would pass a limit (rule E9)."""
-    turn = state.turn
-    if turn is None:
-        return None
     if turn.phase == "done":
         last = turn.last
         cause = last.stop_reason if last is not None and last.stop_reason in CUT_OFF else ""

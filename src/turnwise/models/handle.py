@@ -11,10 +11,11 @@ from ..core.request import RequestHead
 from ..wire.base import Codec, EncodedHead, codec
 from .hosts import HOSTS, Host
 
+
 class ModelHandle:
     """One model at one host. Holds the key; its `repr` and its errors never show it."""
 
-    __slots__ = ("_auth", "base_url", "codec", "host", "model", "provider")
+    __slots__ = ("_auth", "base_url", "codec", "host", "key_scope", "model", "provider")
 
     def __init__(self, host: Host, model: str, base_url: str, key: str | None, codec: Codec) -> None:
         self.host = host
@@ -23,6 +24,8 @@ class ModelHandle:
         self.base_url = base_url.rstrip("/")
         self.codec = codec
         self._auth = _auth_headers(host, key)
+        self.key_scope = (host.name, self.base_url, hash(key))
+        """Identifies provider, address and key without telling the key: what retry budgets and limits are shared by."""
 
     def __repr__(self) -> str:
         return f"ModelHandle({self.provider}:{self.model} at {self.base_url})"
@@ -31,11 +34,6 @@ class ModelHandle:
         """The encoded head with its full URL and headers, credentials included."""
         encoded = self.codec.encode_head(head)
         return Sealed(encoded, self.base_url + encoded.path, {**encoded.headers, **self._auth})
-
-    @property
-    def key_scope(self) -> tuple[str, str, int]:
-        """Identifies provider, address and key without telling the key: what retry budgets and limits are shared by."""
-        return self.provider, self.base_url, hash(tuple(self._auth.values()))
 
 
 class Sealed:

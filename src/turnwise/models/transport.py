@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..core.errors import ErrorInfo
 from ..core.protocols import Read
@@ -17,6 +17,8 @@ from ..core.protocols import Read
 if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
+
+    from .deferred import DeferredResponse
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -33,15 +35,18 @@ class HttpResponse:
     headers: Mapping[str, str]
     read: Read
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: DeferredResponse) -> None:
         self._response = response
+
+    async def head(self) -> None:
+        response = self._response
+        await response.arrive()
         self.status = response.status
         self.headers = response.headers
         self.read = response.content.readany
 
     def abort(self, reason: str) -> None:
-        self._response.content.set_exception(Aborted(reason))
-        self._response.close()
+        self._response.abort(Aborted(reason))
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it."""
@@ -59,7 +64,7 @@ class HttpTransport:
     async def open(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None
     ) -> HttpResponse:
-        """Send a request and wait for the response's headers. Redirects are not followed: keys go nowhere else."""
+        """Send a request. Redirects are not followed: keys go nowhere else."""
         place = self._urls.get(url) or self._parse(url)
         client = self._clients.get(place[1]) or self._start(place[1])
         response = await client.request(
@@ -70,7 +75,7 @@ class HttpTransport:
             allow_redirects=False,
             timeout=self._timeouts.get(connect_s) or self._timeout(connect_s),
         )
-        return HttpResponse(response)
+        return HttpResponse(cast("DeferredResponse", response))
 
     def explain(self, error: BaseException, url: str) -> ErrorInfo:
         """What a failed `open` or `read` means and what to do about it."""
@@ -85,11 +90,14 @@ class HttpTransport:
     def _start(self, proxied: bool) -> aiohttp.ClientSession:
         import aiohttp
 
+        from .deferred import DeferredResponse
+
         made = self._clients[proxied] = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=proxied,
+            response_class=DeferredResponse,
         )
         return made
 

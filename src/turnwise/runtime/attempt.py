@@ -34,7 +34,7 @@ BYTES_PER_TOKEN = 4
 
 
 class Attempt:
-    """`response` is set once its headers have arrived; `waiting_since` (loop time) and `patience_s` while the provider is
+    """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
     waited for; `opening` is the task that opens it, ours to cancel."""
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Attempt:
         self._body_bytes = 0
 
     async def open(self, session: Session[Any]) -> ModelFailed | None:
-        """Send the request and wait for the response's headers; None when they are there."""
+        """Send the request; None when it is sent. Its answer is waited for by `read`."""
         plan, runtime, asked = self._plan, self._runtime, self.asked
         if asked.delay_s > 0:
             await runtime.sleep(asked.delay_s)
@@ -81,22 +81,23 @@ class Attempt:
         self._body_bytes = len(body)
         self.waiting_since, self.patience_s = runtime.loop.time(), plan.deadlines.first_byte_s
         try:
-            response = await runtime.transport.open("POST", sealed.url, sealed.headers, body, plan.deadlines.connect_s)
+            self.response = await runtime.transport.open(
+                "POST", sealed.url, sealed.headers, body, plan.deadlines.connect_s
+            )
         except Exception as error:
             return self._failed(runtime.transport.explain(error, sealed.url))
-        self.waiting_since, self.patience_s = None, plan.deadlines.idle_s
-        self._decoder = plan.codec.decoder(
-            response.status, response.headers, step=step_id(asked.turn, asked.step), attempt=asked.attempt
-        )
-        self.response = response
+        finally:
+            self.waiting_since = None
         return None
 
     async def read(self, response: Response) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
-        """One read of the body: the events it brought and, at the end of the body, what came of the attempt."""
+        """One read of the body: the events it brought and, at the end of the body, what came of the attempt. The first one
+        waits for the headers before."""
         decoder, reducer = self._decoder, self.reducer
-        assert decoder is not None
         self.waiting_since = self._runtime.loop.time()
         try:
+            if decoder is None:
+                decoder = await self._head(response)
             data = await response.read()
         except Exception as error:
             return [], self._failed(self._runtime.transport.explain(error, self._plan.handle.base_url))
@@ -108,6 +109,15 @@ class Attempt:
         response.close()
         return reducer.feed(decoder.finish()), self._ended()
 
+    async def _head(self, response: Response) -> Decoder:
+        asked, plan = self.asked, self._plan
+        await response.head()
+        self.waiting_since, self.patience_s = self._runtime.loop.time(), plan.deadlines.idle_s
+        self._decoder = plan.codec.decoder(
+            response.status, response.headers, step=step_id(asked.turn, asked.step), attempt=asked.attempt
+        )
+        return self._decoder
+
     def overdue(self, now: float) -> bool:
         """Whether the provider has been silent for longer than it may."""
         since, patience = self.waiting_since, self.patience_s
@@ -115,7 +125,7 @@ class Attempt:
 
     def give_up(self) -> ModelFailed:
         """Stop because the provider was silent for too long."""
-        silent = self.response is None
+        silent = self._decoder is None
         self.stop("the provider was silent for too long")
         code, what = ("first_byte_timeout", "did not answer") if silent else ("idle_timeout", "stopped sending")
         return self._failed(
@@ -176,7 +186,7 @@ class Attempt:
 
 
 async def loaded(session: Session[Any], messages: Sequence[Message]) -> dict[str, bytes]:
-    """The bytes that these messages refer to. Raises `ConfigError` (`missing_blob`) for what is not in the blob store."""
+    """The bytes that these messages refer to. Raises `StateError` (`missing_blob`) for what is not in the blob store."""
     blobs: dict[str, bytes] = {}
     for message in messages:
         for ref in refs_of(message):

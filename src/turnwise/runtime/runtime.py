@@ -24,6 +24,8 @@ from .timers import Timers
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
 """Encoded histories of idle sessions are kept up to this many bytes in all, for one runtime."""
+SMALL_BYTES = 16 << 10
+"""Histories smaller than this are not counted: what they take is of the order of the session itself."""
 
 
 class Runtime:
@@ -157,9 +159,12 @@ class Runtime:
     def keep_encoded(self, prefix: Prefix) -> None:
         """A turn has ended: keep its session's encoded history while all kept ones fit into `ENCODED_BYTES`, the ones used
         longest ago dropped first."""
+        size = len(prefix)
+        if size < SMALL_BYTES:
+            return
         kept = self._encoded
         kept.pop(prefix, None)
-        kept[prefix] = size = len(prefix)
+        kept[prefix] = size
         self._encoded_bytes = self._encoded_bytes + size if len(kept) > 1 else size
         if self._encoded_bytes > ENCODED_BYTES:
             self._drop_encoded()

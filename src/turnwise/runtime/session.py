@@ -32,7 +32,7 @@ from . import process
 from .attachments import Prompt, accept
 from .plan import TurnPlan, Wishes
 from .prefix import Prefix
-from .runtime import Runtime, default_runtime
+from .runtime import Runtime, default_runtime, default_runtime_if_any
 from .seams import SystemClock, Uuid7
 from .turn import Turn
 
@@ -54,21 +54,24 @@ class Session(Generic[Ctx]):
         "_append_now",
         "_appending",
         "_blobs",
+        "_bound",
         "_closed",
         "_effects",
         "_entries",
         "_events",
         "_lost",
-        "_machine",
         "_prefix",
         "_process",
-        "_runtime",
         "_store",
         "_turn",
         "agent",
         "context",
+        "machine",
+        "runtime",
         "state",
     )
+    runtime: Runtime
+    machine: Machine
 
     def __init__(
         self,
@@ -91,9 +94,8 @@ class Session(Generic[Ctx]):
         self._events: list[Event] = []
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
-        self._machine: Machine | None = None
-        self._runtime: Runtime | None = None
         self._blobs: Blobs | None = None
+        self._bound = False
         self._prefix: Prefix | None = None
         self._turn: Turn | None = None
         self._appending: asyncio.Task[None] | None = None
@@ -161,9 +163,10 @@ class Session(Generic[Ctx]):
     def interrupt(self) -> bool:
         """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task
         and any thread; returns at once, the turn ends within `Deadlines.grace_s`."""
-        turn, runtime = self._turn, self._runtime
-        if turn is None or runtime is None:
+        turn = self._turn
+        if turn is None:
             return False
+        runtime = self.runtime
         if process.in_loop(runtime.loop):
             self.post(Interrupt("user"))
         else:
@@ -246,12 +249,16 @@ class Session(Generic[Ctx]):
 
     async def _bind(self) -> Runtime:
         """Take the runtime of the running loop."""
-        runtime = self._runtime
-        if runtime is not None and not runtime.closed and runtime.loop is asyncio.get_running_loop():
-            return runtime
-        runtime = self.agent.runtime or await default_runtime()
+        if self._bound:
+            runtime = self.runtime
+            if not runtime.closed and runtime.loop is asyncio.get_running_loop():
+                return runtime
+        else:
+            self.machine = Machine(self.state, Policy())
+        runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
-        self._runtime = runtime
+        self.runtime = runtime
+        self._bound = True
         if self._store is None:
             self._store = runtime.store or MemoryStore()
         if self._blobs is None:
@@ -273,24 +280,14 @@ class Session(Generic[Ctx]):
         else:
             self._entries = self._entries[:1]
             self.state = fold(self._entries)
-        self._events, self._effects, self._machine, self._prefix, self._lost = [], [], None, None, None
+        self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.machine = Machine(self.state, Policy())
         if self.state.running:
             self.fold(Interrupt("store"))
             self.fold(Halted())
             self._events, self._effects = [], []
 
     # --- for turns: folding and advancing ---------------------------------------------------------------------------
-
-    @property
-    def runtime(self) -> Runtime:
-        assert self._runtime is not None, "a session has a runtime once a turn has begun"
-        return self._runtime
-
-    @property
-    def machine(self) -> Machine:
-        if self._machine is None:
-            self._machine = Machine(self.state, Policy())
-        return self._machine
 
     @property
     def prefix(self) -> Prefix:

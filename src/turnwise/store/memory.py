@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 
 from ..core.entries import Entry
-from ..core.errors import ConfigError, ErrorInfo, StateError
+from ..core.errors import ErrorInfo, StateError
 
 
 class MemoryStore:
@@ -68,13 +68,13 @@ class MemoryBlobs:
         return name
 
     async def get(self, sha256: str) -> bytes:
-        """The bytes. Raises `ConfigError` (`missing_blob`) if they were never put here."""
+        """The bytes. Raises `StateError` (`missing_blob`) if they were never put here."""
         try:
             return self._blobs[sha256]
         except KeyError:
-            raise ConfigError(
+            raise StateError(
                 ErrorInfo(
-                    "config",
+                    "state",
                     "missing_blob",
                     f"No bytes are stored for the attachment {sha256[:12]}….",
                     "A history that refers to attachments needs the runtime (or blob store) they were put into.",

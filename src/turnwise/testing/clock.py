@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-SETTLE_S = 0.005
+SETTLE_S = 0.002
 """How long (real time) the loop looks for I/O before it jumps: loopback delivers at once, but not in no time."""
 
 

@@ -24,7 +24,10 @@ Blobs = Mapping[str, bytes]
 
 
 class EncodedHead(msgspec.Struct, frozen=True):
-    """The part of a request body around its message segments. `headers` are the API's own; no credentials."""
+    """The part of a request body around its message segments. `headers` are the API's own; no credentials.
+
+    `before` ends with a comma if it holds an element of the message array already; without segments that comma is dropped.
+    """
 
     path: str
     headers: Mapping[str, str]
@@ -100,7 +103,8 @@ def codec(api: str) -> Codec:
 
 def assemble(head: EncodedHead, segments: bytes | bytearray) -> HttpRequest:
     """The request for an encoded head and encoded messages."""
-    return HttpRequest("POST", head.path, head.headers, b"".join((head.before, segments, head.after)))
+    before = head.before if segments else head.before.removesuffix(b",")
+    return HttpRequest("POST", head.path, head.headers, b"".join((before, segments, head.after)))
 
 
 def encode(api: str, request: Request, blobs: Blobs | None = None) -> HttpRequest:

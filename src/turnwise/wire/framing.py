@@ -70,7 +70,7 @@ class SseFramer:
 
     def _feed_in_parts(self, data: bytes) -> list[bytes]:
         """The rest of the event that was begun, whole events, the beginning of one more."""
-        if self._at_start and data[0] != _BOM[0]:
+        if self._at_start and not self._line and data[0] != _BOM[0]:
             self._at_start = False
             self._between_events = True
         payloads: list[bytes] = []

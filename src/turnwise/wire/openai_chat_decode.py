@@ -12,17 +12,14 @@ from typing import Literal
 
 from ..core.errors import ErrorInfo
 from ..core.events import DecoderEvent, ResponseFailed
-from .errors import PROTOCOL, TRUNCATED, broken
+from .errors import MAX_ERROR_BYTES, PROTOCOL, TRUNCATED, broken
 from .framing import MAX_BODY_BYTES, FramingError, SseFramer
-from .openai_chat_errors import body_error
+from .openai_chat_errors import response_error
 from .openai_chat_fold import Failed, Fold
-
-MAX_ERROR_BYTES = 1024 * 1024
-"""How much of an error response is kept; the rest is passed over."""
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 """White space and the bytes of a byte order mark."""
-_FIELDS = (b"data", b"event", b"id", b"retry", b":")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """What a line of an event stream begins with."""
 
 _Form = Literal["unknown", "stream", "document", "error", "over"]
@@ -57,6 +54,8 @@ class ChatDecoder:
             self._fail(broken(PROTOCOL, f"The answer cannot be read: {error}."), out)
         except Failed as failed:
             self._fail(failed.error, out)
+        except RecursionError:
+            self._fail(_too_deep(), out)
         return out
 
     def finish(self) -> list[DecoderEvent]:
@@ -66,11 +65,13 @@ class ChatDecoder:
             if form == "stream":
                 self._finish_stream(out)
             elif form == "error":
-                raise Failed(body_error(self._status, self._headers, bytes(self._body)))
+                raise Failed(response_error(self._status, self._headers, bytes(self._body)))
             elif form != "over":
                 self._finish_document(out)
         except Failed as failed:
             self._fail(failed.error, out)
+        except RecursionError:
+            self._fail(_too_deep(), out)
         return out
 
     # --- a stream -----------------------------------------------------------------------------------------------
@@ -135,3 +136,7 @@ def _form_of(head: bytearray, content_type: str) -> _Form:
 
 def _cut_off() -> ErrorInfo:
     return broken(TRUNCATED, "The answer ended before it was complete.")
+
+
+def _too_deep() -> ErrorInfo:
+    return broken(PROTOCOL, "The answer cannot be read: its JSON is nested too deep.")

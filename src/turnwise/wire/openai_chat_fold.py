@@ -24,10 +24,10 @@ from ..core.events import (
 )
 from ..core.messages import StopReason
 from ..core.usage import Provenance, Usage
-from .errors import OVERLOADED, PROTOCOL, SERVER, TRUNCATED, Kind, broken
+from .errors import OVERLOADED, PROTOCOL, SERVER, TRUNCATED, Kind, broken, excerpt
 from .framing import MAX_BODY_BYTES
 from .openai_chat_calls import Calls
-from .openai_chat_errors import inner_error, readable
+from .openai_chat_errors import inner_error
 from .openai_chat_parts import field_of, inline_of, merged, overlaid, text_in, thought_in
 from .openai_chat_shapes import (
     UNREADABLE,
@@ -153,7 +153,9 @@ class Fold:
         try:
             chunk = read_chunk(document)
         except Malformed as problem:
-            raise Failed(_unreadable("The answer", problem, document)) from None
+            # A document has no other terminator than its last brace.
+            kind = TRUNCATED if problem.cut and document[:1] == b"{" else PROTOCOL
+            raise Failed(_unreadable(kind, "The answer", problem, document)) from None
         self._start(chunk, document, out)
         self._fold_chunk(chunk, out)
         if not chunk.choices:
@@ -191,7 +193,7 @@ class Fold:
         try:
             chunk = read_chunk(payload)
         except Malformed as problem:
-            raise Failed(_unreadable("An event of the answer", problem, payload)) from None
+            raise Failed(_unreadable(PROTOCOL, "An event of the answer", problem, payload)) from None
         self._start(chunk, payload, out)
         self._fold_chunk(chunk, out)
 
@@ -337,6 +339,5 @@ class Fold:
         return "refusal" if self._refusal and normal in ("stop", "unknown") else normal
 
 
-def _unreadable(what: str, problem: Malformed, body: bytes) -> ErrorInfo:
-    kind = TRUNCATED if problem.cut and body[:1] == b"{" else PROTOCOL
-    return broken(kind, f"{what} cannot be read: {problem}. It begins: {readable(body[:400])[:120]!r}")
+def _unreadable(kind: Kind, what: str, problem: Malformed, body: bytes) -> ErrorInfo:
+    return broken(kind, f"{what} cannot be read: {problem}. It begins: {excerpt(body, 120)!r}")

@@ -32,7 +32,7 @@ from ..core.content import (
     text_of,
 )
 from ..core.errors import ErrorInfo, StateError, config_error
-from ..core.messages import Message, ToolMessage, UserMessage
+from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
 from .base import Blobs
 from .openai_chat_head import unsupported
@@ -78,19 +78,18 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
     out: list[_Written] = []
     add = out.append
     for message in messages[start:] if start else messages:
-        kind = type(message)
-        body = "" if kind is ToolMessage else message.body  # type: ignore[union-attr]
-        if type(body) is str:
-            if kind is UserMessage:
-                add(_User(body))  # type: ignore[arg-type]
-            elif kind is ToolMessage:
-                out += _results(message.results, blobs, profile)  # type: ignore[union-attr]
+        if type(message) is UserMessage:
+            body = message.body
+            add(_User(body if isinstance(body, str) else _parts(body, blobs, profile) or ""))
+        elif type(message) is AssistantMessage:
+            body = message.body
+            if not isinstance(body, str):
+                if (written := _assistant(body, profile)) is not None:
+                    add(written)
             elif body and not body.isspace():
-                add(_Assistant(body))  # type: ignore[arg-type]
-        elif kind is UserMessage:
-            add(_User(_parts(body, blobs, profile) or ""))  # type: ignore[arg-type]
-        elif (written := _assistant(body, profile)) is not None:  # type: ignore[arg-type]
-            add(written)
+                add(_Assistant(body))
+        elif type(message) is ToolMessage:
+            out += _results(message.results, blobs, profile)
     try:
         return msgspec.json.encode(out)[1:-1]
     except UnicodeEncodeError as error:

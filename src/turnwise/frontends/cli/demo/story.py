@@ -90,8 +90,8 @@ class Stage:
 
     def prologue(self, place: Place) -> None:
         self.line("Turnwise demo", "bold")
-        self.line("The model is scripted: a local server plays it, without key or network. All else is real:")
-        self.line("HTTP, streaming, tools, the interrupt, the history that each request carries.")
+        self.line("The model is scripted: a server on this machine plays it, no key, no network.")
+        self.line("All else is real: HTTP, streaming, tools, the interrupt, the history.")
         if place.made:
             self.line("This folder has no two readable text files; two were made in a temporary folder.", "dim")
 

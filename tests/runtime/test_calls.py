@@ -1,0 +1,640 @@
+"""N calls give N outcomes, whatever happens (rules E1 to E4), in call order, each in time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.runtime.conftest import (
+    ANTHROPIC,
+    OPENAI,
+    Host,
+    assert_ended,
+    assert_valid,
+    goes_on,
+    in_virtual_time,
+    of,
+    read_all,
+    read_until,
+    run_guarded,
+    until,
+)
+
+from turnwise import Image, Limits, Runtime, ToolContext, ToolError, tool
+from turnwise.core.outcomes import (
+    Failed,
+    InvalidArguments,
+    Ok,
+    Timeout,
+    ToolResult,
+    UnknownTool,
+)
+from turnwise.events import Notice, ToolFinished, ToolProgress, ToolStarted
+from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, raw_call, repeat, reply, text
+
+
+def results(result: Any) -> tuple[ToolResult, ...]:
+    """The outcomes of the first step of a turn."""
+    return result.messages[2].results
+
+
+def told(request: RecordedRequest) -> list[str]:
+    """What the model was told of its calls, as the provider received it."""
+    last = request.body["messages"]
+    chat = [m["content"] for m in last if m["role"] == "tool"]
+    blocks = [b for m in last if m["role"] == "user" and isinstance(m["content"], list) for b in m["content"]]
+    return chat + [str(b.get("content", "")) for b in blocks if b["type"] == "tool_result"]
+
+
+# --- every way to fail ------------------------------------------------------------------------------------------------
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("even its message is broken")
+
+
+@tool
+async def fails() -> str:
+    raise ValueError("the disk is full")
+
+
+@tool
+async def says_no() -> str:
+    raise ToolError("there is no such city")
+
+
+@tool
+async def exits() -> str:
+    sys.exit(3)
+
+
+@tool
+def exits_in_thread() -> str:
+    sys.exit(3)
+
+
+@tool
+async def is_broken() -> str:
+    raise Broken
+
+
+@tool
+async def many_at_once() -> str:
+    raise ExceptionGroup("both", [ValueError("a"), KeyError("b")])
+
+
+@tool
+async def returns_an_object() -> Any:
+    return object()
+
+
+@tool
+async def returns_bytes() -> Any:
+    return b"\x00\xff"
+
+
+@tool
+def fails_in_thread() -> str:
+    raise OSError("no such device")
+
+
+@tool
+async def stops_iterating() -> str:
+    raise StopAsyncIteration
+
+
+@tool
+def stops_iterating_in_thread() -> str:
+    raise StopIteration("over")
+
+
+@tool
+async def cancels_itself() -> str:
+    raise asyncio.CancelledError
+
+
+WAYS: list[tuple[Any, str]] = [
+    (fails, "the disk is full"),
+    (says_no, "there is no such city"),
+    (exits, "SystemExit"),
+    (exits_in_thread, "SystemExit"),
+    (is_broken, "Broken"),
+    (many_at_once, "ExceptionGroup"),
+    (returns_an_object, "object"),
+    (returns_bytes, "bytes"),
+    (fails_in_thread, "no such device"),
+    (stops_iterating, "StopAsyncIteration"),
+    (stops_iterating_in_thread, "StopIteration"),
+    (cancels_itself, "cancelled itself"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda w: w[0].name)
+async def test_every_way_to_fail_gives_one_outcome(host: Host, way: tuple[Any, str]) -> None:
+    """E1: the call fails, its neighbour does not, the model is told why, the turn goes on."""
+    failing, said = way
+
+    @tool
+    async def works() -> str:
+        return "fine"
+
+    async with ScriptedProvider([reply(call(failing.name), call("works")), reply("I see.")]) as provider:
+        async with host.agent(provider, failing, works).session().stream("Hi") as turn:
+            result = assert_ended(await read_all(turn)).result
+        assert result.text == "I see."
+        first, second = results(result)
+        assert type(first.outcome) is Failed and said in first.text
+        assert (type(second.outcome), second.text) == (Ok, "fine")
+        assert said in told(provider.requests[1])[0]
+
+
+INVALID = ['{"what": ', "[1]", '"x"', "null", "7", '{"what": 7}', "{}", '{"what":"a","nonsense":1}', "{'what': 'a'}"]
+
+
+@pytest.mark.parametrize("arguments", INVALID)
+async def test_bad_arguments_are_quoted_and_never_run(host: Host, arguments: str) -> None:
+    """E2: the model reads what was wrong with which text; the tool is not called."""
+    ran: list[str] = []
+
+    @tool
+    async def look(what: str) -> str:
+        ran.append(what)
+        return what
+
+    async with ScriptedProvider([reply(raw_call("look", arguments)), reply("I see.")]) as provider:
+        async with host.agent(provider, look).session().stream("Hi") as turn:
+            events = await read_all(turn)
+        (got,) = results(assert_ended(events).result)
+        assert type(got.outcome) is InvalidArguments and not ran
+        assert repr(arguments) in got.text
+        assert repr(arguments) in told(provider.requests[1])[0]
+        assert len(of(ToolStarted, events)) == len(of(ToolFinished, events)) == 1
+
+
+@pytest.mark.parametrize("arguments", ["", "  ", "{}"])
+async def test_blank_arguments_mean_none(host: Host, arguments: str) -> None:
+    """E2."""
+
+    @tool
+    async def look(what: str = "everything") -> str:
+        return what
+
+    async with ScriptedProvider([reply(raw_call("look", arguments)), reply("I see.")]) as provider:
+        assert [r.text for r in results(await host.agent(provider, look).run("Hi"))] == ["everything"]
+
+
+async def test_unknown_tool(any_host: Host) -> None:
+    """E1, E4: nothing runs, the model is told the name, and the call has a start and an end all the same."""
+    async with ScriptedProvider([reply(call("look_up", what="x")), reply("I see.")]) as provider:
+        async with any_host.agent(provider, fails).session().stream("Hi") as turn:
+            events = await read_all(turn)
+        (got,) = results(assert_ended(events).result)
+        assert got.outcome == UnknownTool("look_up") and "look_up" in told(provider.requests[1])[0]
+        assert [e.call_id for e in of(ToolStarted, events)] == [got.call_id]
+
+
+async def test_denied_calls_have_a_start_and_an_end(host: Host) -> None:
+    """E4."""
+    script = [reply(call("fails"), call("fails"))]
+    async with ScriptedProvider(script) as provider:
+        async with host.agent(provider, fails, limits=Limits(calls=1)).session().stream("Hi") as turn:
+            events = await read_all(turn)
+        assert_ended(events)
+        assert len(of(ToolStarted, events)) == len(of(ToolFinished, events)) == 2
+
+
+# --- together and in order ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 16])
+async def test_parallel_calls_are_really_parallel(any_host: Host, n: int) -> None:
+    """E5: a barrier that opens only when all have entered."""
+    barrier = asyncio.Barrier(n)
+
+    @tool
+    async def meet(number: int) -> int:
+        await barrier.wait()
+        return number
+
+    async with ScriptedProvider([reply(*[call("meet", number=i) for i in range(n)]), reply("All there.")]) as provider:
+        result = await any_host.agent(provider, meet, parallel_calls=n).run("Hi")
+        assert [r.text for r in results(result)] == [str(i) for i in range(n)]
+
+
+async def test_threads_are_really_parallel(host: Host) -> None:
+    barrier = threading.Barrier(5, timeout=10)
+
+    @tool
+    def meet(number: int) -> int:
+        barrier.wait()
+        return number
+
+    async with ScriptedProvider([reply(*[call("meet", number=i) for i in range(5)]), reply("All there.")]) as provider:
+        result = await host.agent(provider, meet).run("Hi")
+        assert [r.text for r in results(result)] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("bound", [1, 3])
+@pytest.mark.parametrize("of_tool", [True, False], ids=["of the tool", "of the turn"])
+async def test_bounds_hold_and_are_used(host: Host, bound: int, of_tool: bool) -> None:
+    """E5: never more than the bound are inside, and as many as that do get inside together."""
+    inside = most = 0
+    entered: list[int] = []
+
+    @tool(concurrency=bound if of_tool else None)
+    async def crowd(number: int) -> str:
+        nonlocal inside, most
+        entered.append(number)
+        inside += 1
+        most = max(most, inside)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        inside -= 1
+        return ""
+
+    calls = [call("crowd", number=i) for i in range(9)]
+    async with ScriptedProvider([reply(*calls), reply("Out again.")]) as provider:
+        await host.agent(provider, crowd, parallel_calls=20 if of_tool else bound).run("Hi")
+    assert most == bound and entered == list(range(9))
+
+
+async def test_a_full_tool_does_not_hold_up_another(host: Host) -> None:
+    """E5: what waits for a place in one tool lets the calls of others pass."""
+    passed = asyncio.Event()
+
+    @tool(concurrency=1)
+    async def narrow(number: int) -> str:
+        await passed.wait()
+        return ""
+
+    @tool
+    async def wide() -> str:
+        passed.set()
+        return ""
+
+    calls = [call("narrow", number=1), call("narrow", number=2), call("wide")]
+    async with ScriptedProvider([reply(*calls), reply("Through.")]) as provider:
+        assert (await host.agent(provider, narrow, wide).run("Hi")).text == "Through."
+
+
+async def test_writers_to_one_resource_go_in_call_order(host: Host) -> None:
+    """E5: one after another, in order; other resources and readers do not wait for them."""
+    log: list[str] = []
+    others = asyncio.Event()
+
+    @tool(resource=lambda a: a.path)
+    async def write(path: str, number: int) -> str:
+        log.append(f"{path}{number} in")
+        if path == "a":
+            await others.wait()
+        log.append(f"{path}{number} out")
+        return ""
+
+    @tool(read_only=True)
+    async def read() -> str:
+        log.append("read")
+        others.set()
+        return ""
+
+    calls = [*[call("write", path="a", number=n) for n in range(3)], call("write", path="b", number=9), call("read")]
+    async with ScriptedProvider([reply(*calls), reply("Written.")]) as provider:
+        await host.agent(provider, write, read).run("Hi")
+    assert [line for line in log if line[0] == "a"] == ["a0 in", "a0 out", "a1 in", "a1 out", "a2 in", "a2 out"]
+    assert log.index("b9 in") < log.index("a0 out") and log.index("read") < log.index("a0 out")
+
+
+async def test_results_are_in_call_order_and_events_are_live(any_host: Host) -> None:
+    """E4: outcomes are told as they come; the transcript has them in the order of the calls."""
+    turn_of = {n: asyncio.Event() for n in range(5)}
+    turn_of[4].set()
+
+    @tool
+    async def last_first(number: int) -> int:
+        await turn_of[number].wait()
+        if number:
+            turn_of[number - 1].set()
+        return number
+
+    async with ScriptedProvider([reply(*[call("last_first", number=i) for i in range(5)]), reply("So.")]) as provider:
+        async with any_host.agent(provider, last_first).session().stream("Hi") as turn:
+            events = await read_all(turn)
+        assert [e.result.text for e in of(ToolFinished, events)] == ["4", "3", "2", "1", "0"]
+        assert [r.text for r in results(assert_ended(events).result)] == ["0", "1", "2", "3", "4"]
+        assert told(provider.requests[1]) == ["0", "1", "2", "3", "4"]
+
+
+@in_virtual_time
+async def test_ten_tools_of_a_second_take_a_second(any_host: Host) -> None:
+    """E5."""
+
+    @tool
+    async def nap() -> str:
+        await asyncio.sleep(1)
+        return ""
+
+    async with ScriptedProvider([reply(*[call("nap")] * 10), reply("Awake.")]) as provider:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await any_host.agent(provider, nap).run("Hi")
+        assert 1 <= loop.time() - began < 1.5
+
+
+async def test_five_calls_of_50_ms_are_three_times_as_fast_together(host: Host) -> None:
+    """Proof 5 of the issue, in real time."""
+
+    @tool
+    async def nap() -> str:
+        await asyncio.sleep(0.05)
+        return ""
+
+    async def taken(parallel: int) -> float:
+        async with ScriptedProvider([reply(*[call("nap")] * 5), reply("Awake.")]) as provider:
+            agent = host.agent(provider, nap, parallel_calls=parallel)
+            async with agent.session().stream("Hi") as turn:
+                await read_until(turn, ToolStarted)
+                began = asyncio.get_running_loop().time()
+                await read_until(turn, ToolFinished, lambda e: e.call_id.endswith("c4"))
+                took = asyncio.get_running_loop().time() - began
+                await read_all(turn)
+                return took
+
+    alone = await taken(1)
+    assert alone > 0.25
+    assert alone >= 3 * min([await taken(5) for _ in range(3)])
+
+
+async def test_progress_is_live(host: Host) -> None:
+    """E4: a report is read while the tool still runs; it carries its data."""
+    heard = asyncio.Event()
+
+    @tool
+    async def work(ctx: ToolContext[None]) -> str:
+        ctx.progress("half", {"percent": 50})
+        await heard.wait()
+        return "done"
+
+    async with ScriptedProvider([reply(call("work")), reply("Good.")]) as provider:
+        async with host.agent(provider, work).session().stream("Hi") as turn:
+            seen = await read_until(turn, ToolProgress)
+            assert seen[-1] == ToolProgress("t1.s1.c0", "half", {"percent": 50})
+            heard.set()
+            assert_ended(seen + await read_all(turn))
+
+
+async def test_images_as_results(any_host: Host) -> None:
+    """A block that a tool returns reaches the provider; its bytes are nowhere in the result."""
+
+    @tool
+    async def draw() -> Any:
+        return ["look:", Image.of(b"\x89PNG fake")]
+
+    async with ScriptedProvider([reply(call("draw")), reply("Nice.")]) as provider:
+        result = await any_host.agent(provider, draw).run("Hi")
+        assert result.text == "Nice." and b"PNG fake" not in repr(result).encode()
+        assert base64.b64encode(b"\x89PNG fake") in provider.requests[1].raw
+
+
+# --- in time -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_thread_that_does_not_end_is_given_up(host: Host) -> None:
+    """E3: the call ends in time and says that it may still run; the thread is counted; its late result is dropped, with
+    a notice."""
+    release = threading.Event()
+    second = asyncio.Event()
+
+    @tool(timeout_s=0.05)
+    def block() -> str:
+        release.wait(20)
+        return "too late"
+
+    @tool
+    async def wait() -> str:
+        await second.wait()
+        return "in time"
+
+    async with Runtime() as runtime, ScriptedProvider([reply(call("block"), call("wait")), reply("So.")]) as provider:
+        try:
+            async with host.agent(provider, block, wait, runtime=runtime).session().stream("Hi") as turn:
+                events = await read_until(turn, ToolFinished)
+                got = events[-1].result  # type: ignore[union-attr]
+                assert got.outcome == Timeout(0.05, still_running=True) and "may still be running" in got.text
+                assert runtime.blocking.abandoned == 1
+                release.set()
+                await until(lambda: runtime.blocking.abandoned == 0)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                second.set()
+                events += await read_all(turn)
+            assert [n.code for n in of(Notice, events)] == ["late_result"]
+            assert [r.text for r in results(assert_ended(events).result)] == [got.text, "in time"]
+        finally:
+            release.set()
+
+
+async def test_a_coroutine_that_does_not_end_is_given_up(host: Host) -> None:
+    """E3: as with threads."""
+    release, second = asyncio.Event(), asyncio.Event()
+
+    @tool(timeout_s=0.05)
+    async def deaf() -> str:
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        return "too late"
+
+    @tool
+    async def wait() -> str:
+        await second.wait()
+        return "in time"
+
+    async with Runtime() as runtime, ScriptedProvider([reply(call("deaf"), call("wait")), reply("So.")]) as provider:
+        session = host.agent(provider, deaf, wait, runtime=runtime).session()
+        async with session.stream("Hi") as turn:
+            events = await read_until(turn, ToolFinished)
+            got = events[-1].result  # type: ignore[union-attr]
+            assert got.outcome == Timeout(0.05, still_running=True)
+            assert len(runtime.abandoned_bodies) == 1
+            release.set()
+            await until(lambda: not runtime.abandoned_bodies)
+            second.set()
+            events += await read_all(turn)
+        assert [n.code for n in of(Notice, events)] == ["late_result"]
+        assert_ended(events)
+        assert_valid(session.messages)
+
+
+async def test_a_coroutine_that_tidies_up_is_waited_for(host: Host) -> None:
+    """E3: a body that stops when told is not "still running"."""
+    tidied: list[str] = []
+
+    @tool(timeout_s=0.05)
+    async def tidy() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            tidied.append("yes")
+        return ""
+
+    async with ScriptedProvider([reply(call("tidy")), reply("So.")]) as provider:
+        (got,) = results(await host.agent(provider, tidy).run("Hi"))
+        assert got.outcome == Timeout(0.05) and tidied == ["yes"]
+
+
+async def test_too_many_abandoned_threads_refuse_further_ones(host: Host) -> None:
+    """E3: capped: a tool that hangs again and again cannot use up the machine."""
+    release = threading.Event()
+
+    @tool(timeout_s=0.02)
+    def block() -> str:
+        release.wait(20)
+        return ""
+
+    async with Runtime() as runtime:
+        calls = [call("block")] * 8
+        script = [reply(*calls), reply(call("block")), reply("I give up.")]
+        async with ScriptedProvider(script) as provider:
+            try:
+                result = await host.agent(provider, block, runtime=runtime).run("Hi")
+                assert runtime.blocking.abandoned == 8
+                last = result.messages[4].results[0]  # type: ignore[union-attr]
+                assert type(last.outcome) is Failed and "would not stop" in last.text
+            finally:
+                release.set()
+            await until(lambda: runtime.blocking.abandoned == 0)
+
+
+async def test_too_many_abandoned_coroutines_refuse_further_ones(host: Host) -> None:
+    """E3: capped, as threads are."""
+    release = asyncio.Event()
+
+    @tool(timeout_s=0.01)
+    async def deaf() -> str:
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        return ""
+
+    ended = False
+
+    def again(request: RecordedRequest) -> Reply:
+        nonlocal ended
+        ended = ended or "would not stop" in request.raw.decode()
+        return reply("I give up.") if ended or len(request.body["messages"]) > 40 else reply(*[call("deaf")] * 16)
+
+    async with Runtime() as runtime, ScriptedProvider([repeat(again)]) as provider:
+        try:
+            await host.agent(provider, deaf, runtime=runtime).run("Hi")
+            assert ended, f"{len(runtime.abandoned_bodies)} bodies were abandoned and still more were started"
+        finally:
+            release.set()
+            await until(lambda: not runtime.abandoned_bodies)
+
+
+# --- anything at any time ----------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def zoo() -> AsyncIterator[dict[str, Callable[..., Any]]]:
+    """Tools that end in every way, by name."""
+    release = asyncio.Event()
+
+    @tool
+    async def quick() -> str:
+        return "ok"
+
+    @tool
+    async def slow() -> str:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return "ok"
+
+    @tool(timeout_s=0.01)
+    async def late() -> str:
+        await release.wait()
+        return "never"
+
+    @tool(timeout_s=0.01)
+    async def deaf() -> str:
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        return "never"
+
+    @tool
+    def thread() -> str:
+        return "ok"
+
+    @tool(resource="one")
+    async def writes() -> str:
+        await asyncio.sleep(0)
+        return "ok"
+
+    made = {t.name: t for t in (quick, slow, late, deaf, thread, writes, fails, cancels_itself, returns_an_object)}
+    try:
+        yield made
+    finally:
+        release.set()
+
+
+async def anything(host: Host, wanted: list[str], passes: int | None, parallel: int) -> None:
+    async with Runtime() as runtime, zoo() as tools:
+        parts = [raw_call("quick", "{") if name == "invalid" else call(name) for name in wanted]
+        script = [reply(text("Well."), *parts), repeat(reply("So."))]
+        async with ScriptedProvider(script) as provider:
+            agent = host.agent(provider, *tools.values(), runtime=runtime, parallel_calls=parallel)
+            session = agent.session()
+            async with session.stream("Hi") as turn:
+                reading = asyncio.create_task(read_all(turn))
+                if passes is not None:
+                    await provider.reached("finished")
+                    for _ in range(passes):
+                        await asyncio.sleep(0)
+                    session.interrupt()
+                events = await reading
+            result = assert_ended(events).result
+            if result.reason == "completed":
+                assert len(results(result)) == len(wanted)
+                assert [r.call_id for r in results(result)] == [f"t1.s1.c{i}" for i in range(len(wanted))]
+                for name, got in zip(wanted, results(result), strict=True):
+                    assert type(got.outcome) in EXPECTED.get(name, (Ok,)), (name, got.outcome)
+            assert len(of(ToolFinished, events)) in (0, len(wanted))
+            await goes_on(session)
+        leftover = list(runtime.abandoned_bodies)
+    if leftover:
+        await asyncio.wait(leftover)
+
+
+EXPECTED: dict[str, tuple[type, ...]] = {
+    "late": (Timeout,),
+    "deaf": (Timeout,),
+    "fails": (Failed,),
+    "cancels_itself": (Failed,),
+    "returns_an_object": (Failed,),
+    "invalid": (InvalidArguments,),
+    "nobody": (UnknownTool,),
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    host=st.sampled_from([ANTHROPIC, OPENAI]),
+    wanted=st.lists(
+        st.sampled_from(["quick", "slow", "thread", "writes", *EXPECTED]), min_size=1, max_size=6
+    ),
+    passes=st.none() | st.integers(0, 40),
+    parallel=st.integers(1, 6),
+)
+def test_any_mixture_gives_one_outcome_each(host: Host, wanted: list[str], passes: int | None, parallel: int) -> None:
+    """E1, T1: any tools in any number, run to the end or interrupted at any moment."""
+    run_guarded(anything(host, wanted, passes, parallel))
