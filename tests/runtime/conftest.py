@@ -15,7 +15,7 @@ from turnwise.core.messages import AssistantMessage, Message, ToolMessage
 from turnwise.core.repair import repair
 from turnwise.events import Event, TurnFinished
 from turnwise.store.memory import SuspendingStore
-from turnwise.testing import ScriptedProvider
+from turnwise.testing import RecordedRequest, ScriptedProvider
 from turnwise.testing.clock import run_in_virtual_time
 
 E = TypeVar("E")
@@ -95,6 +95,14 @@ def of(kind: type[E], events: Iterable[object]) -> list[E]:
 
 def names(events: Iterable[object]) -> list[str]:
     return [type(e).__name__ for e in events]
+
+
+def told(request: RecordedRequest) -> list[str]:
+    """What the model was told of its calls, as the provider received it."""
+    last = request.body["messages"]
+    chat = [m["content"] for m in last if m["role"] == "tool"]
+    blocks = [b for m in last if m["role"] == "user" and isinstance(m["content"], list) for b in m["content"]]
+    return chat + [str(b.get("content", "")) for b in blocks if b["type"] == "tool_result"]
 
 
 async def until(holds: Callable[[], object], limit_s: float = 10.0) -> None:

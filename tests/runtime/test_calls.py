@@ -25,6 +25,7 @@ from tests.runtime.conftest import (
     read_all,
     read_until,
     run_guarded,
+    told,
     until,
 )
 
@@ -44,14 +45,6 @@ from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, raw
 def results(result: Any) -> tuple[ToolResult, ...]:
     """The outcomes of the first step of a turn."""
     return result.messages[2].results
-
-
-def told(request: RecordedRequest) -> list[str]:
-    """What the model was told of its calls, as the provider received it."""
-    last = request.body["messages"]
-    chat = [m["content"] for m in last if m["role"] == "tool"]
-    blocks = [b for m in last if m["role"] == "user" and isinstance(m["content"], list) for b in m["content"]]
-    return chat + [str(b.get("content", "")) for b in blocks if b["type"] == "tool_result"]
 
 
 # --- every way to fail ------------------------------------------------------------------------------------------------

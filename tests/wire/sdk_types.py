@@ -65,7 +65,8 @@ def _check_union(members: tuple[Any, ...], value: Any, at: str) -> list[str]:
 def _names_another_kind(problems: list[str], at: str) -> bool:
     """Whether a member is ruled out by its `type` or `role` alone: its other complaints say nothing."""
     return any(
-        p.startswith((f"{at}.type:", f"{at}.role:")) or (p.startswith(f"{at}: ") and " lacks " not in p) for p in problems
+        p.startswith((f"{at}.type:", f"{at}.role:")) or (p.startswith(f"{at}: ") and " lacks " not in p)
+        for p in problems
     )
 
 

@@ -21,13 +21,14 @@ class DeferredResponse(aiohttp.ClientResponse):
         return self
 
     async def arrive(self) -> None:
-        """Wait for status and headers. Raises what aiohttp's client raises; the connection is closed then."""
+        """Wait for status and headers. Raises what aiohttp's client raises; the connection is closed then. Cancelling the wait
+        changes nothing: call it again."""
         connection = self._kept
         if connection is None:
             raise aiohttp.ClientConnectionError("The connection was closed before the answer arrived.")
         try:
             await super().start(connection)
-        except BaseException:
+        except Exception:
             connection.close()
             raise
         self._kept = None

@@ -8,18 +8,18 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from ..core.content import Audio, BlobRef, Document, Image, Inline, Text, UserBlock
+from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, Text, UserBlock
 from ..core.errors import ConfigError, ErrorInfo, config_error
 from ..core.protocols import Blobs, Blocking
 
 IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
 """What the providers take as pictures; others are text (SVG) or have to be converted."""
 
-Block = Text | Image | Audio | Document
+AnyBlock = TypeVar("AnyBlock", bound=Block)
 Prompt = str | UserBlock | Path | Sequence[str | UserBlock | Path]
 """What a user may say: text, content blocks, paths of files to attach, or a sequence of these."""
 
@@ -44,9 +44,9 @@ async def accept(prompt: Prompt, owner: BlobOwner, blocking: Blocking | None) ->
     return await stored(tuple(blocks), owner)
 
 
-async def stored(blocks: tuple[Block, ...], owner: BlobOwner) -> tuple[Block, ...]:
+async def stored(blocks: tuple[AnyBlock, ...], owner: BlobOwner) -> tuple[AnyBlock, ...]:
     """The blocks with their inline bytes in the blob store."""
-    out: list[Block] = []
+    out: list[AnyBlock] = []
     for block in blocks:
         if isinstance(block, (Image, Audio, Document)) and isinstance(source := block.source, Inline):
             name = await owner.blobs.put(source.data)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..core.content import Audio, BlobRef, Document, Image
+from ..core.content import AssistantBlock, Audio, BlobRef, Document, Image
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.events import Event
 from ..core.ids import step_id
@@ -22,6 +22,7 @@ from ..core.reducer import Reducer
 from ..core.turn import CallModel, ModelFailed, ModelReplied
 from ..core.usage import Usage
 from ..wire.base import Decoder, assemble
+from .attachments import stored
 from .plan import TurnPlan
 from .runtime import Runtime
 
@@ -90,7 +91,7 @@ class Attempt:
             self.waiting_since = None
         return None
 
-    async def read(self, response: Response) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
+    async def read(self, response: Response, session: Session[Any]) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
         """One read of the body: the events it brought and, at the end of the body, what came of the attempt. The first one
         waits for the headers before."""
         decoder, reducer = self._decoder, self.reducer
@@ -100,6 +101,8 @@ class Attempt:
                 decoder = await self._head(response)
             data = await response.read()
         except Exception as error:
+            self.response = None
+            response.close()
             return [], self._failed(self._runtime.transport.explain(error, self._plan.handle.base_url))
         finally:
             self.waiting_since = None
@@ -107,7 +110,7 @@ class Attempt:
             return reducer.feed(decoder.feed(data)), None
         self.response = None
         response.close()
-        return reducer.feed(decoder.finish()), self._ended()
+        return reducer.feed(decoder.finish()), self._ended(session)
 
     async def _head(self, response: Response) -> Decoder:
         asked, plan = self.asked, self._plan
@@ -160,7 +163,8 @@ class Attempt:
         text = reducer.partial() or ""
         return Usage(self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN, provenance="estimated")
 
-    def _ended(self) -> ModelReplied | ModelFailed:
+    def _ended(self, session: Session[Any]) -> ModelReplied | ModelFailed | None:
+        """What came of the attempt; None if its images are put into the blob store first, in a task of the runtime."""
         plan, asked = self._plan, self.asked
         now = self._runtime.clock.wall()
         done = self.reducer.finish(plan.handle.provider, plan.handle.model, now)
@@ -168,9 +172,19 @@ class Attempt:
         if done.error is not None or message is None:
             return self._failed(done.error or _NO_ANSWER)
         plan.budget.earn()
-        return ModelReplied(
-            AssistantMessage(message.body, asked.turn, asked.step, self._created_at, False, message.response)
-        )
+        body = message.body
+        replied = AssistantMessage(body, asked.turn, asked.step, self._created_at, False, message.response)
+        if type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body):
+            self._runtime.start(self._reply_with_media(replied, body, session))
+            return None
+        return ModelReplied(replied)
+
+    async def _reply_with_media(
+        self, message: AssistantMessage, body: tuple[AssistantBlock, ...], session: Session[Any]
+    ) -> None:
+        message = msgspec.structs.replace(message, body=await stored(body, session))
+        if not self.stopped:
+            session.post(ModelReplied(message))
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:
         plan = self._plan

@@ -9,6 +9,7 @@ and what it returns later is dropped (rules E1 to E6).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from functools import partial
 from hashlib import sha256
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 
 STOP_GRACE_S = 0.05
 """How long a cancelled body may take to end before it is abandoned."""
+
+MAX_ABANDONED = 8
+"""How many abandoned coroutines may still run in a runtime before further calls are refused."""
+
+TOO_MANY_ABANDONED = ErrorInfo(
+    "tool",
+    "too_many_abandoned",
+    f"{MAX_ABANDONED} tools that would not stop when told to are still running, so no further one is started.",
+    "Fix the tool that ignores cancellation, or isolate it: @tool(isolation='process').",
+)
 
 RETRY_BASE_S = 0.2
 RETRY_CAP_S = 10.0
@@ -87,8 +98,11 @@ class Calls:
             return self._refuse(call, InvalidArguments(error.problem))
         except Exception as error:
             return self._refuse(call, Failed(failure_of(error)))
+        if len(self._session.runtime.abandoned_bodies) >= MAX_ABANDONED and tool.is_async:
+            return self._refuse(call, Failed(TOO_MANY_ABANDONED))
         job = Job(call, tool, args, resource)
-        if self._waiting or not self._free(job, set()):
+        queued = {j.resource for j in self._waiting if j.resource is not None} if self._waiting else set[str]()
+        if not self._free(job, queued):
             self._waiting.append(job)
             return None
         return self._begin(job)
@@ -157,6 +171,7 @@ class Calls:
             result = ToolResult(job.call.id, body)
         except asyncio.CancelledError:
             self._end(job, result_of(job.call.id, self._stopped(job), printed(job)))
+            job.abandoned = not job.tool.is_async
             if job.why is None and _is_cancelled():
                 raise
             return
@@ -174,13 +189,22 @@ class Calls:
                     return await run_isolated(tool, job.call.arguments, context)
                 if tool.is_async:
                     return await tool.invoke(job.args, context)
-                return await runtime.blocking.run(partial(tool.invoke, job.args, context))
+                return await runtime.blocking.run(partial(self._in_thread, job, context))
             except Exception as error:
                 tries += 1
                 if tries > tool.retries or self._retries >= RETRIES_PER_TURN or not tool.may_retry(error):
                     raise
                 self._retries += 1
             await runtime.sleep(runtime.random.random() * min(RETRY_CAP_S, RETRY_BASE_S * 2 ** (tries - 1)))
+
+    def _in_thread(self, job: Job, context: ToolContext[Any]) -> Any:
+        """What the pool runs: the function, which tells if its call was given up in the meantime."""
+        try:
+            return job.tool.invoke(job.args, context)
+        finally:
+            if job.abandoned:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+                    self._session.runtime.loop.call_soon_threadsafe(self._late, job)
 
     # --- the way out ------------------------------------------------------------------------------------------------
 
@@ -190,10 +214,7 @@ class Calls:
             self._session.runtime.timers.cancel(job.timer)
             job.timer = None
         if job.abandoned:
-            self._session.notice(
-                self._turn,
-                Notice("late_result", f"{job.tool.name} ({job.call.id}) ended after it was given up; its result is dropped."),
-            )
+            self._late(job)
             return
         del self._running[job.call.id]
         if job.context is not None:
@@ -203,6 +224,10 @@ class Calls:
         self._session.advance()
         if self._idle is not None and not self._running and not self._idle.done():
             self._idle.set_result(None)
+
+    def _late(self, job: Job) -> None:
+        what = f"{job.tool.name} ({job.call.id}) ended after it was given up; its result is dropped."
+        self._session.notice(self._turn, Notice("late_result", what))
 
     def _stopped(self, job: Job, still_running: bool | None = None) -> Outcome:
         in_thread = not job.tool.is_async and job.tool.isolation == "none"

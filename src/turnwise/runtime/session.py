@@ -12,19 +12,21 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+import msgspec
+
 from ..core.content import ToolCall
 from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionForked, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished
 from ..core.limits import Limits
-from ..core.messages import Message
+from ..core.messages import AssistantMessage, Message
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Store
 from ..core.repair import repair
 from ..core.result import TurnResult
 from ..core.state import SessionState, evolve, fold, result_of
 from ..core.turn import CallModel, Effect, Finish, Halted, Input, Interrupt, Machine, Policy, RunTool, Steer, UserInput
-from ..core.usage import Usage
+from ..core.usage import NO_USAGE, Usage
 from ..store.memory import MemoryBlobs, MemoryStore
 from ..tools import ToolContext
 from ..tools.context import Ctx
@@ -56,6 +58,7 @@ class Session(Generic[Ctx]):
         "_blobs",
         "_bound",
         "_closed",
+        "_created",
         "_effects",
         "_entries",
         "_events",
@@ -90,6 +93,7 @@ class Session(Generic[Ctx]):
         created = SessionCreated(id, principal, at, tuple(repair(history)))
         evolve(self.state, created)
         self._store = store
+        self._created: SessionCreated | None = created
         self._entries: list[Entry] = [created]
         self._events: list[Event] = []
         self._effects: list[Effect] = []
@@ -278,14 +282,15 @@ class Session(Generic[Ctx]):
             self.state = fold(written)
             self._entries = []
         else:
-            self._entries = self._entries[:1]
+            assert self._created is not None, "a session's first entry is kept until it is durable"
+            self._entries = [self._created]
             self.state = fold(self._entries)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
         self.machine = Machine(self.state, Policy())
         if self.state.running:
-            self.fold(Interrupt("store"))
-            self.fold(Halted())
-            self._events, self._effects = [], []
+            now = self.runtime.clock.wall()
+            for given in (Interrupt("store"), Halted()):
+                self._entries += self.machine.feed(given, now).entries
 
     # --- for turns: folding and advancing ---------------------------------------------------------------------------
 
@@ -339,15 +344,15 @@ class Session(Generic[Ctx]):
                 effects = self._admit_calls()
                 entries, self._entries = self._entries, []
                 events, self._events = self._events, []
-                after = self.state.seq - len(entries)
+                after, account = self.state.seq - len(entries), account_of(self.state)
                 if self._append_now is None:
-                    appending = self.runtime.start(self._append(after, entries, events, effects))
+                    appending = self.runtime.start(self._append(after, entries, events, effects, account))
                     if not appending.done():
                         self._appending = appending
                         return
                 else:
                     self._append_now(self.id, after, entries)
-                    self._release(events, effects)
+                    self._release(events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
         finally:
@@ -355,7 +360,7 @@ class Session(Generic[Ctx]):
                 self._advancing = False
 
     async def _append(
-        self, after: int, entries: list[Entry], events: list[Event], effects: list[Effect]
+        self, after: int, entries: list[Entry], events: list[Event], effects: list[Effect], account: Account
     ) -> None:
         """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
         assert self._store is not None
@@ -364,7 +369,7 @@ class Session(Generic[Ctx]):
         except Exception as error:
             self.lose(store_failed(error, self.id))
         else:
-            self._release(events, effects)
+            self._release(events, effects, account)
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
@@ -372,25 +377,30 @@ class Session(Generic[Ctx]):
     def _admit_calls(self) -> list[Effect]:
         """Let due calls be checked first, so that their beginnings share an append with the step that made them."""
         done: list[Effect] = []
+        turn, current = self._turn, self.state.turn
         while self._effects:
             effects, self._effects = self._effects, []
             for effect in effects:
-                if type(effect) is RunTool and self._turn is not None:
-                    self._turn.calls.admit(effect.call)
-                else:
+                if type(effect) is not RunTool:
                     done.append(effect)
+                elif turn is not None and current is not None and current.phase == "tools":
+                    turn.calls.admit(effect.call)
         return done
 
-    def _release(self, events: list[Event], effects: list[Effect]) -> None:
+    def _release(self, events: list[Event], effects: list[Effect], account: Account) -> None:
         """What was folded is durable now."""
         turn = self._turn
         if turn is None:
             return
+        turn.account, self._created = account, None
         if events:
             turn.tell(events)
+        current = self.state.turn
         for effect in effects:
             if type(effect) is CallModel:
-                turn.call_model(effect)
+                # An interrupt may have been folded while this waited to become durable.
+                if current is not None and current.phase == "model":
+                    turn.call_model(effect)
             elif type(effect) is Finish:
                 last = events[-1]
                 self._finish(turn, last.result if type(last) is TurnFinished else result_of(self.state))
@@ -412,8 +422,20 @@ class Session(Generic[Ctx]):
             return
         turn.drop()
         self.runtime.release(turn)
-        number = self.state.turns
-        result = TurnResult(self.id, number, "error", cause=error.code, error=error, usage=self.state.usage)
+        steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
+        error = msgspec.structs.replace(error, session=self.id, turn=self.state.turns)
+        result = TurnResult(
+            self.id,
+            self.state.turns,
+            "error",
+            last.text if last else "",
+            steps,
+            calls,
+            usage,
+            last.stop_reason if last else "unknown",
+            error.code,
+            error,
+        )
         turn.tell([TurnFinished(result)])
         turn.finish(result)
 
@@ -463,6 +485,16 @@ def open_session(
 
 _clock, _ids = SystemClock(), Uuid7()
 _BLOCKED = ErrorInfo("state", "append_blocked", "The journal store does not answer.", "Check the store and try again.")
+
+
+Account = tuple[int, int, Usage, AssistantMessage | None]
+"""Steps, calls, usage and last answer of a turn."""
+
+
+def account_of(state: SessionState) -> Account:
+    """What the turn has come to so far; it is acknowledged once the entries folded by now are durable."""
+    turn = state.turn
+    return (0, 0, NO_USAGE, None) if turn is None else (turn.steps, turn.calls, turn.usage, turn.last)
 
 
 def checked(result: TurnResult) -> TurnResult:

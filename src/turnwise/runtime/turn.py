@@ -29,7 +29,7 @@ from .plan import TurnPlan, Wishes
 from .timers import Timer
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Account, Session
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
@@ -60,10 +60,12 @@ class Turn:
         "_session",
         "_waiter",
         "_watch",
+        "account",
         "plan",
         "wishes",
     )
     plan: TurnPlan
+    account: Account | None
 
     def __init__(self, session: Session[Any], prompt: Prompt, wishes: Wishes) -> None:
         self._session = session
@@ -71,6 +73,7 @@ class Turn:
         self.wishes = wishes
         self._begun = False
         self._host: ToolHost | None = None
+        self.account = None
         self._out: list[Event] = []
         self._ready: Iterator[Event] = iter(())
         self._result: TurnResult | None = None
@@ -142,7 +145,7 @@ class Turn:
             if attempt is not None and (response := attempt.response) is not None:
                 if self._waiter is not None or attempt.waiting_since is not None:
                     raise _two_readers()
-                events, ended = await attempt.read(response)
+                events, ended = await attempt.read(response, self._session)
                 if not attempt.stopped:
                     self._out += events
                     if ended is not None:

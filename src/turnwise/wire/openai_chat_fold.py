@@ -187,37 +187,39 @@ class Fold:
     # --- one chunk ----------------------------------------------------------------------------------------------
 
     def _fold_payload(self, payload: bytes, out: list[DecoderEvent]) -> None:
-        if payload.strip() == DONE:
+        if len(payload) < 64 and payload.strip() == DONE:
             self.is_done = True
             return
         try:
             chunk = read_chunk(payload)
         except Malformed as problem:
             raise Failed(_unreadable(PROTOCOL, "An event of the answer", problem, payload)) from None
-        self._start(chunk, payload, out)
+        if not self._is_started:
+            self._start(chunk, payload, out)
         self._fold_chunk(chunk, out)
 
     def _start(self, chunk: Chunk, payload: bytes, out: list[DecoderEvent]) -> None:
         """Say who answers, once, before the first chunk that can hold anything."""
-        if self._is_started:
-            return
         model, id = read_envelope(payload)
         if chunk.choices or model or id:
             self._is_started = True
             out.append(ResponseStarted(model, id))
 
     def _fold_chunk(self, chunk: Chunk, out: list[DecoderEvent]) -> None:
-        corner = chunk.x_groq
-        for counts in (chunk.usage, None if corner is None else corner.usage):
-            self._count(counts)
-        error = chunk.error or (None if corner is None else corner.error)
-        choice = next((c for c in chunk.choices or () if not c.index), None)
-        if choice is not None:
-            self._count(choice.usage)
-            error = error or choice.error
+        choices, error = chunk.choices, chunk.error
+        self._count(chunk.usage)
+        if (corner := chunk.x_groq) is not None:
+            self._count(corner.usage)
+            error = error or corner.error
+        choice = None
+        if choices:
+            choice = choices[0] if not choices[0].index else next((c for c in choices if not c.index), None)
+            if choice is not None:
+                self._count(choice.usage)
+                error = error or choice.error
         if error:
             raise Failed(inner_error(self._headers, {"error": error}))
-        if chunk.choices is None and (chunk.message or chunk.detail):
+        if choices is None and (chunk.message or chunk.detail):
             said = {"message": chunk.message, "detail": chunk.detail, "type": chunk.type, "code": chunk.code}
             raise Failed(inner_error(self._headers, said))
         if choice is not None:
