@@ -61,6 +61,17 @@ class Calls:
                 out.append(BlockSealed(call.block, native=call.native))
         return block
 
+    def extend(self, index: int, arguments: str, out: list[DecoderEvent]) -> bool:
+        """Add arguments to the call of that index; False, and nothing done, if none has begun under it."""
+        call = self._by_index.get(index)
+        if call is None or call.block < 0:
+            return False
+        self._last = call
+        if arguments:
+            call.arguments.append(arguments)
+            out.append(ToolCallDelta(arguments, call.block, self._attempt))
+        return True
+
     def take_legacy(self, function: Function, block: int, out: list[DecoderEvent]) -> int:
         """Add to the one call of the API's first form, `function_call`: it has neither index nor id."""
         if not (function.name or function.arguments):

@@ -36,6 +36,7 @@ from .openai_chat_shapes import (
     Counts,
     Delta,
     Malformed,
+    decode_fragment,
     decode_text_chunk,
     read_chunk,
     read_envelope,
@@ -98,6 +99,7 @@ class Fold:
         "_kept_bytes",
         "_kind",
         "_misses",
+        "_narrow",
         "_origin",
         "_refusal",
         "_thoughts",
@@ -112,6 +114,7 @@ class Fold:
         self._is_document = False
         self._is_started = False
         self._misses = 0
+        self._narrow = ""
         self._kind = ""
         self._block = -1
         self._calls = Calls(step, attempt, origin)
@@ -126,26 +129,39 @@ class Fold:
     def fold(self, payloads: list[bytes], out: list[DecoderEvent]) -> None:
         """Append the events of a stream's payloads to `out`. Raises `Failed`; what came before it stands in `out`.
 
-        The hot path of the decoder: while text is running, a payload is first taken for one more piece of it and nothing
-        else. Hosts whose chunks are never that plain are soon no longer asked.
+        The hot path of the decoder: while text or calls are running, a payload is first taken for one more piece of them
+        and nothing else. Hosts whose chunks are never that plain are soon no longer asked.
         """
-        attempt, block = self._attempt, self._block
-        is_text = self._kind == "text" and self._misses < MAX_MISSES
+        attempt = self._attempt
         for payload in payloads:
-            if is_text:
+            kind = self._narrow
+            if kind == "text":
                 try:
                     text = decode_text_chunk(payload).choices[0].delta.content
                 except UNREADABLE:
                     self._misses += 1
                 else:
                     if text:
-                        out.append(TextDelta(text, block, attempt))
+                        out.append(TextDelta(text, self._block, attempt))
                     continue
+            elif kind == "call":
+                try:
+                    part = decode_fragment(payload).choices[0].delta.tool_calls[0]
+                except UNREADABLE:
+                    self._misses += 1
+                else:
+                    if self._calls.extend(part.index, part.function.arguments, out):
+                        continue
             self._fold_payload(payload, out)
             if self.is_done:
                 return
-            block = self._block
-            is_text = self._kind == "text" and self._misses < MAX_MISSES
+            self._narrow = self._expected()
+
+    def _expected(self) -> str:
+        """What the next payload is most likely to be more of, and nothing else: "text", "call", or "" for no guess."""
+        if self.stop is not None or self._misses >= MAX_MISSES:
+            return ""
+        return self._kind
 
     def fold_document(self, document: bytes, out: list[DecoderEvent]) -> None:
         """Append the events of a whole response in one JSON document, the end included. Raises `Failed`."""
@@ -258,7 +274,7 @@ class Fold:
             self._fold_image(image, out)
         if delta.tool_calls:
             for part in delta.tool_calls:
-                self._set_block(self._calls.take(part, whole, self._block, out))
+                self._set_block(self._calls.take(part, whole, self._block, out), "call")
         if delta.function_call is not None:
             self._set_block(self._calls.take_legacy(delta.function_call, self._block, out))
         if delta.annotations:
@@ -311,10 +327,10 @@ class Fold:
             self._block += 1
         return self._block
 
-    def _set_block(self, block: int) -> None:
-        """A call was fed, and `block` is the last block now: text that follows opens its own."""
+    def _set_block(self, block: int, kind: str = "") -> None:
+        """Something else than text or thinking was fed, and `block` is the last block now: text that follows opens its own."""
         self._block = block
-        self._kind = ""
+        self._kind = kind
 
     def _add(self, content: Image | Opaque, out: list[DecoderEvent]) -> None:
         self._set_block(self._block + 1)

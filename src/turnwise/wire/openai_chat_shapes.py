@@ -145,6 +145,44 @@ class TextChunk(msgspec.Struct, frozen=True, gc=False):
     x_groq: None = None
 
 
+class ArgumentsOnly(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    arguments: str
+    name: None = None
+
+
+class CallFragment(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """More arguments of a call that began before."""
+
+    index: int
+    function: ArgumentsOnly
+    id: None = None
+    type: Literal["function"] | None = None
+
+
+class FragmentDelta(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    tool_calls: tuple[CallFragment]
+    role: Literal["assistant"] | None = None
+    content: None = None
+    refusal: None = None
+
+
+class FragmentChoice(msgspec.Struct, frozen=True, gc=False):
+    delta: FragmentDelta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    usage: None = None
+    error: None = None
+
+
+class FragmentChunk(msgspec.Struct, frozen=True, gc=False):
+    """The commonest chunk of a response that asks for tools, as narrow as `TextChunk`."""
+
+    choices: tuple[FragmentChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
 class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What is said once per response, read from the first chunk only."""
 
@@ -152,6 +190,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     model: Any = None
 
 
+decode_fragment = msgspec.json.Decoder(FragmentChunk).decode
 decode_text_chunk = msgspec.json.Decoder(TextChunk).decode
 _decode_chunk = msgspec.json.Decoder(Chunk).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
