@@ -34,9 +34,7 @@ class Host(msgspec.Struct, frozen=True):
         self, provider: ScriptedProvider | str, *tools: Tool[..., Any] | Callable[..., Any], **options: Any
     ) -> Agent[Any]:
         url = provider if isinstance(provider, str) else self.url(provider)
-        return Agent(
-            f"{self.name}:a-model", base_url=url, api_key="test", tools=tools, stream=self.streamed, **options
-        )
+        return Agent(f"{self.name}:a-model", base_url=url, api_key="test", tools=tools, stream=self.streamed, **options)
 
 
 ANTHROPIC, OPENAI = Host("anthropic"), Host("openai")

@@ -622,9 +622,7 @@ EXPECTED: dict[str, tuple[type, ...]] = {
 @settings(max_examples=25, deadline=None)
 @given(
     host=st.sampled_from([ANTHROPIC, OPENAI]),
-    wanted=st.lists(
-        st.sampled_from(["quick", "slow", "thread", "writes", *EXPECTED]), min_size=1, max_size=6
-    ),
+    wanted=st.lists(st.sampled_from(["quick", "slow", "thread", "writes", *EXPECTED]), min_size=1, max_size=6),
     passes=st.none() | st.integers(0, 40),
     parallel=st.integers(1, 6),
 )

@@ -12,7 +12,6 @@ from tests.runtime.conftest import (
     assert_ended,
     goes_on,
     in_virtual_time,
-    of,
     read_all,
     read_until,
     until,
@@ -239,5 +238,3 @@ async def test_grace_bounds_leaving() -> None:
         await goes_on(session)
         release.set()
         await until(lambda: not runtime.abandoned_bodies)
-
-

@@ -252,7 +252,7 @@ async def test_http_errors_say_what_to_do(any_host: Host, answer: Reply, code: s
         with pytest.raises(ProviderError) as raised:
             await any_host.agent(provider, retry=ONCE).run("Hi")
         error = raised.value
-        assert error.code == code and hint in error.hint.lower() or hint in error.hint
+        assert (error.code == code and hint in error.hint.lower()) or hint in error.hint
         assert error.message and error.hint in str(error)
         assert error.info.provider == any_host.name and error.info.model == "a-model"
         assert error.info.turn == 1 and error.info.step == 1

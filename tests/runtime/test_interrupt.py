@@ -25,14 +25,13 @@ from tests.runtime.conftest import (
     until,
 )
 
-from turnwise import Retry, Runtime, Session, TurnResult, tool
+from turnwise import Runtime, Session, TurnResult, tool
 from turnwise.core.outcomes import Cancelled
 from turnwise.events import (
     AttemptRestarted,
     Event,
     StepStarted,
     TextDelta,
-    ToolFinished,
     ToolStarted,
     TurnFinished,
 )

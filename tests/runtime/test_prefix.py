@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import msgspec
 from tests.runtime.conftest import Host, of, read_all, read_until
@@ -32,7 +33,7 @@ def head_of(request: RecordedRequest) -> dict[str, bytes]:
 
 def assert_stable(requests: list[RecordedRequest]) -> None:
     """Each request starts with the messages of the one before, byte for byte, and its head is the same."""
-    for earlier, later in zip(requests, requests[1:], strict=False):
+    for earlier, later in itertools.pairwise(requests):
         before, after = messages_of(earlier), messages_of(later)
         assert after[: len(before)] == before, f"request {later.number} changed what was sent before"
         assert head_of(earlier) == head_of(later)

@@ -248,7 +248,9 @@ async def test_the_callers_object_reaches_tools_and_nothing_else(any_host: Host)
 
 def asks_who(request: RecordedRequest) -> Reply:
     last = request.body["messages"][-1]
-    answered = last["role"] == "tool" or (isinstance(last["content"], list) and last["content"][0]["type"] == "tool_result")
+    answered = last["role"] == "tool" or (
+        isinstance(last["content"], list) and last["content"][0]["type"] == "tool_result"
+    )
     return reply("I see.") if answered else reply(call("who"))
 
 
@@ -257,7 +259,9 @@ def asks_who(request: RecordedRequest) -> Reply:
 
 def asks_look(request: RecordedRequest) -> Reply:
     last = request.body["messages"][-1]
-    answered = last["role"] == "tool" or (isinstance(last["content"], list) and last["content"][0]["type"] == "tool_result")
+    answered = last["role"] == "tool" or (
+        isinstance(last["content"], list) and last["content"][0]["type"] == "tool_result"
+    )
     return reply(text("Found it.")) if answered else reply(call("look", what="a"), call("look", what="b"))
 
 

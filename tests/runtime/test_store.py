@@ -125,7 +125,9 @@ async def test_the_journal_tells_the_same_story(any_host: Host, store: Suspendin
 def found(request: RecordedRequest) -> Reply:
     """Two calls for a user, an answer for outcomes: right for any number of turns."""
     last = request.body["messages"][-1]
-    outcomes = last["role"] == "tool" or (isinstance(last["content"], list) and last["content"][0]["type"] == "tool_result")
+    outcomes = last["role"] == "tool" or (
+        isinstance(last["content"], list) and last["content"][0]["type"] == "tool_result"
+    )
     return SCRIPT[1] if outcomes else SCRIPT[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ async def test_waits_grow_and_are_capped(host: Host) -> None:
 
     async with Runtime(random=Fixed(1.0)) as runtime, ScriptedProvider([reply(call("flaky")), reply("So.")]) as p:
         await host.agent(p, flaky, runtime=runtime).run("Hi")
-    waits = [round(b - a, 1) for a, b in zip(at, at[1:], strict=False)]
+    waits = [round(b - a, 1) for a, b in itertools.pairwise(at)]
     assert len(waits) == 8 and waits == sorted(waits)
     assert waits[0] < 1 and waits[1] == pytest.approx(2 * waits[0], abs=0.11) and waits[-1] == waits[-2] <= 10.1
 

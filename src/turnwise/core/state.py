@@ -10,6 +10,7 @@ reference: `evolve` works in place, so that a turn costs the same however long t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -143,6 +144,21 @@ def result_of(state: SessionState) -> TurnResult:
     )
 
 
+def last_turn(history: Sequence[Message]) -> int:
+    """The highest turn number that a history uses, in its bookkeeping or in the ids of its calls: new turns go on from there,
+    so that no call id is ever given twice (rule T4)."""
+    last = 0
+    for message in history:
+        if message.turn > last:
+            last = message.turn
+        if type(message) is AssistantMessage and type(message.body) is tuple:
+            for call in message.tool_calls:
+                number = call.id[1:].partition(".")[0]
+                if call.id.startswith("t") and number.isdecimal() and int(number) > last:
+                    last = int(number)
+    return last
+
+
 # --- one entry each -------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +238,7 @@ def _rare(state: SessionState, entry: Entry) -> None:
                 raise _illegal("a session is created twice")
             state.id, state.principal = entry.session, entry.principal
             state.transcript = list(entry.history)
+            state.turns = last_turn(entry.history)
         case SteerAccepted(message=message):
             turn = _running(state)
             turn.steers.append(message)

@@ -28,22 +28,23 @@ class Aborted(Exception):
 
 
 class HttpResponse:
-    """An aiohttp response as the `Response` seam wants it. `read` is aiohttp's own `readany`: no wrapper per read."""
+    """An aiohttp response as the `Response` seam wants it. `read` is the response's own method: no wrapper per read."""
 
-    __slots__ = ("_response", "headers", "read", "status")
+    __slots__ = ("_bursts", "_response", "headers", "read", "status")
     status: int
     headers: Mapping[str, str]
     read: Read
 
-    def __init__(self, response: DeferredResponse) -> None:
+    def __init__(self, response: DeferredResponse, bursts: bool) -> None:
         self._response = response
+        self._bursts = bursts
 
     async def head(self) -> None:
         response = self._response
         await response.arrive()
         self.status = response.status
         self.headers = response.headers
-        self.read = response.content.readany
+        self.read = response.read_burst if self._bursts else response.content.readany
 
     def abort(self, reason: str) -> None:
         self._response.abort(Aborted(reason))
@@ -57,6 +58,7 @@ class HttpTransport:
     """Sends requests over a pool of keep-alive connections. Belongs to one event loop; close it there."""
 
     def __init__(self) -> None:
+        self._bursts = False
         self._clients: dict[bool, aiohttp.ClientSession] = {}
         self._urls: dict[str, tuple[URL, bool]] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
@@ -75,7 +77,7 @@ class HttpTransport:
             allow_redirects=False,
             timeout=self._timeouts.get(connect_s) or self._timeout(connect_s),
         )
-        return HttpResponse(cast("DeferredResponse", response))
+        return HttpResponse(cast("DeferredResponse", response), self._bursts)
 
     def explain(self, error: BaseException, url: str) -> ErrorInfo:
         """What a failed `open` or `read` means and what to do about it."""
@@ -90,8 +92,9 @@ class HttpTransport:
     def _start(self, proxied: bool) -> aiohttp.ClientSession:
         import aiohttp
 
-        from .deferred import DeferredResponse
+        from .deferred import READS_BURSTS, DeferredResponse
 
+        self._bursts = READS_BURSTS
         made = self._clients[proxied] = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
