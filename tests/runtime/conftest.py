@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from turnwise import Agent, Session, Tool, Turn
+from turnwise import Agent, Session, Tool, Turn, TurnResult
 from turnwise.core.messages import AssistantMessage, Message, ToolMessage
+from turnwise.core.outcomes import ToolResult
 from turnwise.core.repair import repair
-from turnwise.events import Event, TurnFinished
+from turnwise.events import Event, ToolFinished, ToolStarted, TurnFinished
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import RecordedRequest, ScriptedProvider
 from turnwise.testing.clock import run_in_virtual_time
@@ -91,6 +92,16 @@ def of(kind: type[E], events: Iterable[object]) -> list[E]:
     return [e for e in events if type(e) is kind]
 
 
+def results(result: TurnResult) -> list[ToolResult]:
+    """What came of all calls of a turn, in their order."""
+    return [r for m in result.messages if isinstance(m, ToolMessage) for r in m.results]
+
+
+def said(session: Session[Any]) -> list[str]:
+    """The text of a session's messages but those of tools."""
+    return [m.text for m in session.messages if not isinstance(m, ToolMessage)]
+
+
 def names(events: Iterable[object]) -> list[str]:
     return [type(e).__name__ for e in events]
 
@@ -106,7 +117,7 @@ def told(request: RecordedRequest) -> list[str]:
 async def until(holds: Callable[[], object], limit_s: float = 10.0) -> None:
     """Let the loop run until something holds, at most so long."""
     async with asyncio.timeout(limit_s):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 (what is waited for is a plain fact, which nothing announces)
             await asyncio.sleep(0)
 
 
@@ -138,8 +149,8 @@ def assert_ended(events: Sequence[Event]) -> TurnFinished:
     assert names(events).count("TurnFinished") == 1
     last = events[-1]
     assert isinstance(last, TurnFinished)
-    started = [e.call_id for e in events if type(e).__name__ == "ToolStarted"]  # type: ignore[union-attr]
-    ended = [e.call_id for e in events if type(e).__name__ == "ToolFinished"]  # type: ignore[union-attr]
+    started = [e.call_id for e in of(ToolStarted, events)]
+    ended = [e.call_id for e in of(ToolFinished, events)]
     assert sorted(started) == sorted(ended) and len(set(ended)) == len(ended)
     assert_valid(last.result.messages)
     return last

@@ -7,7 +7,7 @@ import base64
 import contextlib
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from tests.runtime.conftest import (
     of,
     read_all,
     read_until,
+    results,
     run_guarded,
     told,
     until,
@@ -35,17 +36,10 @@ from turnwise.core.outcomes import (
     InvalidArguments,
     Ok,
     Timeout,
-    ToolResult,
     UnknownTool,
 )
 from turnwise.events import Notice, ToolFinished, ToolProgress, ToolStarted
 from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, raw_call, repeat, reply, text
-
-
-def results(result: Any) -> tuple[ToolResult, ...]:
-    """The outcomes of the first step of a turn."""
-    return result.messages[2].results
-
 
 # --- every way to fail ------------------------------------------------------------------------------------------------
 
@@ -375,12 +369,14 @@ async def test_progress_is_live(host: Host) -> None:
         await heard.wait()
         return "done"
 
-    async with ScriptedProvider([reply(call("work")), reply("Good.")]) as provider:
-        async with host.agent(provider, work).session().stream("Hi") as turn:
-            seen = await read_until(turn, ToolProgress)
-            assert seen[-1] == ToolProgress("t1.s1.c0", "half", {"percent": 50})
-            heard.set()
-            assert_ended(seen + await read_all(turn))
+    async with (
+        ScriptedProvider([reply(call("work")), reply("Good.")]) as provider,
+        host.agent(provider, work).session().stream("Hi") as turn,
+    ):
+        seen = await read_until(turn, ToolProgress)
+        assert seen[-1] == ToolProgress("t1.s1.c0", "half", {"percent": 50})
+        heard.set()
+        assert_ended(seen + await read_all(turn))
 
 
 async def test_images_as_results(any_host: Host) -> None:
@@ -419,7 +415,7 @@ async def test_a_thread_that_does_not_end_is_given_up(host: Host) -> None:
         try:
             async with host.agent(provider, block, wait, runtime=runtime).session().stream("Hi") as turn:
                 events = await read_until(turn, ToolFinished)
-                got = events[-1].result  # type: ignore[union-attr]
+                (got,) = [e.result for e in of(ToolFinished, events)]
                 assert got.outcome == Timeout(0.05, still_running=True) and "may still be running" in got.text
                 assert runtime.blocking.abandoned == 1
                 release.set()
@@ -454,7 +450,7 @@ async def test_a_coroutine_that_does_not_end_is_given_up(host: Host) -> None:
         session = host.agent(provider, deaf, wait, runtime=runtime).session()
         async with session.stream("Hi") as turn:
             events = await read_until(turn, ToolFinished)
-            got = events[-1].result  # type: ignore[union-attr]
+            (got,) = [e.result for e in of(ToolFinished, events)]
             assert got.outcome == Timeout(0.05, still_running=True)
             assert len(runtime.abandoned_bodies) == 1
             release.set()
@@ -500,7 +496,7 @@ async def test_too_many_abandoned_threads_refuse_further_ones(host: Host) -> Non
             try:
                 result = await host.agent(provider, block, runtime=runtime).run("Hi")
                 assert runtime.blocking.abandoned == 8
-                last = result.messages[4].results[0]  # type: ignore[union-attr]
+                last = results(result)[8]
                 assert type(last.outcome) is Failed and "would not stop" in last.text
             finally:
                 release.set()
@@ -538,7 +534,7 @@ async def test_too_many_abandoned_coroutines_refuse_further_ones(host: Host) -> 
 
 
 @contextlib.asynccontextmanager
-async def zoo() -> AsyncIterator[dict[str, Callable[..., Any]]]:
+async def zoo() -> AsyncGenerator[dict[str, Callable[..., Any]]]:
     """Tools that end in every way, by name."""
     release = asyncio.Event()
 

@@ -17,6 +17,7 @@ from tests.runtime.conftest import (
     names,
     of,
     read_all,
+    said,
     told,
 )
 
@@ -55,7 +56,7 @@ async def test_run_tries_a_broken_stream_again(host: Host, broken: str) -> None:
         session = host.agent(provider, retry=SOON).session()
         result = await session.run("Hi")
         assert (result.text, result.steps, len(provider.requests)) == ("Whole.", 1, 2)
-        assert [m.text for m in session.messages] == ["Hi", "Whole."]  # type: ignore[union-attr]
+        assert said(session) == ["Hi", "Whole."]
         assert provider.requests[0].raw == provider.requests[1].raw
 
 
@@ -341,11 +342,13 @@ async def test_no_secret_in_errors_or_results(any_host: Host, key: str) -> None:
 async def test_set_up_errors_come_before_anything(model: str, code: str) -> None:
     """A `ConfigError` says what is missing, before any I/O and before anything is journalled; the session stays usable."""
     async with Runtime(environ={}) as runtime:
-        session = Agent(model, runtime=runtime).session()
-        for _ in range(2):
-            with pytest.raises(ConfigError) as raised:
-                await session.run("Hi")
-            assert raised.value.code == code and raised.value.hint
+        agent: Agent[Any] = Agent(model, runtime=runtime)
+        session = agent.session()
+        with pytest.raises(ConfigError):
+            await session.run("Hi")
+        with pytest.raises(ConfigError) as raised:
+            await session.run("Hi")
+        assert raised.value.code == code and raised.value.hint
         assert session.messages == () and not session.running
         if code == "missing_key":
             assert "API_KEY" in raised.value.hint

@@ -48,23 +48,25 @@ def test_a_long_stream_needs_no_memory_beyond_its_text(host: Host) -> None:
     per_delta = 2 * (len(fragment) + 49 + 8)  # the string, its slot; twice, for the list's own growth
 
     async def main() -> None:
-        async with ScriptedProvider([reply(repeated(fragment, deltas))]) as provider:
-            async with host.agent(provider).session().stream("Hi") as turn:
-                seen = 0
-                async for event in turn:
-                    if type(event) is TextDelta:
-                        seen += 1
-                        if seen == 5_000:
-                            gc.collect()
-                            at_first = tracemalloc.get_traced_memory()[0]
-                            tracemalloc.reset_peak()
-                        elif seen == 15_000:
-                            gc.collect()
-                            grown, peak = tracemalloc.get_traced_memory()
-                            assert grown - at_first < 10_000 * per_delta
-                            assert peak - at_first < 10_000 * per_delta + (2 << 20)
-                assert seen == deltas
-                assert len(turn.result.text) == deltas * len(fragment)
+        async with (
+            ScriptedProvider([reply(repeated(fragment, deltas))]) as provider,
+            host.agent(provider).session().stream("Hi") as turn,
+        ):
+            seen = at_first = 0
+            async for event in turn:
+                if type(event) is TextDelta:
+                    seen += 1
+                    if seen == 5_000:
+                        gc.collect()
+                        at_first = tracemalloc.get_traced_memory()[0]
+                        tracemalloc.reset_peak()
+                    elif seen == 15_000:
+                        gc.collect()
+                        grown, peak = tracemalloc.get_traced_memory()
+                        assert grown - at_first < 10_000 * per_delta
+                        assert peak - at_first < 10_000 * per_delta + (2 << 20)
+            assert seen == deltas
+            assert len(turn.result.text) == deltas * len(fragment)
 
     tracemalloc.start()
     try:
@@ -154,15 +156,17 @@ async def test_batches_hold_the_same_events(host: Host) -> None:
 
     async def told(batched: bool) -> list[str]:
         script = [reply(text("Let me look."), call("look", what="x")), reply(text("Here it is."))]
-        async with ScriptedProvider(script) as provider:
-            async with host.agent(provider, look).session().stream("Hi") as turn:
-                events = await read_until(turn, TextDelta)
-                if batched:
-                    async for batch in turn.batches():
-                        assert batch
-                        events += batch
-                else:
-                    events += await read_all(turn)
+        async with (
+            ScriptedProvider(script) as provider,
+            host.agent(provider, look).session().stream("Hi") as turn,
+        ):
+            events = await read_until(turn, TextDelta)
+            if batched:
+                async for batch in turn.batches():
+                    assert batch
+                    events += batch
+            else:
+                events += await read_all(turn)
         assert_ended(events)
         return [type(e).__name__ for e in events]
 

@@ -8,7 +8,7 @@ import importlib
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ from tests.runtime.conftest import (
     of,
     read_all,
     read_until,
+    results,
     until,
 )
 
 from turnwise import Runtime, Session, TurnResult, tool
+from turnwise.core.messages import AssistantMessage
 from turnwise.core.outcomes import Cancelled
 from turnwise.events import (
     AttemptRestarted,
@@ -50,12 +52,15 @@ class Scene(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def scene(host: Host, script: list[ScriptItem], *tools: Any, **options: Any) -> AsyncIterator[Scene]:
+async def scene(host: Host, script: Sequence[ScriptItem], *tools: Any, **options: Any) -> AsyncGenerator[Scene]:
     """A session whose script ends with one more reply: whatever happened before, its next turn must work."""
-    async with Runtime() as runtime, ScriptedProvider([*script, reply(text("Here we are."))]) as provider:
-        async with host.agent(provider, *tools, runtime=runtime, **options).session() as session:
-            yield Scene(provider, runtime, session)
-            await goes_on(session)
+    async with (
+        Runtime() as runtime,
+        ScriptedProvider([*script, reply(text("Here we are."))]) as provider,
+        host.agent(provider, *tools, runtime=runtime, **options).session() as session,
+    ):
+        yield Scene(provider, runtime, session)
+        await goes_on(session)
 
 
 async def interrupted(session: Session[Any], reading: asyncio.Task[list[Event]]) -> TurnResult:
@@ -98,7 +103,7 @@ async def test_streaming_keeps_the_text(host: Host, store: SuspendingStore | Non
         assert shown and said.startswith(shown) and shown != said
         assert result.text == shown
         kept = result.messages[-1]
-        assert kept.partial and kept.text == shown  # type: ignore[union-attr]
+        assert isinstance(kept, AssistantMessage) and kept.partial and kept.text == shown
         assert result.usage.provenance in ("partial", "estimated")
         await s.provider.reached("left")
 
@@ -124,14 +129,16 @@ async def test_streaming_of_a_call_keeps_no_call(host: Host) -> None:
 
 async def test_streaming_while_nobody_pulls(host: Host, store: SuspendingStore | None) -> None:
     """The turn ends without its consumer, which still gets every event when it comes back."""
-    async with scene(host, [reply(text("one two three"), stall_after_event=4)], store=store) as s:
-        async with s.session.stream("Hi") as turn:
-            seen = await read_until(turn, TextDelta)
-            assert s.session.interrupt()
-            await until(lambda: not s.session.running)
-            assert turn.result.reason == "interrupted"
-            await s.provider.reached("left")
-            assert_ended(seen + await read_all(turn))
+    async with (
+        scene(host, [reply(text("one two three"), stall_after_event=4)], store=store) as s,
+        s.session.stream("Hi") as turn,
+    ):
+        seen = await read_until(turn, TextDelta)
+        assert s.session.interrupt()
+        await until(lambda: not s.session.running)
+        assert turn.result.reason == "interrupted"
+        await s.provider.reached("left")
+        assert_ended(seen + await read_all(turn))
 
 
 async def test_retry_sleep(any_host: Host) -> None:
@@ -211,9 +218,7 @@ async def test_async_tool(any_host: Host, store: SuspendingStore | None) -> None
         await until(lambda: len(of(ToolStarted, events)) == 2)
         result = await interrupted(s.session, reading)
         assert stopped == ["a", "b"]
-        outcomes = [r.outcome for r in result.messages[-1].results]  # type: ignore[union-attr]
-        assert [type(o) for o in outcomes] == [Cancelled, Cancelled]
-        assert not any(o.still_running for o in outcomes)
+        assert [r.outcome for r in results(result)] == [Cancelled("the turn was interrupted")] * 2
         assert not s.runtime.abandoned_bodies
 
 
@@ -233,7 +238,7 @@ async def test_tool_that_waits_for_a_place_never_starts(host: Host) -> None:
         reading = asyncio.create_task(read_all(turn, seen))
         result = await interrupted(s.session, reading)
         assert ran == ["a"]
-        assert [type(r.outcome) for r in result.messages[-1].results] == [Cancelled] * 3  # type: ignore[union-attr]
+        assert [type(r.outcome) for r in results(result)] == [Cancelled] * 3
 
 
 async def test_deaf_coroutine_is_abandoned(host: Host) -> None:
@@ -250,7 +255,7 @@ async def test_deaf_coroutine_is_abandoned(host: Host) -> None:
     async with scene(host, [reply(call("deaf"))], deaf) as s, s.session.stream("Hi") as turn:
         seen = await read_until(turn, ToolStarted)
         result = await interrupted(s.session, asyncio.create_task(read_all(turn, seen)))
-        (outcome,) = [r.outcome for r in result.messages[-1].results]  # type: ignore[union-attr]
+        (outcome,) = [r.outcome for r in results(result)]
         assert outcome == Cancelled("the turn was interrupted", still_running=True)
         assert len(s.runtime.abandoned_bodies) == 1
         release.set()
@@ -272,7 +277,7 @@ async def test_thread_tool_is_abandoned(host: Host) -> None:
             seen = await read_until(turn, ToolStarted)
             assert await asyncio.to_thread(entered.wait, 10)
             result = await interrupted(s.session, asyncio.create_task(read_all(turn, seen)))
-            (outcome,) = [r.outcome for r in result.messages[-1].results]  # type: ignore[union-attr]
+            (outcome,) = [r.outcome for r in results(result)]
             assert outcome == Cancelled("the turn was interrupted", still_running=True)
             assert s.runtime.blocking.abandoned == 1
         finally:
@@ -298,7 +303,7 @@ def hang(port: int) -> str:
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module whose tool, in its own process, connects to a port and waits there for ever."""
     (tmp_path / "turnwise_isolated_for_interrupt.py").write_text(ISOLATED)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     module = importlib.import_module("turnwise_isolated_for_interrupt")
     yield module
     sys.modules.pop(module.__name__)
@@ -313,13 +318,13 @@ async def test_process_tool_is_killed(host: Host, isolated: Any) -> None:
             await entered.wait()
             result = await interrupted(s.session, asyncio.create_task(read_all(turn, seen)))
             await gone.wait()
-            (told,) = result.messages[-1].results  # type: ignore[union-attr]
-            assert type(told.outcome) is Cancelled
-            assert "got this far" in told.text
+            (got,) = results(result)
+            assert type(got.outcome) is Cancelled
+            assert "got this far" in got.text
 
 
 @contextlib.asynccontextmanager
-async def lifeline() -> AsyncIterator[tuple[int, asyncio.Event, asyncio.Event]]:
+async def lifeline() -> AsyncGenerator[tuple[int, asyncio.Event, asyncio.Event]]:
     """A port; set when a child has connected to it; set when that child is gone."""
     entered, gone = asyncio.Event(), asyncio.Event()
 
@@ -350,17 +355,19 @@ async def test_slow_append(host: Host, pending: str) -> None:
             waiting.set()
             await release.wait()
 
-    async with ScriptedProvider([repeat(reply("Here we are."))]) as provider:
-        async with host.agent(provider, store=SuspendingStore(pause)).session() as session:
-            async with session.stream("Hi") as turn:
-                reading = asyncio.create_task(read_all(turn))
-                await waiting.wait()
-                assert session.interrupt()
-                release.set()
-                result = assert_ended(await reading).result
-                assert result.reason == "interrupted"
-                assert [type(m).__name__ for m in session.messages] == ["UserMessage"]
-            await goes_on(session)
+    async with (
+        ScriptedProvider([repeat(reply("Here we are."))]) as provider,
+        host.agent(provider, store=SuspendingStore(pause)).session() as session,
+    ):
+        async with session.stream("Hi") as turn:
+            reading = asyncio.create_task(read_all(turn))
+            await waiting.wait()
+            assert session.interrupt()
+            release.set()
+            result = assert_ended(await reading).result
+            assert result.reason == "interrupted"
+            assert [type(m).__name__ for m in session.messages] == ["UserMessage"]
+        await goes_on(session)
 
 
 async def test_from_another_thread(host: Host) -> None:
@@ -385,7 +392,7 @@ async def test_from_within_a_tool(host: Host) -> None:
         async with s.session.stream("Hi") as turn:
             result = assert_ended(await read_all(turn)).result
             assert result.reason == "interrupted"
-            assert len(result.messages[-1].results) == 1  # type: ignore[union-attr]
+            assert len(results(result)) == 1
 
 
 async def test_twice_is_once(host: Host) -> None:

@@ -19,6 +19,7 @@ from tests.runtime.conftest import (
     of,
     read_all,
     read_until,
+    results,
     run_guarded,
     until,
 )
@@ -55,8 +56,9 @@ async def leave_at(host: Host, index: int, by_exception: bool, store: Suspending
     async with Runtime() as runtime, ScriptedProvider([repeat(two_steps)]) as provider:
         session = host.agent(provider, look, runtime=runtime, store=store).session()
         seen = 0
+        turn = session.stream("Hi")
         with contextlib.suppress(Left):
-            async with session.stream("Hi") as turn:
+            async with turn:
                 if index == 0:
                     if by_exception:
                         raise Left
@@ -255,5 +257,5 @@ async def test_a_tool_that_cancels_itself_cancels_nobody_else(any_host: Host) ->
     async with ScriptedProvider([reply(call("dies"), call("look", what="x")), reply("I see.")]) as provider:
         result = await any_host.agent(provider, dies, look).run("Hi")
         assert result.reason == "completed"
-        first, second = result.messages[2].results  # type: ignore[union-attr]
+        first, second = results(result)
         assert first.is_error and "cancelled itself" in first.text and second.text == "x"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import msgspec
 from tests.runtime.conftest import Host, of, read_all, read_until
@@ -128,7 +129,7 @@ async def test_with_images(any_host: Host) -> None:
 async def test_the_same_agent_sends_the_same_head(any_host: Host) -> None:
     """The order in which tools were given does not matter; another process would send the same bytes."""
 
-    def made(name: str) -> Tool[..., str]:
+    def made(name: str) -> Tool[..., Any]:
         @tool(name=name)
         async def it(what: str, days: int = 1) -> str:
             return what

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, assert_valid, give_way, names, of, read_all
+from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, assert_valid, give_way, names, of, read_all, said
 
 from turnwise import Agent, Runtime, ToolContext, UserMessage, tool
 from turnwise.core.messages import AssistantMessage
-from turnwise.core.outcomes import ToolResult
 from turnwise.errors import SessionBusy, SessionClosed, SessionError
 from turnwise.events import Steered, ToolFinished
 from turnwise.store.memory import SuspendingStore
@@ -79,15 +78,17 @@ async def test_a_turn_is_streamed_once(host: Host) -> None:
 
 async def test_two_readers_are_refused(host: Host) -> None:
     """One task at a time may read; the second is told, the first goes on."""
-    async with ScriptedProvider([reply("Hi.", stall_before_headers=True)]) as provider:
-        async with host.agent(provider).session().stream("Hi") as turn:
-            reading = asyncio.create_task(read_all(turn))
-            await provider.reached("stalled")
-            with pytest.raises(SessionError) as raised:
-                await read_all(turn)
-            assert raised.value.code == "two_readers"
-            provider.release()
-            assert assert_ended(await reading).result.text == "Hi."
+    async with (
+        ScriptedProvider([reply("Hi.", stall_before_headers=True)]) as provider,
+        host.agent(provider).session().stream("Hi") as turn,
+    ):
+        reading = asyncio.create_task(read_all(turn))
+        await provider.reached("stalled")
+        with pytest.raises(SessionError) as raised:
+            await read_all(turn)
+        assert raised.value.code == "two_readers"
+        provider.release()
+        assert assert_ended(await reading).result.text == "Hi."
 
 
 async def test_sessions_move_between_loops() -> None:
@@ -143,7 +144,7 @@ async def test_steering_while_the_model_answers(host: Host) -> None:
         assert await session.steer("Also this.")
         provider.release()
         assert (await running).text == "Second."
-        assert [m.text for m in session.messages if not isinstance(m, ToolResult)] == [  # type: ignore[union-attr]
+        assert said(session) == [
             "Hi", "First.", "Also this.", "Second.",
         ]  # fmt: skip
 
@@ -275,7 +276,7 @@ async def test_two_hundred_sessions_at_once(host: Host) -> None:
         assert len({s.id for s in sessions}) == 200
         for number, session in enumerate(sessions):
             assert names(session.messages) == ["UserMessage", "AssistantMessage", "ToolMessage", "AssistantMessage"]
-            assert session.messages[0].text == f"Number {number}"  # type: ignore[union-attr]
+            assert said(session)[0] == f"Number {number}"
         assert len(provider.requests) == 400
 
 

@@ -22,7 +22,7 @@ from tests.runtime.conftest import (
 )
 
 from turnwise import Deadlines, Runtime, tool
-from turnwise.core.entries import CallOutcome, CallStarted, Entry, TurnEnded
+from turnwise.core.entries import CallOutcome, CallStarted, Entry, InputAccepted, StepCommitted, TurnEnded
 from turnwise.core.state import fold, result_of
 from turnwise.errors import StateError
 from turnwise.events import StepFinished, ToolFinished, ToolStarted, TurnFinished, TurnStarted
@@ -67,23 +67,25 @@ class Watched:
 async def test_nothing_is_told_before_it_is_durable(any_host: Host) -> None:
     """D1: when a watcher reads that a tool or a turn has ended, the entry that says so is on disk."""
     store = Watched()
-    async with ScriptedProvider(SCRIPT) as provider:
-        async with any_host.agent(provider, look, store=store).session().stream("Hi") as turn:
-            async for event in turn:
-                kept = names(store.durable)
-                match event:
-                    case TurnStarted():
-                        assert "InputAccepted" in kept
-                    case StepFinished():
-                        assert kept.count("StepCommitted") == event.step
-                    case ToolStarted(call_id=id):
-                        assert any(isinstance(e, CallStarted) and e.call_id == id for e in store.durable)
-                    case ToolFinished(call_id=id):
-                        assert any(isinstance(e, CallOutcome) and e.result.call_id == id for e in store.durable)
-                    case TurnFinished():
-                        assert kept[-1] == "TurnEnded"
-                    case _:
-                        pass
+    async with (
+        ScriptedProvider(SCRIPT) as provider,
+        any_host.agent(provider, look, store=store).session().stream("Hi") as turn,
+    ):
+        async for event in turn:
+            kept = names(store.durable)
+            match event:
+                case TurnStarted():
+                    assert "InputAccepted" in kept
+                case StepFinished():
+                    assert kept.count("StepCommitted") == event.step
+                case ToolStarted(call_id=id):
+                    assert any(isinstance(e, CallStarted) and e.call_id == id for e in store.durable)
+                case ToolFinished(call_id=id):
+                    assert any(isinstance(e, CallOutcome) and e.result.call_id == id for e in store.durable)
+                case TurnFinished():
+                    assert kept[-1] == "TurnEnded"
+                case _:
+                    pass
 
 
 async def test_a_tool_runs_only_after_its_start_is_durable(any_host: Host) -> None:
@@ -166,7 +168,7 @@ async def test_a_failing_append(host: Host, failing: int, when: str) -> None:
         assert_valid(session.messages)
         assert session.id == name and names(await store.read(name))[0] == "SessionCreated"
         assert tuple(fold(list(await store.read(name))).transcript) == session.messages
-        numbers = [e.message.turn for e in await store.read(session.id) if type(e).__name__ == "InputAccepted"]  # type: ignore[union-attr]
+        numbers = [e.message.turn for e in of(InputAccepted, await store.read(name))]
         assert numbers == sorted(set(numbers))
 
 
@@ -204,7 +206,7 @@ async def test_the_account_after_a_failing_append(host: Host) -> None:
         assert told == 1 and result.steps == told
         assert result.text == "Let me look."
         written = list(await store.read(session.id))
-        assert result.usage == [e.message.usage for e in written if type(e).__name__ == "StepCommitted"][2]  # type: ignore[union-attr]
+        assert result.usage == of(StepCommitted, written)[2].message.usage
 
 
 @pytest.mark.parametrize("hangs_at", [1, 2])

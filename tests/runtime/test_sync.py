@@ -10,12 +10,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.runtime.conftest import Host, assert_valid
+from tests.runtime.conftest import Host, assert_valid, results
 
 from turnwise import Runtime, tool
 from turnwise.core.outcomes import Failed
 from turnwise.errors import ConfigError, ProviderError
-from turnwise.testing import ScriptedProvider, call, fail, repeat, reply
+from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, fail, repeat, reply
 
 PREAMBLE = """
 import asyncio, os, signal, sys, threading, warnings
@@ -69,10 +69,10 @@ def test_from_many_threads_at_once(host: Host) -> None:
         met.wait()
         return "met"
 
-    def answer(request: object) -> object:
-        return reply("All here.") if "met" in request.raw.decode().rsplit("role", 1)[1] else reply(call("meet"))  # type: ignore[attr-defined]
+    def answer(request: RecordedRequest) -> Reply:
+        return reply("All here.") if b"met" in request.raw[request.raw.rindex(b"role") :] else reply(call("meet"))
 
-    with ScriptedProvider([repeat(answer)]) as provider:  # type: ignore[arg-type]
+    with ScriptedProvider([repeat(answer)]) as provider:
         agent = host.agent(provider, meet)
         with ThreadPoolExecutor(8) as pool:
             assert [r.text for r in pool.map(agent.run_sync, ["Hi"] * 8)] == ["All here."] * 8
@@ -100,7 +100,7 @@ def test_on_its_own_loop_it_refuses(host: Host) -> None:
     with ScriptedProvider([reply(call("nested")), reply("So.")]) as provider:
         agent = host.agent(provider, nested)
         result = agent.run_sync("Hi")
-        (got,) = result.messages[2].results  # type: ignore[union-attr]
+        (got,) = results(result)
         assert type(got.outcome) is Failed and got.outcome.error.code == "sync_in_loop"
         assert "await agent.run" in got.outcome.error.hint
 
@@ -113,7 +113,7 @@ def test_from_a_tool_in_a_thread_it_works(host: Host) -> None:
     with ScriptedProvider([reply(call("nested")), reply("From within."), reply("So.")]) as provider:
         inner = host.agent(provider)
         result = host.agent(provider, nested).run_sync("Hi")
-        assert [r.text for r in result.messages[2].results] == ["From within."]  # type: ignore[union-attr]
+        assert [r.text for r in results(result)] == ["From within."]
 
 
 # --- Ctrl-C (I2) -------------------------------------------------------------------------------------------------------

@@ -149,8 +149,9 @@ class Reducer:
     def blocks(self) -> tuple[AssistantBlock, ...]:
         """The content so far, in block order; blocks that stayed empty are left out."""
         out: list[AssistantBlock] = []
-        for index in sorted(self._blocks):
-            made = self._blocks[index]
+        blocks = self._blocks
+        for index in blocks if len(blocks) == 1 else sorted(blocks):
+            made = blocks[index]
             block = made.close() if isinstance(made, _Open) else made
             if type(block) is Text and not block.text and block.native is None:
                 continue

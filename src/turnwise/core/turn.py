@@ -25,6 +25,8 @@ of retries (rule H3): the driver waits when told and decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from .content import ToolCall, UserBlock
@@ -185,14 +187,20 @@ class Machine:
 
     def feed(self, given: Input, now: float) -> Folded:
         """Fold one input, at wall time `now`."""
-        state = self.state
-        entries = decide(state, given, now, self.policy)
+        return self.feed_all((given,), now)
+
+    def feed_all(self, inputs: Sequence[Input], now: float) -> Folded:
+        """Fold inputs that came at once, in order; what they lead to is asked for once, after the last."""
+        state, policy = self.state, self.policy
+        entries: list[Entry] = []
+        events: list[Event] = []
+        for given in inputs:
+            for entry in decide(state, given, now, policy):
+                evolve(state, entry)
+                entries.append(entry)
+                events += narrate(entry, state)
         if not entries:
             return NOTHING
-        events: list[Event] = []
-        for entry in entries:
-            evolve(state, entry)
-            events += narrate(entry, state)
         turn = state.turn
         if turn is not None and turn.phase != "tools":
             ended = settle(turn, now)
@@ -283,7 +291,9 @@ def _commit(turn: TurnState, message: AssistantMessage, now: float) -> list[Entr
     if not calls:
         return entries
     if message.stop_reason in CUT_OFF:
-        why = Cancelled(f"the response was cut off ({message.raw_stop_reason or message.stop_reason}), so its calls were not run")
+        why = Cancelled(
+            f"the response was cut off ({message.raw_stop_reason or message.stop_reason}), so its calls were not run"
+        )
         return entries + [_no_run(call, why, now) for call in calls]
     bound = turn.limits.calls
     if bound is not None:
@@ -339,7 +349,9 @@ def _halted(turn: TurnState, given: Halted, now: float) -> list[Entry]:
     if given.error is not None:
         entries.append(TurnEnded(turn.number, "error", now, given.error.code, given.error, given.usage))
     else:
-        entries.append(TurnEnded(turn.number, "timeout" if cause == "timeout" else "interrupted", now, cause, None, given.usage))
+        entries.append(
+            TurnEnded(turn.number, "timeout" if cause == "timeout" else "interrupted", now, cause, None, given.usage)
+        )
     return entries
 
 

@@ -84,6 +84,7 @@ class Agent(Generic[Ctx]):
         self.retry = retry or Retry()
         self.restart: Restart = restart
         self._handle: ModelHandle | None = None
+        self._plans: dict[bool, tuple[Wishes, Runtime, TurnPlan]] = {}
         self._heads: dict[bool, tuple[ModelHandle, RequestHead, Sealed]] = {}
 
     def __repr__(self) -> str:
@@ -136,11 +137,17 @@ class Agent(Generic[Ctx]):
         """What a turn runs with. Raises `ConfigError` before any I/O."""
         from .plan import make_plan
 
+        last = self._plans.get(wishes.watched)
+        if last is not None and last[0] == wishes and last[1] is runtime:
+            return last[2]
         stream = self._stream if wishes.stream is None else wishes.stream
         kept = self._heads.get(stream)
         if kept is None:
             kept = self._heads[stream] = self._head(runtime, stream)
-        return make_plan(self, wishes, runtime, *kept)
+        plan = make_plan(self, wishes, runtime, *kept)
+        if wishes.context is None:
+            self._plans[wishes.watched] = wishes, runtime, plan
+        return plan
 
     def _head(self, runtime: Runtime, stream: bool) -> tuple[ModelHandle, RequestHead, Sealed]:
         """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""

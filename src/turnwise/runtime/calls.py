@@ -19,7 +19,7 @@ from ..core.content import ToolCall
 from ..core.errors import ErrorInfo
 from ..core.events import Notice
 from ..core.outcomes import Cancelled, Failed, InvalidArguments, Outcome, Timeout, ToolResult, UnknownTool, result_of
-from ..core.turn import CallBegins, CallEnded
+from ..core.turn import CallBegins, CallEnded, Input
 from ..tools import ArgumentsError, Tool, ToolContext, failure_of, render_result
 from ..tools.isolation import run_isolated
 from .attachments import stored
@@ -69,12 +69,26 @@ class Job:
 class Calls:
     """The calls of one turn. `session` is told of beginnings and ends; tasks and timers are the runtime's."""
 
-    __slots__ = ("_admitted", "_context", "_idle", "_retries", "_running", "_session", "_stopping", "_turn", "_waiting")
+    __slots__ = (
+        "_admitted",
+        "_context",
+        "_idle",
+        "_inputs",
+        "_launching",
+        "_retries",
+        "_running",
+        "_session",
+        "_stopping",
+        "_turn",
+        "_waiting",
+    )
 
     def __init__(self, session: Session[Any], turn: Turn, context: contextvars.Context) -> None:
         self._session = session
         self._turn = turn
         self._context = context
+        self._inputs: list[Input] = []
+        self._launching = False
         self._admitted: list[Job] = []
         self._waiting: list[Job] = []
         self._running: dict[str, Job] = {}
@@ -108,14 +122,20 @@ class Calls:
         return self._begin(job)
 
     def _refuse(self, call: ToolCall, outcome: Outcome) -> None:
-        self._session.fold(CallEnded(result_of(call.id, outcome)))
+        self._inputs.append(CallEnded(result_of(call.id, outcome)))
 
     def _begin(self, job: Job) -> None:
         call = job.call
         self._running[call.id] = job
         self._admitted.append(job)
         digest = sha256(call.arguments.encode("utf-8", "surrogatepass")).hexdigest()
-        self._session.fold(CallBegins(call.id, digest, job.tool.idempotent))
+        self._inputs.append(CallBegins(call.id, digest, job.tool.idempotent))
+
+    def journal(self) -> None:
+        """Fold the beginnings and ends that have come together."""
+        if self._inputs:
+            inputs, self._inputs = self._inputs, []
+            self._session.fold_all(inputs)
 
     def _free(self, job: Job, queued: set[str]) -> bool:
         """Whether a job may start now: within the bounds, and in order with others that touch its resource (rule E5)."""
@@ -126,9 +146,7 @@ class Calls:
         if bound is not None and sum(1 for j in running.values() if j.tool is job.tool) >= bound:
             return False
         resource = job.resource
-        return resource is None or (
-            resource not in queued and all(j.resource != resource for j in running.values())
-        )
+        return resource is None or (resource not in queued and all(j.resource != resource for j in running.values()))
 
     def _refill(self) -> None:
         """Begin what waits and may start now, in call order."""
@@ -153,6 +171,7 @@ class Calls:
             return
         admitted, self._admitted = self._admitted, []
         runtime = self._session.runtime
+        self._launching = True
         for job in admitted:
             if self._stopping:
                 self._end(job, result_of(job.call.id, Cancelled("the turn was interrupted before it began")))
@@ -162,6 +181,8 @@ class Calls:
             job.task = runtime.start(self._run(job), self._context.copy())
             if limit is not None and not job.task.done():
                 job.timer = runtime.timers.at(runtime.loop.time() + limit, partial(self._expire, job))
+        self._launching = False
+        self.journal()
 
     async def _run(self, job: Job) -> None:
         try:
@@ -219,9 +240,11 @@ class Calls:
         del self._running[job.call.id]
         if job.context is not None:
             job.context.cancelled = True
-        self._session.fold(CallEnded(result))
+        self._inputs.append(CallEnded(result))
         self._refill()
-        self._session.advance()
+        if not self._launching:
+            self.journal()
+            self._session.advance()
         if self._idle is not None and not self._running and not self._idle.done():
             self._idle.set_result(None)
 
@@ -287,5 +310,3 @@ def printed(job: Job) -> str:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-

@@ -32,7 +32,8 @@ class Wishes(msgspec.Struct, frozen=True):
 
 
 class TurnPlan(msgspec.Struct, frozen=True):
-    """Model, tools and bounds of one turn. `context` is the caller's own object; it is never journalled."""
+    """Model, tools and bounds of one turn. `context` is the caller's own object; it is never journalled. `watch_s` is how often
+    the deadlines are looked at."""
 
     handle: ModelHandle
     head: RequestHead
@@ -44,14 +45,12 @@ class TurnPlan(msgspec.Struct, frozen=True):
     budget: RetryBudget
     parallel_calls: int
     context: Any
-
-    @property
-    def codec(self) -> Codec:
-        return self.handle.codec
+    codec: Codec
+    watch_s: float | None
 
     def sealed_for(self, transcript: Sequence[Message]) -> Sealed:
         """The head that goes with these messages: the plan's own unless the codec has to change it (rule T5)."""
-        head = self.handle.codec.head_for(self.head, transcript)
+        head = self.codec.head_for(self.head, transcript)
         return self.sealed if head is self.head else self.handle.seal(head)
 
 
@@ -59,6 +58,8 @@ def make_plan(
     agent: Agent[Any], wishes: Wishes, runtime: Runtime, handle: ModelHandle, head: RequestHead, sealed: Sealed
 ) -> TurnPlan:
     """The plan of a turn from its agent, what the caller asked for, and the runtime that it runs on."""
+    deadlines = agent.deadlines
+    patience = [s for s in (deadlines.first_byte_s, deadlines.idle_s) if s is not None]
     return TurnPlan(
         handle,
         head,
@@ -70,4 +71,6 @@ def make_plan(
         runtime.retry_budgets.of(handle.key_scope),
         agent.parallel_calls,
         wishes.context,
+        handle.codec,
+        min(patience, default=None),
     )

@@ -25,7 +25,7 @@ from ..core.protocols import Blobs, Store
 from ..core.repair import repair
 from ..core.result import TurnResult
 from ..core.state import SessionState, evolve, fold, result_of
-from ..core.turn import CallModel, Effect, Finish, Halted, Input, Interrupt, Machine, Policy, RunTool, Steer, UserInput
+from ..core.turn import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Machine, Policy, RunTool, Steer, UserInput
 from ..core.usage import NO_USAGE, Usage
 from ..store.memory import MemoryBlobs, MemoryStore
 from ..tools import ToolContext
@@ -314,8 +314,12 @@ class Session(Generic[Ctx]):
     def fold(self, given: Input) -> bool:
         """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs:
         that does no harm before the interrupt is durable, and must not wait for a store that does not answer."""
+        return self.fold_all((given,))
+
+    def fold_all(self, inputs: Sequence[Input]) -> bool:
+        """Fold inputs that came at once."""
         try:
-            folded = self.machine.feed(given, self.runtime.clock.wall())
+            folded = self.machine.feed_all(inputs, self.runtime.clock.wall())
         except TurnwiseError as error:
             self.lose(error.info)
             return False
@@ -323,10 +327,11 @@ class Session(Generic[Ctx]):
             return False
         self._entries += folded.entries
         self._events += folded.events
-        if type(given) is Interrupt and self._turn is not None:
-            self._turn.halt()
-        else:
-            self._effects += folded.effects
+        for effect in folded.effects:
+            if type(effect) is not Halt:
+                self._effects.append(effect)
+            elif self._turn is not None:
+                self._turn.halt()
         return True
 
     def post(self, given: Input) -> None:
@@ -385,6 +390,8 @@ class Session(Generic[Ctx]):
                     done.append(effect)
                 elif turn is not None and current is not None and current.phase == "tools":
                     turn.calls.admit(effect.call)
+            if turn is not None:
+                turn.begin_calls()
         return done
 
     def _release(self, events: list[Event], effects: list[Effect], account: Account) -> None:

@@ -181,6 +181,11 @@ class Turn:
             self._calls = Calls(self._session, self, self._context)
         return self._calls
 
+    def begin_calls(self) -> None:
+        """Journal what came of checking the calls that were admitted."""
+        if self._calls is not None:
+            self._calls.journal()
+
     def launch(self) -> None:
         """Start the tools of calls that were admitted and journalled."""
         if self._calls is not None:
@@ -289,18 +294,18 @@ class Turn:
         a phase that begins between two looks is seen at the next one, which is no later than its own end."""
         if self._watch is not None:
             return
-        deadlines, runtime = self.plan.deadlines, self._session.runtime
+        plan, runtime = self.plan, self._session.runtime
         now = runtime.loop.time()
-        if self._deadline is None and deadlines.turn_s is not None:
-            self._deadline = now + deadlines.turn_s
-        periods = [s for s in (deadlines.first_byte_s, deadlines.idle_s) if s is not None]
-        due = now + min(periods) if periods else None
+        due = self._deadline
+        if due is None and plan.deadlines.turn_s is not None:
+            due = self._deadline = now + plan.deadlines.turn_s
+        if plan.watch_s is not None and (due is None or now + plan.watch_s < due):
+            due = now + plan.watch_s
         attempt = self._attempt
-        if due is not None and attempt is not None and attempt.waiting_since is not None and attempt.patience_s is not None:
-            due = min(due, attempt.waiting_since + attempt.patience_s)
-        moments = [t for t in (due, self._deadline) if t is not None]
-        if moments:
-            self._watch = runtime.timers.at(min(moments), self._look)
+        if attempt is not None and attempt.waiting_since is not None and attempt.patience_s is not None:
+            due = min(due or now + attempt.patience_s, attempt.waiting_since + attempt.patience_s)
+        if due is not None:
+            self._watch = runtime.timers.at(due, self._look)
 
     def _look(self) -> None:
         self._watch = None

@@ -95,6 +95,10 @@ class ChatDecoder:
     # --- anything else ------------------------------------------------------------------------------------------
 
     def _feed_otherwise(self, data: bytes, out: list[DecoderEvent]) -> None:
+        if self._form == "unknown" and not self._body and data.startswith(b"data:"):
+            self._form = "stream"
+            self._fold.fold(self._framer.feed(data), out)
+            return
         if self._form == "error":
             self._body += data[: MAX_ERROR_BYTES - len(self._body)]
             return
