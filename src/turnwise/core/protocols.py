@@ -57,10 +57,16 @@ class Response(Protocol):
 
 
 class Transport(Protocol):
-    """Sends requests. `open` returns when the request is sent, without waiting for the answer. `explain` turns whatever `open` or `read` raised into a provider error."""
+    """Sends requests. `body` is given in parts, which do not change until the answer has come; `open` returns when the
+    request is sent, or on its way, without waiting for the answer. `explain` turns whatever `open` or `read` raised into a provider error."""
 
     async def open(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Sequence[bytes | bytearray],
+        connect_s: float | None = None,
     ) -> Response: ...
     def explain(self, error: BaseException, url: str) -> ErrorInfo: ...
     async def close(self) -> None: ...

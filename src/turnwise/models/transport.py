@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from ..core.errors import ErrorInfo
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from .deferred import DeferredResponse
+    from .parts import PartsPayload
 
+WHOLE_BELOW_BYTES = 32 << 10
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -64,7 +66,12 @@ class HttpTransport:
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
     async def open(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Sequence[bytes | bytearray],
+        connect_s: float | None = None,
     ) -> HttpResponse:
         """Send a request. Redirects are not followed: keys go nowhere else."""
         place = self._urls.get(url) or self._parse(url)
@@ -72,7 +79,7 @@ class HttpTransport:
         response = await client.request(
             method,
             place[0],
-            data=body if len(body) < 1 << 20 else _large(body),
+            data=_payload(body),
             headers=headers,
             allow_redirects=False,
             timeout=self._timeouts.get(connect_s) or self._timeout(connect_s),
@@ -122,13 +129,14 @@ class HttpTransport:
         return made
 
 
-def _large(body: bytes) -> aiohttp.BytesIOPayload:
-    """aiohttp warns of large `bytes` bodies, because writing them in one go blocks the loop; a stream is sent in parts."""
-    import io
+def _payload(parts: Sequence[bytes | bytearray]) -> bytes | PartsPayload:
+    """Small bodies are put together, which sends them with the headers in one go."""
+    size = sum(map(len, parts))
+    if size < WHOLE_BELOW_BYTES:
+        return b"".join(parts)
+    from .parts import PartsPayload
 
-    from aiohttp import BytesIOPayload
-
-    return BytesIOPayload(io.BytesIO(body))
+    return PartsPayload(parts, size)
 
 
 def _explain(error: BaseException, origin: str) -> tuple[str, str, str]:

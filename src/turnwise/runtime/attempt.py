@@ -21,7 +21,7 @@ from ..core.protocols import Response
 from ..core.reducer import Reducer
 from ..core.turn import CallModel, ModelFailed, ModelReplied
 from ..core.usage import Usage
-from ..wire.base import Decoder, assemble
+from ..wire.base import Decoder, parts
 from .attachments import stored
 from .plan import TurnPlan
 from .runtime import Runtime
@@ -76,10 +76,10 @@ class Attempt:
         try:
             blobs = await loaded(session, session.prefix.lacks(transcript, plan.codec)) if session.has_blobs else {}
             sealed = plan.sealed_for(transcript)
-            body = assemble(sealed.head, session.prefix.covering(transcript, plan.codec, blobs)).body
+            body = parts(sealed.head, session.prefix.covering(transcript, plan.codec, blobs))
         except TurnwiseError as error:
             return ModelFailed(error.info)
-        self._body_bytes = len(body)
+        self._body_bytes = sum(map(len, body))
         self.waiting_since, self.patience_s = runtime.loop.time(), plan.deadlines.first_byte_s
         try:
             self.response = await runtime.transport.open(

@@ -1,7 +1,7 @@
 """The encoded messages of a session, kept so that a request costs what the conversation grew by (rule T7).
 
 One growing buffer, not bytes per message. It is only ever appended to while transcript and codec stay the same; anything else
-starts it anew. `covering` hands out the buffer itself: copy it before the next call.
+starts it anew. `covering` hands out the buffer itself, which stays as it is until the next call.
 """
 
 from __future__ import annotations
@@ -37,12 +37,19 @@ class Prefix:
             self._codec = codec
         if len(transcript) > self._count:
             fresh = codec.encode_messages(transcript, self._count, blobs)
-            if fresh and self._segments:
-                self._segments += b","
-            self._segments += fresh
+            if fresh:
+                self._append(fresh)
             self._count = len(transcript)
             self._last = transcript[-1]
         return self._segments
+
+    def _append(self, fresh: bytes) -> None:
+        """A connection that was dropped in mid-request may still hold a view of the buffer, which then cannot grow."""
+        segments = self._segments
+        try:
+            segments += b"," + fresh if segments else fresh
+        except BufferError:
+            self._segments = bytearray(segments + b"," + fresh)
 
     def drop(self) -> None:
         """Forget everything, to give back the memory."""

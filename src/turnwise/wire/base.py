@@ -101,10 +101,15 @@ def codec(api: str) -> Codec:
     return getattr(import_module(f".{module}", __package__), name)
 
 
+def parts(head: EncodedHead, segments: bytes | bytearray) -> tuple[bytes, bytes | bytearray, bytes]:
+    """The body for an encoded head and encoded messages, not yet put together."""
+    before = head.before
+    return before if segments else before.removesuffix(b","), segments, head.after
+
+
 def assemble(head: EncodedHead, segments: bytes | bytearray) -> HttpRequest:
     """The request for an encoded head and encoded messages."""
-    before = head.before if segments else head.before.removesuffix(b",")
-    return HttpRequest("POST", head.path, head.headers, b"".join((before, segments, head.after)))
+    return HttpRequest("POST", head.path, head.headers, b"".join(parts(head, segments)))
 
 
 def encode(api: str, request: Request, blobs: Blobs | None = None) -> HttpRequest:
