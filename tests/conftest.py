@@ -38,6 +38,12 @@ async def _guarded(test: Coroutine[Any, Any, None]) -> None:
     assert children() <= before, f"children left: {children() - before}"
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What the imports made is there to stay: collecting after each test need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):

@@ -108,6 +108,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "threads": "and a thread to run it",
     },
     "models/deferred.py": {"network": "part of the real HTTP client"},
+    "models/parts.py": {"network": "part of the real HTTP client"},
     "models/transport.py": {
         "network": "the real HTTP client",
         "environment": "whether a proxy is configured, as HTTP clients do",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
+import termios
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -69,11 +73,27 @@ def test_json_lines_end_with_the_turns_end_after_a_signal(cli: Cli) -> None:
     assert last.result.reason == "interrupted" and type(kept) is AssistantMessage and kept.partial
 
 
+def wait_until_full(process: subprocess.Popen[bytes]) -> None:
+    """Until the pipe that the process writes to has no room left: the next write blocks."""
+    assert process.stdout is not None
+    held, before, same = array.array("i", [0]), -1, 0
+    for _ in range(1000):
+        fcntl.ioctl(process.stdout, termios.FIONREAD, held)
+        same = same + 1 if held[0] == before and held[0] > 32_000 else 0
+        before = held[0]
+        if same == 5:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    raise AssertionError(f"{held[0]} bytes wait to be read, and more keep coming")
+
+
 def test_a_second_signal_ends_it_at_once(cli: Cli) -> None:
     """Even while a write is blocked by a reader that does not read, which holds up the clean end."""
     with ScriptedProvider([reply(repeated("x" * 1000))]) as provider:
         process = cli.start("hi", env=cli.environment(provider))
         provider.wait("blocked", 1)
+        wait_until_full(process)
         signals = 0
         while process.poll() is None:
             signals += 1

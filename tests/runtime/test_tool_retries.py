@@ -89,7 +89,7 @@ async def test_a_tool_may_ask_for_it_itself(host: Host) -> None:
     tries = 0
 
     @tool(read_only=True, retries=5)
-    def busy() -> str:
+    async def busy() -> str:
         nonlocal tries
         tries += 1
         raise ToolError("try again", retryable=True)

@@ -104,7 +104,8 @@ class SseFramer:
         payloads = self._interpret(lines) if lines else []
         if rest and not self._too_long:
             self._line += rest
-            self._too_long = len(self._line) > self._max_bytes
+            # A byte order mark does not count, and is not recognised before its line is complete.
+            self._too_long = len(self._line) > self._max_bytes + (len(_BOM) if self._at_start else 0)
         self._between_events = (
             not (self._line or self._after_cr or self._at_start or self._too_long) and self._data is None
         )
