@@ -163,7 +163,9 @@ def test_random_interleavings_keep_every_rule(data: st.DataObject) -> None:
                 call = world.begun.pop(data.draw(st.sampled_from(sorted(world.begun))))
                 world.ended.add(call.id)
                 outcome = data.draw(st.sampled_from([None, Failed(REFUSED)]))
-                world.feed(CallEnded(ToolResult(call.id, "r") if outcome is None else ToolResult(call.id, "r", outcome)))
+                world.feed(
+                    CallEnded(ToolResult(call.id, "r") if outcome is None else ToolResult(call.id, "r", outcome))
+                )
             case "stray":
                 world.feed(CallEnded(ToolResult("t1.s1.c9", "an outcome nobody waits for")))
             case "halted":

@@ -76,7 +76,5 @@ def _failed(entry: AttemptFailed, state: SessionState) -> list[Event]:
     if entry.usage is not None:
         events.append(UsageUpdated(entry.turn, entry.step, entry.usage, state.usage))
     if entry.retry_in_s is not None:
-        events.append(
-            AttemptRestarted(entry.turn, entry.step, entry.attempt + 1, entry.retry_in_s, entry.error)
-        )
+        events.append(AttemptRestarted(entry.turn, entry.step, entry.attempt + 1, entry.retry_in_s, entry.error))
     return events

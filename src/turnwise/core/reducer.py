@@ -28,7 +28,6 @@ from .events import (
 from .messages import AssistantMessage, ResponseInfo
 from .usage import Usage
 
-
 SHOWN = frozenset((TextDelta, ThinkingDelta, ToolCallStarted, ToolCallDelta))
 """The decoder events that watchers see."""
 

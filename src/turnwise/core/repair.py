@@ -111,5 +111,3 @@ def _fresh(wanted: str, seen: set[str], position: int, index: int) -> str:
         name = call_id(0, position, index) if name == wanted else f"{name}x"
     seen.add(name)
     return name
-
-

@@ -22,7 +22,17 @@ from aiohttp.streams import StreamReader
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
-_READER = ("_buffer", "_buffer_offset", "_size", "_cursor", "_http_chunk_splits", "_exception", "_eof", "_wait", "_protocol")
+_READER = (
+    "_buffer",
+    "_buffer_offset",
+    "_size",
+    "_cursor",
+    "_http_chunk_splits",
+    "_exception",
+    "_eof",
+    "_wait",
+    "_protocol",
+)
 
 
 class DeferredResponse(aiohttp.ClientResponse):

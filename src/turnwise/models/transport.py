@@ -153,7 +153,9 @@ def _explain(error: BaseException, origin: str) -> tuple[str, str, str]:
     if isinstance(error, aiohttp.ClientConnectorError):
         refused = isinstance(error.os_error, ConnectionRefusedError)
         said = "refused the connection" if refused else f"cannot be reached ({error.os_error})"
-        hint = "Check that the server runs and that the base URL has the right port." if refused else "Check the network."
+        hint = (
+            "Check that the server runs and that the base URL has the right port." if refused else "Check the network."
+        )
         return "connection_refused" if refused else "connection_failed", f"{origin} {said}.", hint
     if isinstance(error, (aiohttp.ClientError, OSError)):
         said = str(error) or type(error).__name__

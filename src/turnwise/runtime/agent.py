@@ -68,7 +68,9 @@ class Agent(Generic[Ctx]):
         runtime: Runtime | None = None,
     ) -> None:
         if parallel_calls < 1:
-            raise config_error("invalid_value", f"Agent(parallel_calls={parallel_calls}) allows no tool to run.", "Use 1 or more.")
+            raise config_error(
+                "invalid_value", f"Agent(parallel_calls={parallel_calls}) allows no tool to run.", "Use 1 or more."
+            )
         self.name = name
         self.model = model
         self.instructions = instructions
@@ -168,6 +170,8 @@ def _by_name(given: Iterable[Tool[..., Any] | Callable[..., Any]]) -> dict[str, 
     for item in given:
         made = cast("Tool[..., Any]", item) if isinstance(item, Tool) else tool(item)
         if made.name in tools:
-            raise config_error("duplicate_tool", f"Two tools are named {made.name!r}.", "Give one another name: @tool(name=…).")
+            raise config_error(
+                "duplicate_tool", f"Two tools are named {made.name!r}.", "Give one another name: @tool(name=…)."
+            )
         tools[made.name] = made
     return tools

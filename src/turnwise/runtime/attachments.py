@@ -6,7 +6,7 @@ Nothing past this door holds bytes: events, entries and results carry `BlobRef`s
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -14,7 +14,7 @@ import msgspec
 
 from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, Text, UserBlock
 from ..core.errors import ConfigError, ErrorInfo, config_error
-from ..core.protocols import Blobs, Blocking
+from ..core.protocols import Blobs
 
 IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
 """What the providers take as pictures; others are text (SVG) or have to be converted."""
@@ -24,6 +24,9 @@ Prompt = str | UserBlock | Path | Sequence[str | UserBlock | Path]
 """What a user may say: text, content blocks, paths of files to attach, or a sequence of these."""
 
 
+ReadFile = Callable[[Path], Awaitable[bytes]]
+
+
 class BlobOwner(Protocol):
     """Who keeps the bytes: a session."""
 
@@ -31,14 +34,14 @@ class BlobOwner(Protocol):
     def blobs(self) -> Blobs: ...
 
 
-async def accept(prompt: Prompt, owner: BlobOwner, blocking: Blocking | None) -> str | tuple[UserBlock, ...]:
+async def accept(prompt: Prompt, owner: BlobOwner, read_file: ReadFile) -> str | tuple[UserBlock, ...]:
     """A prompt as a message body. Raises `ConfigError`: `empty_prompt`, `unreadable_file`, `unsupported_file`."""
     if isinstance(prompt, str):
         if not prompt.strip():
             raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
         return prompt
     parts = [prompt] if isinstance(prompt, (Path, Text, Image, Audio, Document)) else list(prompt)
-    blocks = [await _block(part, blocking) for part in parts]
+    blocks = [await _block(part, read_file) for part in parts]
     if not any(not isinstance(b, Text) or b.text.strip() for b in blocks):
         raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
     return await stored(tuple(blocks), owner)
@@ -57,16 +60,18 @@ async def stored(blocks: tuple[AnyBlock, ...], owner: BlobOwner) -> tuple[AnyBlo
     return tuple(out)
 
 
-async def _block(part: str | UserBlock | Path, blocking: Blocking | None) -> UserBlock:
+async def _block(part: str | UserBlock | Path, read_file: ReadFile) -> UserBlock:
     if isinstance(part, str):
         return Text(part)
     if not isinstance(part, Path):
         return part
     try:
-        data = part.read_bytes() if blocking is None else await blocking.run(part.read_bytes)
+        data = await read_file(part)
     except OSError as error:
         raise ConfigError(
-            ErrorInfo("config", "unreadable_file", f"{part} cannot be read: {error.strerror or error}.", "Check the path.")
+            ErrorInfo(
+                "config", "unreadable_file", f"{part} cannot be read: {error.strerror or error}.", "Check the path."
+            )
         ) from error
     return block_of(part.name, data)
 

@@ -27,7 +27,7 @@ from .plan import TurnPlan
 from .runtime import Runtime
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .actor import Actor
 
 
 BYTES_PER_TOKEN = 4
@@ -67,7 +67,7 @@ class Attempt:
         self.stopped = False
         self._body_bytes = 0
 
-    async def open(self, session: Session[Any]) -> ModelFailed | None:
+    async def open(self, session: Actor[Any]) -> ModelFailed | None:
         """Send the request; None when it is sent. Its answer is waited for by `read`."""
         plan, runtime, asked = self._plan, self._runtime, self.asked
         if asked.delay_s > 0:
@@ -91,7 +91,9 @@ class Attempt:
             self.waiting_since = None
         return None
 
-    async def read(self, response: Response, session: Session[Any]) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
+    async def read(
+        self, response: Response, session: Actor[Any]
+    ) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
         """One read of the body: the events it brought and, at the end of the body, what came of the attempt. The first one
         waits for the headers before."""
         decoder, reducer = self._decoder, self.reducer
@@ -163,7 +165,7 @@ class Attempt:
         text = reducer.partial() or ""
         return Usage(self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN, provenance="estimated")
 
-    def _ended(self, session: Session[Any]) -> ModelReplied | ModelFailed | None:
+    def _ended(self, session: Actor[Any]) -> ModelReplied | ModelFailed | None:
         """What came of the attempt; None if its images are put into the blob store first, in a task of the runtime."""
         plan, asked = self._plan, self.asked
         now = self._runtime.clock.wall()
@@ -180,7 +182,7 @@ class Attempt:
         return ModelReplied(replied)
 
     async def _reply_with_media(
-        self, message: AssistantMessage, body: tuple[AssistantBlock, ...], session: Session[Any]
+        self, message: AssistantMessage, body: tuple[AssistantBlock, ...], session: Actor[Any]
     ) -> None:
         message = msgspec.structs.replace(message, body=await stored(body, session))
         if not self.stopped:
@@ -199,7 +201,7 @@ class Attempt:
         )
 
 
-async def loaded(session: Session[Any], messages: Sequence[Message]) -> dict[str, bytes]:
+async def loaded(session: Actor[Any], messages: Sequence[Message]) -> dict[str, bytes]:
     """The bytes that these messages refer to. Raises `StateError` (`missing_blob`) for what is not in the blob store."""
     blobs: dict[str, bytes] = {}
     for message in messages:
@@ -216,6 +218,4 @@ def refs_of(message: Message) -> list[BlobRef]:
     return [b.source for b in media if isinstance(b.source, BlobRef)]
 
 
-_NO_ANSWER = ErrorInfo(
-    "provider", "protocol", "The response ended without an answer.", "Try again.", retryable=True
-)
+_NO_ANSWER = ErrorInfo("provider", "protocol", "The response ended without an answer.", "Try again.", retryable=True)

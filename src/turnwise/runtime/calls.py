@@ -26,7 +26,7 @@ from .attachments import stored
 from .timers import Timer
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .actor import Actor
     from .turn import Turn
 
 STOP_GRACE_S = 0.05
@@ -83,7 +83,7 @@ class Calls:
         "_waiting",
     )
 
-    def __init__(self, session: Session[Any], turn: Turn, context: contextvars.Context) -> None:
+    def __init__(self, session: Actor[Any], turn: Turn, context: contextvars.Context) -> None:
         self._session = session
         self._turn = turn
         self._context = context

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 CTRL_C_GRACE_S = 7.0
 _lock = threading.Lock()
-_facade: Facade | None = None
+_inherited: list[Facade] = []
+_facades: list[Facade] = []
+"""The one of this process, once it was needed."""
 
 
 class Facade:
@@ -76,22 +78,24 @@ async def _announced(make: Callable[[], Coroutine[Any, Any, T]], ended: threadin
 
 
 def _the_facade() -> Facade:
-    global _facade
     with _lock:
-        if _facade is None or not _facade.thread.is_alive():
-            _facade = Facade()
-        return _facade
+        if not _facades or not _facades[-1].thread.is_alive():
+            _facades[:] = [Facade()]
+        return _facades[-1]
 
 
 def _stop() -> None:
-    if _facade is not None:
-        _facade.stop()
+    for facade in _facades:
+        facade.stop()
 
 
 def _forget() -> None:
-    """In a forked child: the thread does not exist here and the loop is the parent's; neither is touched."""
-    global _facade, _lock
-    _facade, _lock = None, threading.Lock()
+    """In a forked child: the thread does not exist here and the loop is the parent's; neither is closed. They are kept from
+    being collected, because collecting an open loop closes it."""
+    _inherited.extend(_facades)
+    _facades.clear()
+    if _lock.locked():
+        _lock.release()
 
 
 atexit.register(_stop)

@@ -58,8 +58,4 @@ class Prefix:
     def _covers(self, transcript: Sequence[Message], codec: Codec) -> bool:
         """Whether what is kept is a prefix of this transcript: same codec, and its last message still in its place."""
         count = self._count
-        return (
-            codec is self._codec
-            and count <= len(transcript)
-            and (count == 0 or transcript[count - 1] is self._last)
-        )
+        return codec is self._codec and count <= len(transcript) and (count == 0 or transcript[count - 1] is self._last)

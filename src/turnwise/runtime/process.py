@@ -6,13 +6,13 @@ import asyncio
 import os
 from collections.abc import Callable
 
-_current = object()
+_current = [object()]
 _after_fork: list[Callable[[], None]] = []
 
 
 def current() -> object:
     """A token that is another one in every process."""
-    return _current
+    return _current[0]
 
 
 def on_fork(forget: Callable[[], None]) -> None:
@@ -29,8 +29,7 @@ def in_loop(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _forked() -> None:
-    global _current
-    _current = object()
+    _current[0] = object()
     for forget in _after_fork:
         forget()
 

@@ -116,7 +116,9 @@ class Runtime:
         loop = asyncio.get_running_loop()
         if self.closed:
             raise SessionClosed(
-                ErrorInfo("session", "session_closed", "This runtime is closed.", "Open a new Runtime, or leave it out.")
+                ErrorInfo(
+                    "session", "session_closed", "This runtime is closed.", "Open a new Runtime, or leave it out."
+                )
             )
         if self._loop is None:
             self._loop = loop
@@ -124,9 +126,7 @@ class Runtime:
             raise RuntimeError("This Runtime belongs to another event loop; make one per loop.")
         return loop
 
-    def start(
-        self, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None
-    ) -> asyncio.Task[Any]:
+    def start(self, work: Coroutine[Any, Any, Any], context: contextvars.Context | None = None) -> asyncio.Task[Any]:
         """Run a coroutine in a task of ours. From Python 3.12 on it runs at once up to its first wait."""
         task = _task(work, self.loop, context)
         if task.done():
@@ -226,7 +226,9 @@ else:
 
 # --- the default runtime of a loop ------------------------------------------------------------------------------------
 
-_defaults: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Runtime, AsyncGenerator[None, None]]] = WeakKeyDictionary()
+_defaults: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Runtime, AsyncGenerator[None, None]]] = (
+    WeakKeyDictionary()
+)
 
 
 async def default_runtime() -> Runtime:

@@ -1,40 +1,27 @@
-"""A conversation: its journal, its state, and at most one running turn.
-
-A session behaves as an actor. Whoever has an input folds it at once (`fold`, pure and synchronous); `advance` then makes the
-new entries durable and, only then, tells the events and carries out the effects that came with them. With a store that
-can append without waiting all of this happens within the call; with any other the rest follows in a task of the runtime. An idle session
-has no task and no timer.
-"""
+"""A conversation as its caller sees it. How it moves is in actor.py."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
-from ..core.content import ToolCall
-from ..core.entries import Entry, SessionCreated
-from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionForked, TurnwiseError, error_of
-from ..core.events import Event, Notice, TurnFinished
+from ..core.errors import error_of
 from ..core.limits import Limits
-from ..core.messages import AssistantMessage, Message
-from ..core.principal import LOCAL, Principal
-from ..core.protocols import Blobs, Store
-from ..core.repair import repair
+from ..core.messages import Message
+from ..core.principal import Principal
+from ..core.protocols import Store
 from ..core.result import TurnResult
-from ..core.state import SessionState, evolve, fold, result_of
-from ..core.turn import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Machine, Policy, RunTool, Steer, UserInput
-from ..core.usage import NO_USAGE, Usage
-from ..store.memory import MemoryBlobs, MemoryStore
-from ..tools import ToolContext
+from ..core.turn import (
+    Interrupt,
+    Steer,
+)
+from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
+from .actor import Actor
 from .attachments import Prompt, accept
-from .plan import TurnPlan, Wishes
-from .prefix import Prefix
-from .runtime import Runtime, default_runtime, default_runtime_if_any
+from .plan import Wishes
 from .seams import SystemClock, Uuid7
 from .turn import Turn
 
@@ -42,7 +29,7 @@ if TYPE_CHECKING:
     from .agent import Agent
 
 
-class Session(Generic[Ctx]):
+class Session(Actor[Ctx]):
     """A conversation with an agent; make one with `agent.session()`.
 
     `async with agent.session() as session:` closes it at the end; closing interrupts a running turn. A session belongs to
@@ -50,69 +37,7 @@ class Session(Generic[Ctx]):
     raises `SessionBusy`. Whatever happened, the history stays valid and the next turn can go on from it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_advancing",
-        "_append_now",
-        "_appending",
-        "_blobs",
-        "_bound",
-        "_closed",
-        "_created",
-        "_effects",
-        "_entries",
-        "_events",
-        "_lost",
-        "_prefix",
-        "_process",
-        "_store",
-        "_turn",
-        "agent",
-        "context",
-        "machine",
-        "runtime",
-        "state",
-    )
-    runtime: Runtime
-    machine: Machine
-
-    def __init__(
-        self,
-        agent: Agent[Ctx],
-        *,
-        id: str,
-        principal: Principal = LOCAL,
-        history: Sequence[Message] = (),
-        context: Ctx | None = None,
-        store: Store | None = None,
-        at: float,
-    ) -> None:
-        self.agent = agent
-        self.context = context
-        self.state = SessionState()
-        created = SessionCreated(id, principal, at, tuple(repair(history)))
-        evolve(self.state, created)
-        self._store = store
-        self._created: SessionCreated | None = created
-        self._entries: list[Entry] = [created]
-        self._events: list[Event] = []
-        self._effects: list[Effect] = []
-        self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
-        self._blobs: Blobs | None = None
-        self._bound = False
-        self._prefix: Prefix | None = None
-        self._turn: Turn | None = None
-        self._appending: asyncio.Task[None] | None = None
-        self._advancing = False
-        self._lost: ErrorInfo | None = None
-        self._closed = False
-        self._process = process.current()
-
-    # --- for callers ------------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        return self.state.id
+    __slots__ = ()
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -182,7 +107,7 @@ class Session(Generic[Ctx]):
         is running any more, or it is being interrupted (then nothing was added)."""
         if self._turn is None:
             return False
-        body = await accept(prompt, self, self.runtime.blocking)
+        body = await accept(prompt, self, self.read_file)
         if not self.fold(Steer(body)):
             return False
         self.advance()
@@ -202,270 +127,6 @@ class Session(Generic[Ctx]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    # --- for turns: beginning ---------------------------------------------------------------------------------------
-
-    async def begin(self, turn: Turn, prompt: Prompt) -> TurnPlan:
-        """Check, prepare and journal the input of a turn; the turn is running when this returns its plan."""
-        self._refuse_if_unfit()
-        self._turn = turn
-        try:
-            runtime = await self._bind()
-            plan = self.agent.plan(turn.wishes, runtime)
-            body = prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, None)
-            if self._lost is not None:
-                await self._reload(plan.deadlines.grace_s)
-        except BaseException:
-            self._turn = None
-            raise
-        turn.plan = plan
-        runtime.adopt(turn)
-        turn.arm_watch()
-        self.machine.policy = plan.policy
-        self.post(UserInput(body, plan.limits))
-        return plan
-
-    def _refuse_if_unfit(self) -> None:
-        if self._process is not process.current():
-            raise SessionForked(
-                ErrorInfo(
-                    "session",
-                    "session_forked",
-                    "This session was opened by the process that forked this one.",
-                    "Open a new session after fork(); a stored one can be opened again by its id.",
-                    session=self.id,
-                )
-            )
-        if self._closed:
-            raise SessionClosed(
-                ErrorInfo("session", "session_closed", "This session is closed.", "Open a new one.", session=self.id)
-            )
-        if self._turn is not None:
-            raise SessionBusy(
-                ErrorInfo(
-                    "session",
-                    "session_busy",
-                    "A turn is already running in this session.",
-                    "Wait for it, add to it with steer(), stop it with interrupt(), or use another session.",
-                    session=self.id,
-                )
-            )
-
-    async def _bind(self) -> Runtime:
-        """Take the runtime of the running loop."""
-        if self._bound:
-            runtime = self.runtime
-            if not runtime.closed and runtime.loop is asyncio.get_running_loop():
-                return runtime
-        else:
-            self.machine = Machine(self.state, Policy())
-        runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
-        runtime.bind()
-        self.runtime = runtime
-        self._bound = True
-        if self._store is None:
-            self._store = runtime.store or MemoryStore()
-        if self._blobs is None:
-            self._blobs = runtime.blobs
-        self._append_now = getattr(self._store, "append_now", None)
-        return runtime
-
-    async def _reload(self, patience_s: float) -> None:
-        """After a failed append the journal is the truth: fold it again and end the turn that was running."""
-        assert self._store is not None
-        if self._appending is not None:
-            done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
-            if not done:
-                raise error_of(self._lost or _BLOCKED)
-        written = list(await self._store.read(self.id))
-        if written:
-            self.state = fold(written)
-            self._entries = []
-        else:
-            assert self._created is not None, "a session's first entry is kept until it is durable"
-            self._entries = [self._created]
-            self.state = fold(self._entries)
-        self._events, self._effects, self._prefix, self._lost = [], [], None, None
-        self.machine = Machine(self.state, Policy())
-        if self.state.running:
-            now = self.runtime.clock.wall()
-            for given in (Interrupt("store"), Halted()):
-                self._entries += self.machine.feed(given, now).entries
-
-    # --- for turns: folding and advancing ---------------------------------------------------------------------------
-
-    @property
-    def prefix(self) -> Prefix:
-        if self._prefix is None:
-            self._prefix = Prefix()
-        return self._prefix
-
-    @property
-    def blobs(self) -> Blobs:
-        if self._blobs is None:
-            self._blobs = MemoryBlobs()
-        return self._blobs
-
-    @property
-    def has_blobs(self) -> bool:
-        """Whether any bytes can be referred to: most sessions never have any."""
-        return self._blobs is not None
-
-    def fold(self, given: Input) -> bool:
-        """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs:
-        that does no harm before the interrupt is durable, and must not wait for a store that does not answer."""
-        return self.fold_all((given,))
-
-    def fold_all(self, inputs: Sequence[Input]) -> bool:
-        """Fold inputs that came at once."""
-        try:
-            folded = self.machine.feed_all(inputs, self.runtime.clock.wall())
-        except TurnwiseError as error:
-            self.lose(error.info)
-            return False
-        if not folded.entries:
-            return False
-        self._entries += folded.entries
-        self._events += folded.events
-        for effect in folded.effects:
-            if type(effect) is not Halt:
-                self._effects.append(effect)
-            elif self._turn is not None:
-                self._turn.halt()
-        return True
-
-    def post(self, given: Input) -> None:
-        """Fold an input and go on."""
-        if self.fold(given):
-            self.advance()
-
-    def advance(self) -> None:
-        """Append what was folded; then tell its events and carry out its effects. Again, until nothing is left."""
-        if self._advancing or self._lost is not None:
-            return
-        self._advancing = True
-        try:
-            while (self._entries or self._effects) and self._lost is None:
-                effects = self._admit_calls()
-                entries, self._entries = self._entries, []
-                events, self._events = self._events, []
-                after, account = self.state.seq - len(entries), account_of(self.state)
-                if self._append_now is None:
-                    appending = self.runtime.start(self._append(after, entries, events, effects, account))
-                    if not appending.done():
-                        self._appending = appending
-                        return
-                else:
-                    self._append_now(self.id, after, entries)
-                    self._release(events, effects, account)
-        except TurnwiseError as error:
-            self.lose(error.info)
-        finally:
-            if self._appending is None:
-                self._advancing = False
-
-    async def _append(
-        self, after: int, entries: list[Entry], events: list[Event], effects: list[Effect], account: Account
-    ) -> None:
-        """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
-        assert self._store is not None
-        try:
-            await self._store.append(self.id, after, entries)
-        except Exception as error:
-            self.lose(store_failed(error, self.id))
-        else:
-            self._release(events, effects, account)
-        if self._appending is not None:
-            self._appending, self._advancing = None, False
-            self.advance()
-
-    def _admit_calls(self) -> list[Effect]:
-        """Let due calls be checked first, so that their beginnings share an append with the step that made them."""
-        done: list[Effect] = []
-        turn, current = self._turn, self.state.turn
-        while self._effects:
-            effects, self._effects = self._effects, []
-            for effect in effects:
-                if type(effect) is not RunTool:
-                    done.append(effect)
-                elif turn is not None and current is not None and current.phase == "tools":
-                    turn.calls.admit(effect.call)
-            if turn is not None:
-                turn.begin_calls()
-        return done
-
-    def _release(self, events: list[Event], effects: list[Effect], account: Account) -> None:
-        """What was folded is durable now."""
-        turn = self._turn
-        if turn is None:
-            return
-        turn.account, self._created = account, None
-        if events:
-            turn.tell(events)
-        current = self.state.turn
-        for effect in effects:
-            if type(effect) is CallModel:
-                # An interrupt may have been folded while this waited to become durable.
-                if current is not None and current.phase == "model":
-                    turn.call_model(effect)
-            elif type(effect) is Finish:
-                last = events[-1]
-                self._finish(turn, last.result if type(last) is TurnFinished else result_of(self.state))
-        turn.launch()
-
-    def _finish(self, turn: Turn, result: TurnResult) -> None:
-        self._turn = None
-        self.runtime.release(turn)
-        if self._prefix is not None:
-            self.runtime.keep_encoded(self._prefix)
-        turn.finish(result)
-
-    def lose(self, error: ErrorInfo) -> None:
-        """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
-        store before its next turn. What watchers were told before is in the store."""
-        self._lost = error
-        turn, self._turn = self._turn, None
-        if turn is None:
-            return
-        turn.drop()
-        self.runtime.release(turn)
-        steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
-        error = msgspec.structs.replace(error, session=self.id, turn=self.state.turns)
-        result = TurnResult(
-            self.id,
-            self.state.turns,
-            "error",
-            last.text if last else "",
-            steps,
-            calls,
-            usage,
-            last.stop_reason if last else "unknown",
-            error.code,
-            error,
-        )
-        turn.tell([TurnFinished(result)])
-        turn.finish(result)
-
-    def notice(self, turn: Turn, notice: Notice) -> None:
-        """Tell the consumer of a turn, if it is still the running one."""
-        if turn is self._turn:
-            turn.tell([notice])
-
-    def tool_context(self, call: ToolCall, turn: Turn, limit_s: float | None) -> ToolContext[Any]:
-        """What a running call may know."""
-        state, runtime = self.state, self.runtime
-        current = state.turn
-        return ToolContext(
-            turn.plan.context,
-            state.id,
-            current.number if current else 0,
-            current.step if current else 0,
-            call.id,
-            call.name,
-            state.principal,
-            None if limit_s is None else runtime.clock.monotonic() + limit_s,
-            turn.host,
-        )
 
 
 def open_session(
@@ -491,17 +152,6 @@ def open_session(
 
 
 _clock, _ids = SystemClock(), Uuid7()
-_BLOCKED = ErrorInfo("state", "append_blocked", "The journal store does not answer.", "Check the store and try again.")
-
-
-Account = tuple[int, int, Usage, AssistantMessage | None]
-"""Steps, calls, usage and last answer of a turn."""
-
-
-def account_of(state: SessionState) -> Account:
-    """What the turn has come to so far; it is acknowledged once the entries folded by now are durable."""
-    turn = state.turn
-    return (0, 0, NO_USAGE, None) if turn is None else (turn.steps, turn.calls, turn.usage, turn.last)
 
 
 def checked(result: TurnResult) -> TurnResult:
@@ -511,18 +161,3 @@ def checked(result: TurnResult) -> TurnResult:
     error = error_of(result.error)
     error.result = result
     raise error
-
-
-def store_failed(error: Exception, session: str) -> ErrorInfo:
-    """A store's exception as data."""
-    if isinstance(error, TurnwiseError):
-        return error.info
-    return ErrorInfo(
-        "state",
-        "append_failed",
-        f"The journal could not be written: {type(error).__name__}: {error}",
-        "Nothing after the last acknowledged entry was kept; check the store and run the turn again.",
-        session=session,
-    )
-
-

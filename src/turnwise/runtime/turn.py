@@ -29,7 +29,7 @@ from .plan import TurnPlan, Wishes
 from .timers import Timer
 
 if TYPE_CHECKING:
-    from .session import Account, Session
+    from .actor import Account, Actor
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
@@ -67,7 +67,7 @@ class Turn:
     plan: TurnPlan
     account: Account | None
 
-    def __init__(self, session: Session[Any], prompt: Prompt, wishes: Wishes) -> None:
+    def __init__(self, session: Actor[Any], prompt: Prompt, wishes: Wishes) -> None:
         self._session = session
         self._prompt = prompt
         self.wishes = wishes
@@ -328,7 +328,9 @@ def _misuse(code: str, message: str, hint: str) -> SessionError:
 
 
 def _two_readers() -> SessionError:
-    return _misuse("two_readers", "Another task is reading this turn already.", "One task at a time may iterate over a turn.")
+    return _misuse(
+        "two_readers", "Another task is reading this turn already.", "One task at a time may iterate over a turn."
+    )
 
 
 def _stuck(after_s: float) -> ErrorInfo:
@@ -338,5 +340,3 @@ def _stuck(after_s: float) -> ErrorInfo:
         f"The turn did not end within {after_s:g} s of being stopped.",
         "Its journal store may be blocked; the session is read again from the store before its next turn.",
     )
-
-

@@ -97,7 +97,9 @@ def codec(api: str) -> Codec:
     try:
         module, name = _CODECS[api]
     except KeyError:
-        raise config_error("unknown_api", f"There is no codec for {api!r}.", f"Known APIs: {', '.join(APIS)}.") from None
+        raise config_error(
+            "unknown_api", f"There is no codec for {api!r}.", f"Known APIs: {', '.join(APIS)}."
+        ) from None
     return getattr(import_module(f".{module}", __package__), name)
 
 
