@@ -245,7 +245,7 @@ def test_errors_page_lists_every_code_under_its_branch() -> None:
     sections = [branch for branch in BRANCHES if branch in headings]
     listed = [(branch, quoted(row[0])[0]) for branch in sections for row in rows_of("docs/errors.md", branch)]
     assert len(listed) == len(set(listed)), "a code is listed twice"
-    real = codes_in_source({"ErrorInfo": 1, "config_error": 0, "Kind": 0, "_misuse": 0})
+    real = codes_in_source({"ErrorInfo": 1, "config_error": 0, "Kind": 0, "misuse": 0})
     assert {f"{branch}.{code}" for branch, code in listed} == set(real), sorted(real.items(), key=lambda row: row[1])
 
 
@@ -278,7 +278,7 @@ def codes_in_source(makers: dict[str, int]) -> dict[str, str]:
     for path in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
-            if not isinstance(node, ast.Call) or (position := makers.get(ast.unparse(node.func))) is None:
+            if not isinstance(node, ast.Call) or (position := makers.get(called(node))) is None:
                 continue
             given = next((k.value for k in node.keywords if k.arg == "code"), None) or node.args[position]
             where = f"{path.relative_to(SOURCE)}:{node.lineno}"
@@ -287,12 +287,17 @@ def codes_in_source(makers: dict[str, int]) -> dict[str, str]:
     return found
 
 
+def called(call: ast.Call) -> str:
+    """The function's own name, without the module it is taken from."""
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
 def branch_of(maker: ast.Call) -> str:
     """`"provider."` and the like; nothing for what has no branch."""
-    name = ast.unparse(maker.func)
+    name = called(maker)
     if name == "ErrorInfo":
         return f"{ast.literal_eval(maker.args[0])}."
-    return {"config_error": "config.", "Kind": "provider.", "_misuse": "session."}.get(name, "")
+    return {"config_error": "config.", "Kind": "provider.", "misuse": "session."}.get(name, "")
 
 
 def values_of(given: ast.expr, tree: ast.Module, where: str) -> set[str]:

@@ -1,6 +1,7 @@
 """Turnwise by its public quickstart path, with default limits, deadlines and store; single events."""
 
 from adapters import _common
+
 from turnwise import Agent, AssistantMessage, UserMessage, tool
 from turnwise.events import TextDelta
 

@@ -16,7 +16,7 @@ import msgspec
 
 from ..core.content import ToolCall
 from ..core.entries import Entry, SessionCreated
-from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionForked, TurnwiseError, error_of
+from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished
 from ..core.messages import AssistantMessage, Message
 from ..core.principal import LOCAL, Principal
@@ -41,7 +41,7 @@ from ..core.usage import NO_USAGE, Usage
 from ..store.memory import MemoryBlobs, MemoryStore
 from ..tools import ToolContext
 from ..tools.context import Ctx
-from . import process
+from . import process, refusals
 from .attachments import Prompt, accept
 from .plan import TurnPlan
 from .prefix import Prefix
@@ -137,29 +137,11 @@ class Actor(Generic[Ctx]):
 
     def _refuse_if_unfit(self) -> None:
         if self._process is not process.current():
-            raise SessionForked(
-                ErrorInfo(
-                    "session",
-                    "session_forked",
-                    "This session was opened by the process that forked this one.",
-                    "Open a new session after fork(); a stored one can be opened again by its id.",
-                    session=self.id,
-                )
-            )
+            raise refusals.forked(self.id)
         if self._closed:
-            raise SessionClosed(
-                ErrorInfo("session", "session_closed", "This session is closed.", "Open a new one.", session=self.id)
-            )
+            raise refusals.closed(self.id)
         if self._turn is not None:
-            raise SessionBusy(
-                ErrorInfo(
-                    "session",
-                    "session_busy",
-                    "A turn is already running in this session.",
-                    "Wait for it, add to it with steer(), stop it with interrupt(), or use another session.",
-                    session=self.id,
-                )
-            )
+            raise refusals.busy(self.id)
 
     async def _bind(self) -> Runtime:
         """Take the runtime of the running loop."""
@@ -186,7 +168,7 @@ class Actor(Generic[Ctx]):
         if self._appending is not None:
             done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
             if not done:
-                raise error_of(self._lost or _BLOCKED)
+                raise error_of(self._lost or refusals.APPEND_BLOCKED)
         written = list(await self._store.read(self.id))
         if written:
             self.state = fold(written)
@@ -290,7 +272,7 @@ class Actor(Generic[Ctx]):
         try:
             await self._store.append(self.id, after, entries)
         except Exception as error:
-            self.lose(store_failed(error, self.id))
+            self.lose(refusals.append_failed(error, self.id))
         else:
             self._release(events, effects, account)
         if self._appending is not None:
@@ -394,19 +376,3 @@ def account_of(state: SessionState) -> Account:
     """What the turn has come to so far; it is acknowledged once the entries folded by now are durable."""
     turn = state.turn
     return (0, 0, NO_USAGE, None) if turn is None else (turn.steps, turn.calls, turn.usage, turn.last)
-
-
-_BLOCKED = ErrorInfo("state", "append_blocked", "The journal store does not answer.", "Check the store and try again.")
-
-
-def store_failed(error: Exception, session: str) -> ErrorInfo:
-    """A store's exception as data."""
-    if isinstance(error, TurnwiseError):
-        return error.info
-    return ErrorInfo(
-        "state",
-        "append_failed",
-        f"The journal could not be written: {type(error).__name__}: {error}",
-        "Nothing after the last acknowledged entry was kept; check the store and run the turn again.",
-        session=session,
-    )

@@ -16,12 +16,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from ..core.entries import InterruptCause
-from ..core.errors import ErrorInfo, SessionError
 from ..core.events import Event, Notice, StepStarted, ToolProgress
 from ..core.result import TurnResult
 from ..core.turn import CallModel, Halted, Interrupt
 from ..tools import ToolHost
-from . import process
+from . import process, refusals
 from .attachments import Prompt
 from .attempt import Attempt
 from .calls import Calls
@@ -89,7 +88,9 @@ class Turn:
 
     async def __aenter__(self) -> Self:
         if self._begun:
-            raise _misuse("turn_reused", "A turn is streamed once.", "Call session.stream() again for the next one.")
+            raise refusals.misuse(
+                "turn_reused", "A turn is streamed once.", "Call session.stream() again for the next one."
+            )
         self._begun = True
         self._context = contextvars.copy_context()
         await self._session.begin(self, self._prompt)
@@ -101,7 +102,9 @@ class Turn:
 
     def __aiter__(self) -> Self:
         if not self._begun:
-            raise _misuse("turn_not_open", "The turn is not open.", "Write: async with session.stream(...) as turn:")
+            raise refusals.misuse(
+                "turn_not_open", "The turn is not open.", "Write: async with session.stream(...) as turn:"
+            )
         return self
 
     async def __anext__(self) -> Event:
@@ -124,7 +127,7 @@ class Turn:
     def result(self) -> TurnResult:
         """The account of the turn. Raises `SessionError` (`turn_running`) while it runs."""
         if self._result is None:
-            raise _misuse("turn_running", "The turn is still running.", "Read its events to the end first.")
+            raise refusals.misuse("turn_running", "The turn is still running.", "Read its events to the end first.")
         return self._result
 
     async def close(self, cause: InterruptCause = "closed") -> None:
@@ -144,7 +147,7 @@ class Turn:
             attempt = self._attempt
             if attempt is not None and (response := attempt.response) is not None:
                 if self._waiter is not None or attempt.waiting_since is not None:
-                    raise _two_readers()
+                    raise refusals.two_readers()
                 events, ended = await attempt.read(response, self._session)
                 if not attempt.stopped:
                     self._out += events
@@ -160,7 +163,7 @@ class Turn:
     async def _wait(self) -> None:
         """Until something is told or opened. Cancelling this cancels nothing else."""
         if self._waiter is not None:
-            raise _two_readers()
+            raise refusals.two_readers()
         waiter = self._waiter = self._session.runtime.loop.create_future()
         try:
             await waiter
@@ -252,7 +255,7 @@ class Turn:
     def _give_up(self) -> None:
         self._watch = None
         if self._result is None:
-            self._session.lose(_stuck(self.plan.deadlines.grace_s))
+            self._session.lose(refusals.stuck(self.plan.deadlines.grace_s))
 
     async def _finish_off(self) -> None:
         attempt, self._attempt = self._attempt, None
@@ -321,22 +324,3 @@ class Turn:
             self._session.post(attempt.give_up())
             self._wake()
         self.arm_watch()
-
-
-def _misuse(code: str, message: str, hint: str) -> SessionError:
-    return SessionError(ErrorInfo("session", code, message, hint))
-
-
-def _two_readers() -> SessionError:
-    return _misuse(
-        "two_readers", "Another task is reading this turn already.", "One task at a time may iterate over a turn."
-    )
-
-
-def _stuck(after_s: float) -> ErrorInfo:
-    return ErrorInfo(
-        "session",
-        "stuck",
-        f"The turn did not end within {after_s:g} s of being stopped.",
-        "Its journal store may be blocked; the session is read again from the store before its next turn.",
-    )

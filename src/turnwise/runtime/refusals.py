@@ -1,0 +1,71 @@
+"""What sessions and turns say when they cannot do what was asked: the errors of this floor, in one place."""
+
+from __future__ import annotations
+
+from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, TurnwiseError
+
+APPEND_BLOCKED = ErrorInfo(
+    "state", "append_blocked", "The journal store does not answer.", "Check the store and try again."
+)
+
+
+def forked(session: str) -> SessionForked:
+    return SessionForked(
+        ErrorInfo(
+            "session",
+            "session_forked",
+            "This session was opened by the process that forked this one.",
+            "Open a new session after fork(); a stored one can be opened again by its id.",
+            session=session,
+        )
+    )
+
+
+def closed(session: str) -> SessionClosed:
+    return SessionClosed(
+        ErrorInfo("session", "session_closed", "This session is closed.", "Open a new one.", session=session)
+    )
+
+
+def busy(session: str) -> SessionBusy:
+    return SessionBusy(
+        ErrorInfo(
+            "session",
+            "session_busy",
+            "A turn is already running in this session.",
+            "Wait for it, add to it with steer(), stop it with interrupt(), or use another session.",
+            session=session,
+        )
+    )
+
+
+def misuse(code: str, message: str, hint: str) -> SessionError:
+    return SessionError(ErrorInfo("session", code, message, hint))
+
+
+def two_readers() -> SessionError:
+    return misuse(
+        "two_readers", "Another task is reading this turn already.", "One task at a time may iterate over a turn."
+    )
+
+
+def stuck(after_s: float) -> ErrorInfo:
+    return ErrorInfo(
+        "session",
+        "stuck",
+        f"The turn did not end within {after_s:g} s of being stopped.",
+        "Its journal store may be blocked; the session is read again from the store before its next turn.",
+    )
+
+
+def append_failed(error: Exception, session: str) -> ErrorInfo:
+    """A store's exception as data."""
+    if isinstance(error, TurnwiseError):
+        return error.info
+    return ErrorInfo(
+        "state",
+        "append_failed",
+        f"The journal could not be written: {type(error).__name__}: {error}",
+        "Nothing after the last acknowledged entry was kept; check the store and run the turn again.",
+        session=session,
+    )
