@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from turnwise import Agent, Session, Tool, Turn, TurnResult
+from turnwise.core.content import Text
 from turnwise.core.messages import AssistantMessage, Message, ToolMessage
 from turnwise.core.outcomes import ToolResult
 from turnwise.core.repair import repair
@@ -137,7 +138,7 @@ def assert_valid(messages: Sequence[Message]) -> None:
                 assert follow and isinstance(follow[0], ToolMessage), f"no outcomes after {message.id}"
                 assert [r.call_id for r in follow[0].results] == calls
             if message.partial:
-                assert not calls and isinstance(message.body, str) and message.body.strip()
+                assert message.text.strip() and all(type(b) is Text for b in message.content)
         elif isinstance(message, ToolMessage):
             before = messages[position - 1] if position else None
             assert isinstance(before, AssistantMessage) and before.tool_calls, "outcomes that nobody asked for"

@@ -34,11 +34,12 @@ from turnwise.events import (
     Event,
     StepStarted,
     TextDelta,
+    ThinkingDelta,
     ToolStarted,
     TurnFinished,
 )
 from turnwise.store.memory import SuspendingStore
-from turnwise.testing import ScriptedProvider, call, fail, hang, repeat, reply, text
+from turnwise.testing import ScriptedProvider, call, fail, hang, repeat, reply, text, think
 from turnwise.testing.script import ScriptItem
 
 PROMPT_S = 2.0
@@ -125,6 +126,18 @@ async def test_streaming_of_a_call_keeps_no_call(host: Host) -> None:
         await until(lambda: any(type(e).__name__ == "ToolCallDelta" for e in events))
         result = await interrupted(s.session, reading)
         assert result.text == "Let me look." and result.calls == 0 and not ran
+
+
+async def test_streaming_of_reasoning_keeps_no_reasoning(host: Host) -> None:
+    """T2: of thinking that was cut off nothing is kept, not even beside text: it has no signature, or belongs to more."""
+    script = [reply(think("a secret thought"), text("one two three four " * 4), stall_after_event=12)]
+    async with scene(host, script) as s, s.session.stream("Hi") as turn:
+        events: list[Event] = []
+        reading = asyncio.create_task(read_all(turn, events))
+        await until_told(events, TextDelta)
+        result = await interrupted(s.session, reading)
+        assert of(ThinkingDelta, events) and result.text.startswith("one")
+        assert "secret" not in repr(result.messages)
 
 
 async def test_streaming_while_nobody_pulls(host: Host, store: SuspendingStore | None) -> None:

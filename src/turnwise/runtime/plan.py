@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,10 @@ from .retry_budget import RetryBudget
 if TYPE_CHECKING:
     from .agent import Agent
     from .runtime import Runtime
+
+
+INHERITED: ContextVar[Any] = ContextVar("turnwise_context", default=None)
+"""Within a tool: the context object of its turn, which runs that the tool starts inherit."""
 
 
 class Wishes(msgspec.Struct, frozen=True):

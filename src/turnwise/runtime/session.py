@@ -21,7 +21,7 @@ from ..tools.context import Ctx
 from . import process
 from .actor import Actor
 from .attachments import Prompt, accept
-from .plan import Wishes
+from .plan import INHERITED, Wishes
 from .seams import SystemClock, Uuid7
 from .turn import Turn
 
@@ -68,7 +68,7 @@ class Session(Actor[Ctx]):
         Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
         `SessionClosed`, or `SessionForked`.
         """
-        return Turn(self, prompt, Wishes(context if context is not None else self.context, limits, stream))
+        return Turn(self, prompt, Wishes(self._context_for(context), limits, stream))
 
     async def run(
         self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
@@ -76,12 +76,18 @@ class Session(Actor[Ctx]):
         """One turn to its end. Raises what `stream` raises and, if the turn ended with an error, that error
         (`ProviderError`, `StateError` …) with the turn's true account in its `result` attribute; limits, timeouts and
         interrupts do not raise: see `TurnResult.reason`. Cancelling it interrupts the turn."""
-        wishes = Wishes(context if context is not None else self.context, limits, stream, watched=False)
+        wishes = Wishes(self._context_for(context), limits, stream, watched=False)
         turn = Turn(self, prompt, wishes)
         async with turn:
             async for _ in turn.batches():
                 pass
         return checked(turn.result)
+
+    def _context_for(self, given: Ctx | None) -> Any:
+        """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""
+        if given is not None:
+            return given
+        return self.context if self.context is not None else INHERITED.get()
 
     def run_sync(self, prompt: Prompt, **options: Any) -> TurnResult:
         """`run` from synchronous code, on Turnwise's own background loop. Ctrl-C interrupts the turn."""

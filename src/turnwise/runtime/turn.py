@@ -24,7 +24,7 @@ from . import process, refusals
 from .attachments import Prompt
 from .attempt import Attempt
 from .calls import Calls
-from .plan import TurnPlan, Wishes
+from .plan import INHERITED, TurnPlan, Wishes
 from .timers import Timer
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class Turn:
             )
         self._begun = True
         self._context = contextvars.copy_context()
-        await self._session.begin(self, self._prompt)
+        plan = await self._session.begin(self, self._prompt)
+        if plan.context is not None:
+            self._context.run(INHERITED.set, plan.context)
         return self
 
     async def __aexit__(self, *_: object) -> None:

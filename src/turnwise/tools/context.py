@@ -7,7 +7,7 @@ the runtime lends in `ToolHost`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
@@ -16,7 +16,14 @@ from ..core.principal import LOCAL, Principal
 from ..core.protocols import Clock, Spawn
 from .process import DEFAULT_LIMIT_BYTES, Printed, ProcessResult, run_process
 
-Ctx = TypeVar("Ctx")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Ctx = TypeVar("Ctx", default=Any)
+else:
+    from typing import TypeVar
+
+    Ctx = TypeVar("Ctx")
 
 Report = Callable[[str, str, Any], None]
 """Tells progress: call id, message, data. Must not block and must be callable from any thread."""

@@ -1,0 +1,26 @@
+"""A pytest plugin: refuses to run unless `turnwise` is imported from the folder that TURNWISE_MUTANT names.
+
+Without it a planted bug could be looked for in the installed package, and every bug would "survive" or, worse, none be planted.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure() -> None:
+    import turnwise
+
+    home, wanted = Path(turnwise.__file__).resolve(), Path(os.environ["TURNWISE_MUTANT"]).resolve()
+    if not home.is_relative_to(wanted):
+        pytest.exit(f"turnwise was imported from {home}, not from {wanted}", returncode=3)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the collections that look for leaks after each test need not walk it."""
+    gc.collect()
+    gc.freeze()
