@@ -48,7 +48,9 @@ async def main(perf: str) -> None:
             module = importlib.import_module("adapters." + name)
             agent = module.setup(server.base_url, "tools-5-4")
             blocks, kept, passing = await measure(module, agent)
-            print(f"{name:14} kept {blocks:6.1f} blocks {kept:7.0f} bytes per call; at most {passing:7.0f} bytes more in passing")
+            print(
+                f"{name:14} kept {blocks:6.1f} blocks {kept:7.0f} bytes per call; at most {passing:7.0f} bytes more in passing"
+            )
             await module.close(agent)
 
 

@@ -79,7 +79,9 @@ def judge(row: Row) -> Verdict:
     if done.returncode == 0:
         return Verdict(row, False, "it survives: every named test passes")
     if done.returncode != 1 or not re.search(r"\b\d+ failed\b", done.stdout):
-        return Verdict(row, False, f"no test ran and failed (exit status {done.returncode}): {complaint or done.stdout[-300:]}")
+        return Verdict(
+            row, False, f"no test ran and failed (exit status {done.returncode}): {complaint or done.stdout[-300:]}"
+        )
     if accident := next((a for a in _ACCIDENTS if complaint.startswith(f"{a}:")), ""):
         return Verdict(row, False, f"the row itself is broken ({accident}): {complaint}")
     return Verdict(row, True, complaint)

@@ -50,8 +50,8 @@ TRANSCRIPT = [
         "T2",
         "unsigned thinking is kept after an interrupt",
         "core/reducer.py",
-        '''text = "".join([b.text for b in self.blocks() if type(b) is Text])''',
-        '''text = "".join([b.text for b in self.blocks() if type(b) in (Text, Thinking)])''',
+        """text = "".join([b.text for b in self.blocks() if type(b) is Text])""",
+        """text = "".join([b.text for b in self.blocks() if type(b) in (Text, Thinking)])""",
         (f"{R}test_interrupt.py::test_streaming_of_reasoning_keeps_no_reasoning[anthropic]",),
     ),
     Row(

@@ -102,9 +102,21 @@ class Agent(Generic[Ctx]):
     ) -> Session[Ctx]:
         """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
         `context` is handed to tools and never journalled."""
-        from .session import open_session
+        from .seams import SystemClock, Uuid7
+        from .session import Session
 
-        return open_session(self, history, context, principal, id, self._store)
+        runtime = self.runtime
+        ids = Uuid7() if runtime is None else runtime.ids
+        clock = SystemClock() if runtime is None else runtime.clock
+        return Session(
+            self,
+            id=id or ids.session_id(),
+            principal=principal,
+            history=history,
+            context=context,
+            store=self._store,
+            at=clock.wall(),
+        )
 
     async def run(
         self,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ..core.errors import error_of
 from ..core.limits import Limits
 from ..core.messages import Message
-from ..core.principal import Principal
-from ..core.protocols import Store
 from ..core.result import TurnResult
 from ..core.turn import (
     Interrupt,
@@ -22,11 +19,10 @@ from . import process
 from .actor import Actor
 from .attachments import Prompt, accept
 from .plan import INHERITED, Wishes
-from .seams import SystemClock, Uuid7
 from .turn import Turn
 
 if TYPE_CHECKING:
-    from .agent import Agent
+    pass
 
 
 class Session(Actor[Ctx]):
@@ -133,31 +129,6 @@ class Session(Actor[Ctx]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def open_session(
-    agent: Agent[Ctx],
-    history: Sequence[Message],
-    context: Ctx | None,
-    principal: Principal,
-    id: str | None,
-    store: Store | None,
-) -> Session[Ctx]:
-    """A new session of an agent; `Agent.session` is the way to it."""
-    ids = agent.runtime.ids if agent.runtime is not None else _ids
-    clock = agent.runtime.clock if agent.runtime is not None else _clock
-    return Session(
-        agent,
-        id=id or ids.session_id(),
-        principal=principal,
-        history=history,
-        context=context,
-        store=store,
-        at=clock.wall(),
-    )
-
-
-_clock, _ids = SystemClock(), Uuid7()
 
 
 def checked(result: TurnResult) -> TurnResult:
