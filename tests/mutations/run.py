@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
 
 def main() -> int:
     options = _options()
-    rows = [row for row in ROWS if options.only in ("", row.rule) or row.rule.startswith(f"{options.only}.")]
+    rows = [row for row in ROWS if options.only in ("", row.rule)]
     if not rows:
         print(f"There is no row for {options.only!r}.")
         return 1

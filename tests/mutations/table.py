@@ -28,7 +28,7 @@ TRANSCRIPT = [
         "core/state.py",
         "results = tuple([c.result for c in turn.awaited if c.result is not None])",
         "results = tuple([c.result for c in reversed(turn.awaited) if c.result is not None])",
-        (f"{R}test_calls.py::test_results_are_in_call_order_and_events_are_live[anthropic-streamed]",),
+        (f"{R}test_parallel_calls.py::test_results_are_in_call_order_and_events_are_live[anthropic-streamed]",),
     ),
     Row(
         "T1",
@@ -172,7 +172,7 @@ TRANSCRIPT = [
         "wire/openai_chat_messages.py",
         "    if attached:\n        out.append(_User(attached))\n",
         "",
-        (f"{R}test_calls.py::test_images_as_results[openai-streamed]",),
+        (f"{R}test_parallel_calls.py::test_images_as_results[openai-streamed]",),
     ),
 ]
 
@@ -411,7 +411,7 @@ EXECUTION = [
         "runtime/calls.py",
         "if len(running) >= self._turn.plan.parallel_calls:",
         "if len(running) > self._turn.plan.parallel_calls:",
-        (f"{R}test_calls.py::test_bounds_hold_and_are_used",),
+        (f"{R}test_parallel_calls.py::test_bounds_hold_and_are_used",),
     ),
     Row(
         "E5",
@@ -419,7 +419,7 @@ EXECUTION = [
         "runtime/calls.py",
         "if len(running) >= self._turn.plan.parallel_calls:",
         "if len(running) >= 1:",
-        (f"{R}test_calls.py::test_ten_tools_of_a_second_take_a_second[anthropic-streamed]",),
+        (f"{R}test_parallel_calls.py::test_ten_tools_of_a_second_take_a_second[anthropic-streamed]",),
     ),
     Row(
         "E5",
@@ -427,7 +427,7 @@ EXECUTION = [
         "runtime/calls.py",
         "if j.tool is job.tool) >= bound:",
         "if j.tool is job.tool) > bound:",
-        (f"{R}test_calls.py::test_bounds_hold_and_are_used",),
+        (f"{R}test_parallel_calls.py::test_bounds_hold_and_are_used",),
     ),
     Row(
         "E5",
@@ -435,7 +435,7 @@ EXECUTION = [
         "runtime/calls.py",
         "all(j.resource != resource for j in running.values())",
         "True",
-        (f"{R}test_calls.py::test_writers_to_one_resource_go_in_call_order[anthropic]",),
+        (f"{R}test_parallel_calls.py::test_writers_to_one_resource_go_in_call_order[anthropic]",),
     ),
     Row(
         "E6",

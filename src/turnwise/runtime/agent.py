@@ -5,6 +5,7 @@ The engine (asyncio, sessions, codecs) is loaded with the first session, so that
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -86,7 +87,7 @@ class Agent(Generic[Ctx]):
         self.retry = retry or Retry()
         self.restart: Restart = restart
         self._handle: ModelHandle | None = None
-        self._plans: dict[bool, tuple[Wishes, Runtime, TurnPlan]] = {}
+        self._plans: dict[bool, tuple[Wishes, weakref.ref[Runtime], TurnPlan]] = {}
         self._heads: dict[bool, tuple[ModelHandle, RequestHead, Sealed]] = {}
 
     def __repr__(self) -> str:
@@ -152,7 +153,7 @@ class Agent(Generic[Ctx]):
         from .plan import make_plan
 
         last = self._plans.get(wishes.watched)
-        if last is not None and last[0] == wishes and last[1] is runtime:
+        if last is not None and last[0] == wishes and last[1]() is runtime:
             return last[2]
         stream = self._stream if wishes.stream is None else wishes.stream
         kept = self._heads.get(stream)
@@ -160,7 +161,7 @@ class Agent(Generic[Ctx]):
             kept = self._heads[stream] = self._head(runtime, stream)
         plan = make_plan(self, wishes, runtime, *kept)
         if wishes.context is None:
-            self._plans[wishes.watched] = wishes, runtime, plan
+            self._plans[wishes.watched] = wishes, weakref.ref(runtime), plan
         return plan
 
     def _head(self, runtime: Runtime, stream: bool) -> tuple[ModelHandle, RequestHead, Sealed]:

@@ -260,3 +260,4 @@ async def _close_with_loop(runtime: Runtime) -> AsyncGenerator[None, None]:
         yield
     finally:
         await runtime.close()
+        _defaults.pop(runtime.loop, None)  # the runtime knows its loop, which would keep the entry for ever
