@@ -43,6 +43,7 @@ def cut(body: bytes, at: Sequence[int]) -> list[bytes]:
         (b"data: one\r\n\ndata: two\n\r\n", [b"one", b"two"]),
         (b"data:one\n\ndata:  two\n\n", [b"one", b" two"]),
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        (b"data: a\r\ndata: b\r\n\r\n", [b"a\nb"]),
         (b"data: a\ndata\ndata: b\n\n", [b"a\n\nb"]),
         (b"\xef\xbb\xbfdata: one\n\n", [b"one"]),
         (b"\n\n\ndata: one\n\n\n\n", [b"one"]),

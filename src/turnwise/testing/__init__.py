@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .clock import VirtualTimeLoop, run_in_virtual_time
     from .network_guard import NetworkGuard, NetworkRefused, no_network
     from .script import (
         Delivery,
@@ -39,6 +40,7 @@ __all__ = [
     "Reply",
     "ScriptError",
     "ScriptedProvider",
+    "VirtualTimeLoop",
     "call",
     "check",
     "error_event",
@@ -51,6 +53,7 @@ __all__ = [
     "repeat",
     "repeated",
     "reply",
+    "run_in_virtual_time",
     "text",
     "think",
 ]
@@ -62,6 +65,8 @@ _ELSEWHERE = {
     "ScriptError": "scripted",
     "ScriptedProvider": "scripted",
     "Problem": "validators",
+    "VirtualTimeLoop": "clock",
+    "run_in_virtual_time": "clock",
     "check": "validators",
 }
 
