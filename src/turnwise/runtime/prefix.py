@@ -43,11 +43,14 @@ class Prefix:
             self._last = transcript[-1]
         return self._segments
 
-    def _append(self, fresh: bytes) -> None:
+    def _append(self, fresh: bytearray) -> None:
         """A connection that was dropped in mid-request may still hold a view of the buffer, which then cannot grow."""
         segments = self._segments
+        if not segments:
+            self._segments = fresh
+            return
         try:
-            segments += b"," + fresh if segments else fresh
+            segments += b"," + fresh
         except BufferError:
             self._segments = bytearray(segments + b"," + fresh)
 

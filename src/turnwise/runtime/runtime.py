@@ -163,17 +163,18 @@ class Runtime:
         if size < SMALL_BYTES:
             return
         kept = self._encoded
-        kept.pop(prefix, None)
+        self._encoded_bytes -= kept.pop(prefix, 0)
         kept[prefix] = size
-        self._encoded_bytes = self._encoded_bytes + size if len(kept) > 1 else size
+        self._encoded_bytes += size
         if self._encoded_bytes > ENCODED_BYTES:
             self._drop_encoded()
 
     def _drop_encoded(self) -> None:
+        """Sessions that are gone have taken theirs with them, so the sum is made anew first."""
         kept = self._encoded
         self._encoded_bytes = sum(kept.values())
         for prefix in list(kept):
-            if self._encoded_bytes <= ENCODED_BYTES // 2:
+            if self._encoded_bytes <= ENCODED_BYTES:
                 break
             self._encoded_bytes -= kept.pop(prefix)
             prefix.drop()

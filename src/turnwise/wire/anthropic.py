@@ -40,7 +40,7 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
     def encode_head(self, head: RequestHead) -> EncodedHead:
         return encode_head(head)
 
-    def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytes:
+    def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs)
 
     def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:

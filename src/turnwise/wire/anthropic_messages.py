@@ -36,7 +36,7 @@ from ..core.content import (
 from ..core.errors import ErrorInfo, StateError, config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs
+from .base import Blobs, elements
 
 ORIGIN = "anthropic"
 
@@ -60,7 +60,7 @@ class _Assistant(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="a
     content: str | list[Block]
 
 
-def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs) -> bytes:
+def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
     """`messages[start:]` as comma-separated elements of the `messages` array.
 
     Messages of one role that follow each other stay apart: the API reads them as one turn, and so a tool result still
@@ -86,9 +86,9 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs) -> by
         elif type(message) is ToolMessage:
             out.append(_User(_results(message.results, blobs)))
     try:
-        return msgspec.json.encode(out)[1:-1]
+        return elements(out)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_scrubbed(out))[1:-1]
+        return elements(_scrubbed(out))
 
 
 def _scrubbed(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -72,8 +72,9 @@ class Codec(Protocol):
         """Everything but the messages. Raises `ConfigError` naming provider and feature for what the API cannot do."""
         ...
 
-    def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytes:
-        """`messages[start:]` as the comma-separated elements of the body's message array; b"" if there is nothing to send.
+    def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
+        """`messages[start:]` as the comma-separated elements of the body's message array; empty if there is nothing to send.
+        The buffer is the caller's to keep and to grow.
 
         Depends on `messages[:start]` only in ways that appending cannot change, so that encoding in two goes gives the
         same bytes as encoding at once (rule T7).
@@ -101,6 +102,17 @@ def codec(api: str) -> Codec:
             "unknown_api", f"There is no codec for {api!r}.", f"Known APIs: {', '.join(APIS)}."
         ) from None
     return getattr(import_module(f".{module}", __package__), name)
+
+
+def elements(values: Sequence[Any]) -> bytearray:
+    """Values as the comma-separated elements of a JSON array. Raises `UnicodeEncodeError` for text that is not Unicode."""
+    buffer = bytearray()
+    _encode_into(values, buffer)
+    del buffer[-1:], buffer[:1]
+    return buffer
+
+
+_encode_into = msgspec.json.Encoder().encode_into
 
 
 def parts(head: EncodedHead, segments: bytes | bytearray) -> tuple[bytes, bytes | bytearray, bytes]:

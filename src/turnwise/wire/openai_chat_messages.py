@@ -34,7 +34,7 @@ from ..core.content import (
 from ..core.errors import ErrorInfo, StateError, config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs
+from .base import Blobs, elements
 from .openai_chat_head import unsupported
 from .openai_chat_ids import nine_id, plain_id
 from .openai_chat_shapes import UNREADABLE
@@ -69,7 +69,7 @@ class _Tool(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="tool")
 _Written = _User | _Assistant | _Tool | dict[str, Any]
 
 
-def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profile: Profile) -> bytes:
+def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profile: Profile) -> bytearray:
     """`messages[start:]` as comma-separated elements of the `messages` array.
 
     An assistant message with nothing to send is left out. Raises `ConfigError` for content that the host does not take
@@ -91,7 +91,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
         elif type(message) is ToolMessage:
             out += _results(message.results, blobs, profile)
     try:
-        return msgspec.json.encode(out)[1:-1]
+        return elements(out)
     except UnicodeEncodeError as error:
         raise config_error("invalid_text", f"A message holds text that is not Unicode: {error}.") from None
 
