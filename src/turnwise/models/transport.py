@@ -103,7 +103,7 @@ class HttpTransport:
 
         self._bursts = READS_BURSTS
         made = self._clients[proxied] = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=proxied,

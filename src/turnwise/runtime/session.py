@@ -94,8 +94,7 @@ class Session(Actor[Ctx]):
     def interrupt(self) -> bool:
         """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task
         and any thread; returns at once, the turn ends within `Deadlines.grace_s`."""
-        turn = self._turn
-        if turn is None:
+        if self._turn is None or not self._bound:
             return False
         runtime = self.runtime
         if process.in_loop(runtime.loop):
@@ -107,7 +106,7 @@ class Session(Actor[Ctx]):
     async def steer(self, prompt: Prompt) -> bool:
         """Add to the running turn: the text enters before its next model call. True once it is durable; False if no turn
         is running any more, or it is being interrupted (then nothing was added)."""
-        if self._turn is None:
+        if self._turn is None or not self._bound:
             return False
         body = await accept(prompt, self, self.read_file)
         if not self.fold(Steer(body)):
