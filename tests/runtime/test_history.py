@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.runtime.conftest import Host, assert_valid, goes_on
 
-from turnwise import AssistantMessage, Text, ToolMessage, UserMessage
-from turnwise.core.content import AssistantBlock, Thinking, ToolCall
+from turnwise import AssistantMessage, Image, Text, ToolMessage, UserMessage
+from turnwise.core.content import AssistantBlock, Inline, Thinking, ToolCall
+from turnwise.core.entries import SessionCreated
 from turnwise.core.messages import Message
 from turnwise.core.outcomes import Cancelled, ToolResult
 from turnwise.core.repair import repair
+from turnwise.store.memory import MemoryStore
 from turnwise.testing import ScriptedProvider, call, reply
 
 IDS = st.sampled_from(["t1.s1.c0", "t1.s1.c1", "t2.s1.c0", "call_x", ""])
@@ -90,3 +94,24 @@ async def test_a_valid_history_is_taken_as_it_is(any_host: Host) -> None:
         result = await second.run("Go on.")
         assert result.turn == 2 and second.messages[: len(history)] == history
         assert_valid(second.messages)
+
+
+async def test_bytes_in_a_history_go_to_the_blob_store(any_host: Host) -> None:
+    """Nothing that is journalled holds bytes, also when the caller's own messages do; the picture is still sent."""
+    picture = b"\x89PNG\r\n\x1a\n" + b"0" * 64
+    history = [UserMessage((Text("Look:"), Image.of(picture))), AssistantMessage("Nice.")]
+    store = MemoryStore()
+    async with ScriptedProvider([reply("Still nice.")]) as provider:
+        session = any_host.agent(provider, store=store).session(history=history)
+        await session.run("And now?")
+        sent = provider.requests[0].raw
+    journal = await store.read(session.id)
+    assert not any(
+        isinstance(b, Image) and isinstance(b.source, Inline) for m in session.messages for b in blocks_of(m)
+    )
+    assert msgspec.json.decode(msgspec.json.encode(journal[0]), type=SessionCreated) == journal[0]
+    assert base64.b64encode(picture) in sent
+
+
+def blocks_of(message: Message) -> Sequence[object]:
+    return () if isinstance(message, ToolMessage) else message.content

@@ -42,7 +42,7 @@ from ..store.memory import MemoryBlobs, MemoryStore
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
-from .attachments import Prompt, accept
+from .attachments import Prompt, accept, holds_bytes, without_bytes
 from .plan import TurnPlan
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -67,6 +67,7 @@ class Actor(Generic[Ctx]):
         "_effects",
         "_entries",
         "_events",
+        "_has_bytes",
         "_lost",
         "_prefix",
         "_process",
@@ -96,6 +97,7 @@ class Actor(Generic[Ctx]):
         self.context = context
         self.state = SessionState()
         created = SessionCreated(id, principal, at, tuple(repair(history)))
+        self._has_bytes = any(map(holds_bytes, created.history))
         evolve(self.state, created)
         self._store = store
         self._created: SessionCreated | None = created
@@ -149,18 +151,29 @@ class Actor(Generic[Ctx]):
             runtime = self.runtime
             if not runtime.closed and runtime.loop is asyncio.get_running_loop():
                 return runtime
-        else:
-            self.machine = Machine(self.state, Policy())
         runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
         self.runtime = runtime
-        self._bound = True
         if self._store is None:
             self._store = runtime.store or MemoryStore()
         if self._blobs is None:
             self._blobs = runtime.blobs
         self._append_now = getattr(self._store, "append_now", None)
+        if not self._bound:
+            if self._has_bytes and self._created is not None:
+                await self._put_bytes_away(self._created)
+            self.machine = Machine(self.state, Policy())
+        self._bound = True
         return runtime
+
+    async def _put_bytes_away(self, created: SessionCreated) -> None:
+        """A history that was handed in with bytes in its messages is kept with references to them instead."""
+        history = tuple([await without_bytes(message, self) for message in created.history])
+        created = msgspec.structs.replace(created, history=history)
+        state = SessionState()
+        evolve(state, created)
+        self.state, self._created = state, created
+        self._entries = [created]
 
     async def _reload(self, patience_s: float) -> None:
         """After a failed append the journal is the truth: fold it again and end the turn that was running."""

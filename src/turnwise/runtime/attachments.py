@@ -14,6 +14,7 @@ import msgspec
 
 from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, Text, UserBlock
 from ..core.errors import ConfigError, ErrorInfo, config_error
+from ..core.messages import Message, ToolMessage
 from ..core.protocols import Blobs
 
 IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
@@ -58,6 +59,27 @@ async def stored(blocks: tuple[AnyBlock, ...], owner: BlobOwner) -> tuple[AnyBlo
         else:
             out.append(block)
     return tuple(out)
+
+
+def holds_bytes(message: Message) -> bool:
+    """Whether a message has inline bytes, which nothing may have that is journalled."""
+    if isinstance(message, ToolMessage):
+        return any(_is_inline(block) for result in message.results for block in result.content)
+    return type(message.body) is tuple and any(map(_is_inline, message.body))
+
+
+async def without_bytes(message: Message, owner: BlobOwner) -> Message:
+    """The message with its inline bytes in the blob store."""
+    if not holds_bytes(message):
+        return message
+    if isinstance(message, ToolMessage):
+        results = [msgspec.structs.replace(r, body=await stored(r.content, owner)) for r in message.results]
+        return msgspec.structs.replace(message, results=tuple(results))
+    return msgspec.structs.replace(message, body=await stored(message.content, owner))
+
+
+def _is_inline(block: Block) -> bool:
+    return isinstance(block, (Image, Audio, Document)) and isinstance(block.source, Inline)
 
 
 async def _block(part: str | UserBlock | Path, read_file: ReadFile) -> UserBlock:

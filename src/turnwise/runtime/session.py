@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ..core.errors import error_of
 from ..core.limits import Limits
 from ..core.messages import Message
 from ..core.result import TurnResult
-from ..core.turn import (
-    Interrupt,
-    Steer,
-)
+from ..core.turn import Interrupt, Steer
 from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
@@ -20,9 +17,6 @@ from .actor import Actor
 from .attachments import Prompt, accept
 from .plan import INHERITED, Wishes
 from .turn import Turn
-
-if TYPE_CHECKING:
-    pass
 
 
 class Session(Actor[Ctx]):
