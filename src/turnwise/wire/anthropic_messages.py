@@ -33,10 +33,10 @@ from ..core.content import (
     Url,
     UserBlock,
 )
-from ..core.errors import ErrorInfo, StateError, config_error
+from ..core.errors import config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs, elements
+from .base import Blobs, bytes_of, elements
 
 ORIGIN = "anthropic"
 
@@ -267,23 +267,13 @@ def _document_source(source: Source, blobs: Blobs) -> dict[str, Any]:
     if media_type == "application/pdf":
         return _base64(source, blobs) | {"media_type": media_type}
     if media_type.startswith("text/"):
-        return {"type": "text", "media_type": "text/plain", "data": _bytes(source, blobs).decode("utf-8", "replace")}
+        return {"type": "text", "media_type": "text/plain", "data": bytes_of(source, blobs).decode("utf-8", "replace")}
     raise _media_error("document", source.media_type, ("application/pdf", "text/*"))
 
 
 def _base64(source: Inline | BlobRef, blobs: Blobs) -> dict[str, Any]:
-    data = b64encode(_bytes(source, blobs)).decode()
+    data = b64encode(bytes_of(source, blobs)).decode()
     return {"type": "base64", "media_type": source.media_type, "data": data}
-
-
-def _bytes(source: Inline | BlobRef, blobs: Blobs) -> bytes:
-    if isinstance(source, Inline):
-        return source.data
-    try:
-        return blobs[source.sha256]
-    except KeyError:
-        message = f"The blob {source.sha256} that a message refers to is missing."
-        raise StateError(ErrorInfo("state", "missing_blob", message, "Restore the blob store.")) from None
 
 
 def _reference(source: Url | ProviderFile, what: Literal["image", "document"]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..core.errors import ErrorInfo, config_error
+from ..core.content import BlobRef, Inline
+from ..core.errors import ErrorInfo, StateError, config_error
 from ..core.events import DecoderEvent
 from ..core.messages import AssistantMessage, Message
 from ..core.reducer import Reducer
@@ -102,6 +103,17 @@ def codec(api: str) -> Codec:
             "unknown_api", f"There is no codec for {api!r}.", f"Known APIs: {', '.join(APIS)}."
         ) from None
     return getattr(import_module(f".{module}", __package__), name)
+
+
+def bytes_of(source: Inline | BlobRef, blobs: Blobs) -> bytes:
+    """The bytes of a source. Raises `StateError` (`missing_blob`) if the blob is not at hand."""
+    if isinstance(source, Inline):
+        return source.data
+    try:
+        return blobs[source.sha256]
+    except KeyError:
+        message = f"The blob {source.sha256} that a message refers to is missing."
+        raise StateError(ErrorInfo("state", "missing_blob", message, "Restore the blob store.")) from None
 
 
 def elements(values: Sequence[Any]) -> bytearray:

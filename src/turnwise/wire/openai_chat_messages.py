@@ -31,10 +31,10 @@ from ..core.content import (
     UserBlock,
     text_of,
 )
-from ..core.errors import ErrorInfo, StateError, config_error
+from ..core.errors import config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs, elements
+from .base import Blobs, bytes_of, elements
 from .openai_chat_head import unsupported
 from .openai_chat_ids import nine_id, plain_id
 from .openai_chat_shapes import UNREADABLE
@@ -218,7 +218,7 @@ def _image(image: Image, blobs: Blobs, profile: Profile) -> dict[str, Any]:
     else:
         if not source.media_type.startswith("image/"):
             raise unsupported(profile, f"{source.media_type!r} as an image", "It takes PNG, JPEG, GIF and WebP.")
-        shown = {"url": _data_url(source.media_type, _bytes(source, blobs))}
+        shown = {"url": _data_url(source.media_type, bytes_of(source, blobs))}
     if image.detail is not None:
         shown["detail"] = image.detail
     return {"type": "image_url", "image_url": shown}
@@ -234,7 +234,7 @@ def _audio(audio: Audio, blobs: Blobs, profile: Profile) -> dict[str, Any]:
     format = _AUDIO_FORMATS.get(_media_type(source))
     if format is None:
         raise unsupported(profile, f"{source.media_type!r} as audio", "It takes WAV and MP3.")
-    data = b64encode(_bytes(source, blobs)).decode()
+    data = b64encode(bytes_of(source, blobs)).decode()
     return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
 
 
@@ -242,7 +242,7 @@ def _document(document: Document, blobs: Blobs, profile: Profile) -> dict[str, A
     """https://platform.openai.com/docs/guides/pdf-files; text goes as text."""
     source, name = document.source, document.name
     if isinstance(source, Inline | BlobRef) and _media_type(source).startswith("text/"):
-        text = _bytes(source, blobs).decode("utf-8", "replace")
+        text = bytes_of(source, blobs).decode("utf-8", "replace")
         return _text(f"{name}:\n\n{text}" if name else text or "(empty document)")
     if not profile.documents:
         raise unsupported(profile, "documents", "Send their text in their place.")
@@ -254,7 +254,7 @@ def _document(document: Document, blobs: Blobs, profile: Profile) -> dict[str, A
         return {"type": "file", "file": {"file_id": source.id}}
     kind = _media_type(source)
     filename = name or ("document.pdf" if kind == "application/pdf" else "document")
-    return {"type": "file", "file": {"filename": filename, "file_data": _data_url(kind, _bytes(source, blobs))}}
+    return {"type": "file", "file": {"filename": filename, "file_data": _data_url(kind, bytes_of(source, blobs))}}
 
 
 def _media_type(source: Inline | BlobRef) -> str:
@@ -264,13 +264,3 @@ def _media_type(source: Inline | BlobRef) -> str:
 
 def _data_url(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{b64encode(data).decode()}"
-
-
-def _bytes(source: Inline | BlobRef, blobs: Blobs) -> bytes:
-    if isinstance(source, Inline):
-        return source.data
-    try:
-        return blobs[source.sha256]
-    except KeyError:
-        message = f"The blob {source.sha256} that a message refers to is missing."
-        raise StateError(ErrorInfo("state", "missing_blob", message, "Restore the blob store.")) from None
