@@ -65,6 +65,12 @@ def run_unchanged(rows: Iterable[Row]) -> str:
 
 
 def judge(row: Row) -> Verdict:
+    """The verdict on a row. A survivor gets a second try: whether a race is caught can depend on the machine's load."""
+    verdict = _judge(row)
+    return verdict if verdict.good else _judge(row)
+
+
+def _judge(row: Row) -> Verdict:
     """Plant the bug, run its tests, and see whether they fail, and for the right reason."""
     with tempfile.TemporaryDirectory(prefix="turnwise-mutant-") as folder:
         copy = _copied(Path(folder))
