@@ -36,8 +36,9 @@ from turnwise.core.content import (
 from turnwise.core.errors import ConfigError, ErrorInfo, StateError
 from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from turnwise.core.outcomes import Cancelled, Denied, Failed, ToolResult, result_of
-from turnwise.core.request import ModelSettings, OneTool, Reasoning, Request, RequestHead, ToolSpec
+from turnwise.core.request import ModelSettings, OneTool, Patch, Reasoning, Request, RequestHead, ToolSpec
 from turnwise.wire import codec, encode, read_response
+from turnwise.wire.extras import AnthropicExtra
 
 API = "anthropic.messages"
 CODEC = codec(API)
@@ -474,7 +475,9 @@ def test_a_missing_blob_is_told() -> None:
 
 
 def test_a_head() -> None:
-    made = CODEC.encode_head(head(tools=[WEATHER], temperature=0.5, stop=("END",), tool_choice=OneTool("weather")))
+    made = CODEC.encode_head(
+        head(tools=[WEATHER], temperature=0.5, stop=("END",), tool_choice=OneTool("weather"), cache="off")
+    )
     assert made.path == "/v1/messages"
     assert made.headers == {"content-type": "application/json", "anthropic-version": "2023-06-01"}
     assert json.loads(made.before + made.after) == {
@@ -506,9 +509,37 @@ def test_a_small_head() -> None:
     }
 
 
-def test_extra_is_merged_last() -> None:
-    body = body_of(head(max_output_tokens=5, extra={"max_tokens": 9, "metadata": {"user_id": "u"}}), UserMessage("x"))
-    assert (body["max_tokens"], body["metadata"]) == (9, {"user_id": "u"})
+def test_a_patch_is_merged_last() -> None:
+    extra = AnthropicExtra(metadata={"user_id": "u"}, betas=("a", "b"))
+    patch: Patch = {
+        "body": {"max_tokens": 9, "thinking": {"type": "disabled"}, "stream": None},
+        "headers": {"X-A": "1"},
+    }
+    made = encode(API, Request(head(max_output_tokens=5, extra=extra, patch=patch), (UserMessage("x"),)))
+    body = json.loads(made.body)
+    assert (body["max_tokens"], body["metadata"], body["thinking"]) == (9, {"user_id": "u"}, {"type": "disabled"})
+    assert "stream" not in body
+    assert (made.headers["x-a"], made.headers["anthropic-beta"]) == ("1", "a,b")
+
+
+def test_cache_breakpoints() -> None:
+    """F-M4: tools and instructions end in a breakpoint each; messages are marked at send time, two at most."""
+    h = head(tools=[WEATHER, WEATHER], extra=AnthropicExtra(cache_ttl="1h"))
+    made = CODEC.encode_head(h)
+    body = json.loads(made.before + made.after)
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": mark}]
+    assert [t.get("cache_control") for t in body["tools"]] == [None, mark]
+    assert made.breakpoints == 2
+    results = ToolMessage((result_of("t1.s1.c0", Cancelled("no")),))
+    for message in (UserMessage("hi"), UserMessage((Text("a"), Text("b"))), results):
+        element = bytes(CODEC.encode_messages((message,), 0, {}))
+        marked, at = b"", 0
+        for offset, inserted in CODEC.mark(element, made.mark):
+            marked, at = marked + element[at:offset] + inserted, offset
+        content = json.loads(marked + element[at:])["content"]
+        assert content[-1].pop("cache_control") == mark
+        assert all("cache_control" not in block for block in content)
 
 
 @pytest.mark.parametrize(
@@ -580,8 +611,8 @@ THINK = Reasoning(budget_tokens=2000)
         (ADAPTIVE, {"temperature": 0.2}, "unsupported_feature", "temperature"),
         (BUDGETED, {"temperature": 1.5}, "invalid_setting", "1.5"),
         (BUDGETED, {"stop": (" ",)}, "invalid_setting", "stop"),
-        (BUDGETED, {"extra": {"messages": []}}, "invalid_setting", "messages"),
-        (BUDGETED, {"extra": {"a": object()}}, "invalid_setting", "JSON"),
+        (BUDGETED, {"patch": {"body": {"messages": []}}}, "invalid_setting", "messages"),
+        (BUDGETED, {"patch": {"body": {"a": object()}}}, "invalid_setting", "JSON"),
     ],
 )
 def test_settings_the_api_cannot_take(model: str, fields: dict[str, Any], code: str, named: str) -> None:

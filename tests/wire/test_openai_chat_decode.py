@@ -24,7 +24,7 @@ from turnwise.core.events import (
     ToolCallStarted,
 )
 from turnwise.core.usage import Usage
-from turnwise.wire import codec, decoder, framing, openai_chat_decode, openai_chat_fold, read_response
+from turnwise.wire import codec, decoder, framing, openai_chat_fold, read_response, reader
 
 API = "openai.chat"
 FOLDER = Path(__file__).parent / "fixtures" / "openai_chat"
@@ -797,8 +797,8 @@ def test_deep_json_never_raises(depth: int, form: bytes) -> None:
 
 def test_huge_bodies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """S8: bounds are those of `framing`; here they are lowered."""
-    assert openai_chat_decode.MAX_BODY_BYTES == framing.MAX_BODY_BYTES == openai_chat_fold.MAX_BODY_BYTES
-    monkeypatch.setattr(openai_chat_decode, "MAX_BODY_BYTES", 1000)
+    assert reader.MAX_BODY_BYTES == framing.MAX_BODY_BYTES == openai_chat_fold.MAX_BODY_BYTES
+    monkeypatch.setattr(reader, "MAX_BODY_BYTES", 1000)
     monkeypatch.setattr(openai_chat_fold, "MAX_BODY_BYTES", 1000)
     assert failure(events([b'{"a":"', *[b"x" * 100] * 11], headers=JSON)).error.code == "protocol"
     notes = chunk({"annotations": [{"text": "x" * 100}]})

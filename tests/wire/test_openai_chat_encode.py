@@ -42,6 +42,7 @@ from turnwise.core.request import ModelSettings, OneTool, Reasoning, Request, Re
 from turnwise.testing.validators import check
 from turnwise.wire import codec, encode, read_response
 from turnwise.wire.base import assemble
+from turnwise.wire.extras import OpenAIExtra
 from turnwise.wire.openai_chat import chat_codec
 from turnwise.wire.profile import COMPATIBLE, OPENAI, PROFILES, Profile
 
@@ -487,7 +488,8 @@ def test_settings() -> None:
         tool_choice=OneTool("weather"),
         parallel_tool_calls=True,
         reasoning=Reasoning("low"),
-        extra={"seed": 8, "logit_bias": {"1": 2}},
+        extra=OpenAIExtra(logit_bias={"1": 2}),
+        patch={"body": {"seed": 8}},
     )
     body = body_of(h, UserMessage("hi"))
     assert check_against(CompletionCreateParamsStreaming, body) == []
@@ -563,8 +565,8 @@ def test_tool_settings_without_tools_are_left_out(choice: Any) -> None:
         ),
         ({"tool_choice": "required"}, OPENAI, "conflicting_settings", "OpenAI cannot be made to call a tool"),
         ({"tool_choice": OneTool("f")}, OPENAI, "conflicting_settings", "OpenAI cannot be made to call a tool"),
-        ({"extra": {"messages": []}}, OPENAI, "invalid_setting", "`extra` may not hold `messages`"),
-        ({"extra": {"x": object()}}, OPENAI, "invalid_setting", "cannot be written as JSON"),
+        ({"patch": {"body": {"messages": []}}}, OPENAI, "invalid_setting", "patch may not hold `messages`"),
+        ({"patch": {"body": {"x": object()}}}, OPENAI, "invalid_setting", "cannot be written as JSON"),
         ({"stop": ("\ud800",)}, OPENAI, "invalid_setting", "cannot be written as JSON"),
         ({"instructions": "\ud800"}, OPENAI, "invalid_setting", "cannot be written as JSON"),
     ],

@@ -4,36 +4,57 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from importlib import import_module
+from typing import Any, cast
 
-from ..core.errors import ConfigError, ErrorInfo, config_error
-from ..core.request import RequestHead
+from ..core.errors import ConfigError, config_error
+from ..core.request import ModelSettings, RequestHead
 from ..wire.base import Codec, EncodedHead, codec
+from .auth import Auth, Endpoint
+from .connection import Connection, Model
+from .endpoint import key_endpoint
 from .hosts import HOSTS, Host
+
+_SHARED = ("base_url", "api_key")
 
 
 class ModelHandle:
     """One model at one host. Holds the key; its `repr` and its errors never show it."""
 
-    __slots__ = ("_auth", "base_url", "codec", "host", "key_scope", "model", "provider")
+    __slots__ = ("_endpoint", "base_url", "codec", "host", "key_scope", "model", "provider", "settings")
 
-    def __init__(self, host: Host, model: str, base_url: str, key: str | None, codec: Codec) -> None:
+    def __init__(
+        self, host: Host, model: str, endpoint: Endpoint, codec: Codec, settings: ModelSettings | None
+    ) -> None:
         self.host = host
         self.provider = host.name
         self.model = model
-        self.base_url = base_url.rstrip("/")
+        self.base_url = endpoint.base_url.rstrip("/")
         self.codec = codec
-        self._auth = _auth_headers(host, key)
-        self.key_scope = (host.name, self.base_url, hash(key))
+        self.settings = settings
+        self._endpoint = endpoint
+        self.key_scope = (host.name, self.base_url, endpoint.identity)
         """Identifies provider, address and key without telling the key: what retry budgets and limits are shared by."""
 
     def __repr__(self) -> str:
         return f"ModelHandle({self.provider}:{self.model} at {self.base_url})"
 
+    @property
+    def auth(self) -> Auth | None:
+        """Credentials to be worked out for each request, if any."""
+        return self._endpoint.auth
+
+    def head(self, given: RequestHead) -> RequestHead:
+        """The head as this model is asked it: its name, and its own settings if it has any."""
+        return RequestHead(self.model, given.instructions, given.tools, self.settings or given.settings, given.stream)
+
     def seal(self, head: RequestHead) -> Sealed:
-        """The encoded head with its full URL and headers, credentials included."""
-        encoded = self.codec.encode_head(head)
-        return Sealed(encoded, self.base_url + encoded.path, {**encoded.headers, **self._auth})
+        """The encoded head with its full URL and headers, static credentials included."""
+        encoded, endpoint = self.codec.encode_head(head), self._endpoint
+        url = self.base_url + encoded.path
+        if endpoint.query:
+            url += ("&" if "?" in encoded.path else "?") + endpoint.query
+        return Sealed(encoded, url, {**encoded.headers, **endpoint.headers})
 
 
 class Sealed:
@@ -47,48 +68,52 @@ class Sealed:
         self.headers = headers
 
 
-def resolve_model(
-    name: str,
-    environ: Mapping[str, str],
-    *,
-    base_url: str | None = None,
-    api_key: str | None = None,
-) -> ModelHandle:
-    """The model that a `provider:model` name means, with key and address from the arguments or else from `environ`.
+def resolve_model(model: str | Model, environ: Mapping[str, str]) -> ModelHandle:
+    """The model that a name means, with key and address from its connection or else from `environ`.
 
-    Raises `ConfigError` before any I/O: `unknown_provider`, `missing_model`, `missing_key`, `invalid_url`.
+    Raises `ConfigError` before any I/O: `unknown_provider`, `missing_model`, `missing_key`, `missing_config`,
+    `unused_config`, `invalid_url`, `invalid_key`, `missing_extra`.
     """
-    provider, _, model = name.partition(":")
+    asked = Model(model) if isinstance(model, str) else model
+    provider, _, name = asked.name.partition(":")
+    name, connection = _placed(asked.name, name, asked.connection)
     host = HOSTS.get(provider)
-    if host is None or not model:
-        raise _unknown(name, provider, model)
-    url = base_url or _first(environ, host.url_variables) or host.base_url
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise config_error("invalid_url", f"The base URL {url!r} of {provider!r} is not an http or https address.")
-    key = api_key or _first(environ, host.key_variables)
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise config_error(
-            "invalid_key",
-            f"The API key for {host.label} has characters that cannot be sent in a header.",
-            "Look for a line break or a non-ASCII character where it is set.",
-        )
-    if key is None and host.needs_key and url == host.base_url:
-        raise missing_key(host)
-    return ModelHandle(host, model, url, key, _codec(host))
+    if host is None or not name:
+        raise _unknown(asked.name, provider, name)
+    for option in connection:
+        if option not in _SHARED and not (host.options and option.startswith(host.options)):
+            raise config_error(
+                "unused_config",
+                f"{option} means nothing to {host.label} ({asked.name}).",
+                "Leave it out, or pass it to the Model that it is for.",
+            )
+    endpoint = _endpoint(host, name, environ, connection)
+    made = _codec(host)
+    if asked.tools == "prompted":
+        from ..wire.prompted import prompted_codec
+
+        made = prompted_codec(made)
+    return ModelHandle(host, name, endpoint, made, asked.settings)
 
 
-def missing_key(host: Host) -> ConfigError:
-    """The error for a provider whose key is nowhere to be found."""
-    return ConfigError(
-        ErrorInfo(
-            "config",
-            "missing_key",
-            f"There is no API key for {host.label}.",
-            f"Set {' or '.join(host.key_variables)} in the environment, or pass api_key= to Agent.",
-            provider=host.name,
-        )
-    )
+def _placed(whole: str, name: str, connection: Connection) -> tuple[str, Connection]:
+    """The model's name and connection, for names of the form `openai:MODEL@https://host/v1`."""
+    for scheme in ("@https://", "@http://"):
+        model, found, rest = name.partition(scheme)
+        if not found:
+            continue
+        if "base_url" in connection:
+            message = f"{whole!r} names an address, and base_url names one too."
+            raise config_error("conflicting_settings", message, "Give the address in one place.")
+        return model, {**connection, "base_url": scheme[1:] + rest}
+    return name, connection
+
+
+def _endpoint(host: Host, model: str, environ: Mapping[str, str], connection: Connection) -> Endpoint:
+    if not host.endpoint:
+        return key_endpoint(host, environ, connection)
+    module = import_module(f".{host.endpoint}", __package__)
+    return cast(Any, module).endpoint(host, model, environ, connection)
 
 
 def _unknown(name: str, provider: str, model: str) -> ConfigError:
@@ -100,10 +125,6 @@ def _unknown(name: str, provider: str, model: str) -> ConfigError:
     return config_error("unknown_provider", f"{what}.", f"{hint} A model is named provider:model.")
 
 
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((environ[n] for n in names if environ.get(n)), None)
-
-
 def _codec(host: Host) -> Codec:
     if host.api == "openai.chat":
         from ..wire.openai_chat import chat_codec
@@ -111,9 +132,3 @@ def _codec(host: Host) -> Codec:
 
         return chat_codec(PROFILES[host.profile])
     return codec(host.api)
-
-
-def _auth_headers(host: Host, key: str | None) -> dict[str, str]:
-    if not key:
-        return {}
-    return {"authorization": f"Bearer {key}"} if host.auth == "bearer" else {host.auth: key}

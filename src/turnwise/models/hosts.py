@@ -9,7 +9,12 @@ import msgspec
 
 
 class Host(msgspec.Struct, frozen=True):
-    """One provider. `key_variables` and `url_variables` are looked up in order; `auth` names the header that carries the key."""
+    """One provider.
+
+    `key_variables` and `url_variables` are looked up in order; `auth` names the header that carries the key. `endpoint` names the
+    module of `models` that works out address and credentials where a base URL and a key are not enough, `options` is the
+    prefix of the connection's fields that it reads. `models_path` is where the host lists its models, if it does.
+    """
 
     name: str
     api: str
@@ -21,6 +26,9 @@ class Host(msgspec.Struct, frozen=True):
     profile: str = ""
     local: bool = False
     label: str = ""
+    endpoint: str = ""
+    options: str = ""
+    models_path: str = "/models"
 
 
 HOSTS: dict[str, Host] = {
@@ -34,6 +42,7 @@ HOSTS: dict[str, Host] = {
             ("ANTHROPIC_API_KEY",),
             ("ANTHROPIC_BASE_URL",),
             label="Anthropic",
+            models_path="/v1/models",
         ),
         Host(
             "openai",

@@ -166,13 +166,17 @@ class Agent(Generic[Ctx]):
 
     def _head(self, runtime: Runtime, stream: bool) -> tuple[ModelHandle, RequestHead, Sealed]:
         """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
+        from ..models.connection import Connection, Model
         from ..models.handle import resolve_model
 
         handle = self._handle
         if handle is None:
-            handle = self._handle = resolve_model(
-                self.model, runtime.environ, base_url=self._base_url, api_key=self._api_key
-            )
+            connection: Connection = {}
+            if self._base_url:
+                connection["base_url"] = self._base_url
+            if self._api_key:
+                connection["api_key"] = self._api_key
+            handle = self._handle = resolve_model(Model(self.model, **connection), runtime.environ)
         specs = tuple([self.tools[name].spec for name in sorted(self.tools)])
         head = RequestHead(handle.model, self.instructions, specs, self.settings, stream)
         return handle, head, handle.seal(head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..wire.serve import ApiError
+from ..wire.serve import ApiError, serve_codec
 from .loopback import HttpReceived
 from .script import RecordedRequest, Reply
 
@@ -17,7 +17,7 @@ def refusal(request: RecordedRequest, received: HttpReceived) -> Reply | None:
         error = ApiError(400, "The body of the request is not a JSON object.")
     if error is None and request.api == "anthropic.messages":
         error = _anthropic_refusal(request)
-    if error is None and request.body.get("model") == "missing-model":
+    if error is None and (request.body.get("model") == "missing-model" or "/missing-model" in request.path):
         missing = "The model `missing-model` does not exist or you do not have access to it."
         error = ApiError(404, "model: missing-model" if request.api == "anthropic.messages" else missing)
     if error is None and request.problems:
@@ -29,9 +29,11 @@ def refusal(request: RecordedRequest, received: HttpReceived) -> Reply | None:
 def _access(request: RecordedRequest, received: HttpReceived) -> ApiError | None:
     if not request.api:
         return ApiError(404, f"Invalid URL ({received.method} {received.path})", code="unknown_url")
-    key = received.headers.get("authorization", "").partition(" ")[2].strip()
-    if request.api == "anthropic.messages":
-        key = received.headers.get("x-api-key", "") or key
+    places = serve_codec(request.api).key_headers
+    if not places:
+        return None
+    sent = next((value for name in places if (value := received.headers.get(name, ""))), "")
+    key = sent.removeprefix("Bearer ").strip()
     if not key:
         what = (
             "x-api-key header is required" if request.api == "anthropic.messages" else "You didn't provide an API key."

@@ -1,4 +1,4 @@
-"""`ScriptedProvider`: a real HTTP server on loopback that stands in for OpenAI and Anthropic and plays a script.
+"""`ScriptedProvider`: a real HTTP server on loopback that stands in for the providers and plays a script.
 
 It decides what each request deserves (a refusal, as the provider would refuse it, or the script's next reply) and keeps
 what tests ask about: requests, and points that a response has reached. How bytes are spoken is in `wire.serve`, how they are
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ..core.errors import config_error
-from ..wire.serve import ApiError, Exchange, Response, ServeCodec, serve_codec
+from ..wire.serve import ApiError, Exchange, Response, Route, ServeCodec, route, serve_codec
 from .loopback import ClientLeft, Connection, HttpReceived, LoopbackServer
 from .refusal import refusal
 from .script import Delivery, RawBody, RecordedRequest, Repeat, Reply, ReplyFunction, ScriptItem
@@ -32,8 +32,15 @@ Point = Literal["arrived", "answered", "stalled", "blocked", "finished", "left"]
 CREATED = 1_750_000_000
 """The time that scripted responses bear, in Unix seconds; it never changes, so that runs can be compared."""
 
-_SECRET = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
-_CODECS = {codec.path: codec for codec in (serve_codec("openai.chat"), serve_codec("anthropic.messages"))}
+_SECRET = (
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-amz-security-token",
+    "cookie",
+    "proxy-authorization",
+)
 
 
 class ScriptError(AssertionError):
@@ -75,6 +82,10 @@ class ScriptedProvider:
         if not self._port:
             raise config_error("not_started", "The scripted provider is not running.", "Enter it first: `async with`.")
         return f"http://127.0.0.1:{self._port}"
+
+    def url_for(self, api: str) -> str:
+        """Base URL for clients of an API, by the names of `turnwise.wire`: `"openai.chat"`, `"gemini.generateContent"` …"""
+        return self.url + serve_codec(api).base
 
     @property
     def openai_url(self) -> str:
@@ -201,7 +212,8 @@ class ScriptedProvider:
     # --- one request
 
     async def _handle(self, connection: Connection, received: HttpReceived) -> None:
-        codec = _CODECS.get(received.path.partition("?")[0]) if received.method == "POST" else None
+        place = route(received.path.partition("?")[0]) if received.method == "POST" else None
+        codec = place.codec if place else None
         request = self._record(codec, received)
         number = request.number
         connection.on_blocked = self._event("blocked", number).set
@@ -209,10 +221,10 @@ class ScriptedProvider:
         speaking = codec or serve_codec(
             "anthropic.messages" if "anthropic-version" in received.headers else "openai.chat"
         )
-        exchange = _exchange(request)
+        exchange = _exchange(request, place)
         reply = refusal(request, received) or await self._next(request)
         try:
-            await self._play(connection, reply, speaking, exchange, request.body.get("stream") is True)
+            await self._play(connection, reply, speaking, exchange, _streamed(request, place))
         except ClientLeft:
             self._event("left", number).set()
             raise
@@ -228,7 +240,7 @@ class ScriptedProvider:
             decoded = None
         body = as_object(decoded)
         betas = received.headers.get("anthropic-beta", "").replace(" ", "").split(",")
-        problems = check(codec.api, body, betas=betas) if codec and self._validate and body else []
+        problems = check(codec.api, body, betas=betas, path=received.path) if codec and self._validate and body else []
         headers = {name: value for name, value in received.headers.items() if name not in _SECRET}
         request = RecordedRequest(
             len(self.requests) + 1,
@@ -275,7 +287,7 @@ class ScriptedProvider:
             connection.reset()
             return
         status, content_type, pieces, length = _spoken(reply, codec, exchange, streamed)
-        headers = {"content-type": content_type, **codec.headers(exchange), **reply.headers}
+        headers = {"content-type": content_type, **codec.headers(exchange), **_said(reply, codec), **reply.headers}
         if length is not None and delivery.end_at_byte is not None:
             length = min(length, delivery.end_at_byte)
         connection.start(status, headers, length)
@@ -323,15 +335,25 @@ async def _called(function: ReplyFunction, request: RecordedRequest) -> Reply:
     return await made if inspect.isawaitable(made) else made
 
 
-def _exchange(request: RecordedRequest) -> Exchange:
+def _exchange(request: RecordedRequest, place: Route | None) -> Exchange:
     options = as_object(request.body.get("stream_options"))
     return Exchange(
         request.number,
-        str(request.body.get("model", "")),
+        (place.model if place else "") or str(request.body.get("model", "")),
         CREATED + request.number,
         len(request.raw),
         options.get("include_usage") is True,
+        request.path.partition("?")[2],
     )
+
+
+def _streamed(request: RecordedRequest, place: Route | None) -> bool:
+    said = request.body.get("stream", place is not None and place.codec.api == "ollama.chat")
+    return said is True if place is None or place.streamed is None else place.streamed
+
+
+def _said(reply: Reply, codec: ServeCodec) -> dict[str, str]:
+    return codec.error_headers(reply.answer) if isinstance(reply.answer, ApiError) else {}
 
 
 def _spoken(
@@ -345,7 +367,7 @@ def _spoken(
         case ApiError() as error:
             status, body = error.status, codec.error_body(error, exchange)
         case Response() as response if streamed:
-            kind = reply.content_type or "text/event-stream; charset=utf-8"
+            kind = reply.content_type or codec.stream_type
             return 200, kind, codec.stream(response, exchange), None
         case Response() as response:
             status, body = response.error.status if response.error else 200, codec.body(response, exchange)

@@ -13,11 +13,12 @@ import msgspec
 
 from ..core.content import Thinking
 from ..core.messages import AssistantMessage, Message, UserMessage
-from ..core.request import RequestHead
+from ..core.request import Extra, RequestHead
 from .anthropic_decode import AnthropicDecoder
 from .anthropic_head import encode_head, thinking_is_on, thinks_by_budget
 from .anthropic_messages import ORIGIN, encode_messages, is_sendable
 from .base import Blobs, Decoder, EncodedHead
+from .extras import AnthropicExtra
 
 
 class AnthropicCodec(msgspec.Struct, frozen=True):
@@ -25,6 +26,7 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
 
     api: str = "anthropic.messages"
     origin: str = ORIGIN
+    extras: tuple[type[Extra], ...] = (AnthropicExtra,)
 
     def head_for(self, head: RequestHead, messages: Sequence[Message]) -> RequestHead:
         """The head, without reasoning if this tool loop holds steps that another family reasoned for (rule T5).
@@ -42,6 +44,12 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs)
+
+    def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
+        """A breakpoint on the message's last block; text that stands alone becomes a block for it."""
+        if element.startswith(_USER_TEXT):
+            return (len(_USER_TEXT) - 1, b'[{"type":"text","text":'), (len(element) - 1, mark + b"}]")
+        return ((len(element) - 3, mark),) if element.startswith(_USER_BLOCKS) else ()
 
     def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:
         return AnthropicDecoder(status, headers, step, attempt)
@@ -67,5 +75,8 @@ def _blocks_thinking(head: RequestHead, loop: list[AssistantMessage]) -> bool:
     first = loop[0]
     return bool(first.tool_calls) and not any(type(b) is Thinking for b in first.content)
 
+
+_USER_TEXT = b'{"role":"user","content":"'
+_USER_BLOCKS = b'{"role":"user","content":[{'
 
 CODEC = AnthropicCodec()

@@ -16,11 +16,20 @@ import msgspec
 from ..core.errors import ConfigError, config_error
 from ..core.request import Effort, ModelSettings, OneTool, Reasoning, RequestHead, ToolSpec
 from .base import EncodedHead
+from .extras import AnthropicExtra
+from .heads import extra_of, fields_of, patches, write_head
 
 DEFAULT_MAX_TOKENS = 4096
 """`max_tokens` when the settings name none: the API demands one. Room for thinking comes on top."""
 MIN_BUDGET_TOKENS = 1024
-EFFORT_BUDGETS: dict[Effort, int] = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384}
+EFFORT_BUDGETS: dict[Effort, int] = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16384,
+    "xhigh": 32768,
+    "max": 49152,
+}
 """Thinking budgets, in tokens, for effort levels on models that count tokens."""
 HEADERS = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
 PATH = "/v1/messages"
@@ -36,18 +45,24 @@ _UNVERSIONED = (5, 0)
 
 
 def encode_head(head: RequestHead) -> EncodedHead:
-    """Everything but the messages. `settings.extra` is merged last, key by key.
+    """Everything but the messages. With caching on, tools and instructions end in a cache breakpoint each; of the four that
+    the API allows two are left for messages.
 
     Raises `ConfigError`: `unsupported_feature` for what the API has no place for, `conflicting_settings` for settings
     that exclude each other, `invalid_setting` for a value that is out of bounds.
     """
-    settings = head.settings
+    settings, extra = head.settings, extra_of(head.settings, AnthropicExtra) or AnthropicExtra()
     _check(head)
+    caches = settings.cache != "off"
     body: dict[str, Any] = {"model": head.model, "max_tokens": _max_tokens(head)}
     if head.instructions and not head.instructions.isspace():
         body["system"] = head.instructions
-    if head.tools:
-        body["tools"] = [_tool(t) for t in head.tools]
+        if caches:
+            body["system"] = [{"type": "text", "text": head.instructions, "cache_control": cache_control(extra)}]
+    if head.tools or extra.server_tools:
+        body["tools"] = [*[_tool(t) for t in head.tools], *[dict(t) for t in extra.server_tools]]
+        if caches:
+            body["tools"][-1] = {**body["tools"][-1], "cache_control": cache_control(extra)}
         if (choice := _tool_choice(settings)) is not None:
             body["tool_choice"] = choice
     if settings.stop:
@@ -58,14 +73,22 @@ def encode_head(head: RequestHead) -> EncodedHead:
         body["top_p"] = settings.top_p
     if settings.reasoning is not None:
         body |= _thinking(head.model, settings.reasoning, body["max_tokens"])
+    if settings.output is not None:
+        shape = {"type": "json_schema", "schema": msgspec.Raw(settings.output.schema.encode())}
+        body["output_config"] = {**body.get("output_config", {}), "format": shape}
     if head.stream:
         body["stream"] = True
-    body |= settings.extra or {}
-    try:
-        written = msgspec.json.encode(body)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise config_error("invalid_setting", f"The request cannot be written as JSON: {error}.") from None
-    return EncodedHead(PATH, HEADERS, written[:-1] + b',"messages":[', b"]}")
+    body |= fields_of(extra, "betas", "server_tools", "cache_ttl")
+    headers = {**HEADERS, "anthropic-beta": ",".join(extra.betas)} if extra.betas else HEADERS
+    mark = b',"cache_control":' + msgspec.json.encode(cache_control(extra))
+    return write_head(
+        PATH, body, settings, "messages", headers=headers, breakpoints=2 if caches else 0, mark=mark if caches else b""
+    )
+
+
+def cache_control(extra: AnthropicExtra) -> dict[str, str]:
+    """A cache breakpoint. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+    return {"type": "ephemeral"} if extra.cache_ttl is None else {"type": "ephemeral", "ttl": extra.cache_ttl}
 
 
 def thinking_is_on(settings: ModelSettings) -> bool:
@@ -86,12 +109,10 @@ def _check(head: RequestHead) -> None:
     settings = head.settings
     if settings.seed is not None:
         raise _unsupported("a seed")
-    if "messages" in (settings.extra or {}):
-        raise config_error("invalid_setting", "`extra` may not hold `messages`: they come from the session.")
     if any(not s.strip() for s in settings.stop):
         raise config_error("invalid_setting", "Anthropic refuses stop sequences that are blank.", "Leave them out.")
     if isinstance(settings.tool_choice, OneTool) or settings.tool_choice == "required":
-        if not head.tools and "tools" not in (settings.extra or {}):
+        if not head.tools and not patches(settings, "tools"):
             raise config_error("conflicting_settings", "Anthropic cannot be made to call a tool: the request has none.")
         if thinking_is_on(settings):
             raise _conflict("a forced tool choice", "Use tool_choice 'auto' or 'none', or turn reasoning off.")
@@ -135,7 +156,9 @@ def _thinking(model: str, reasoning: Reasoning, max_tokens: int) -> dict[str, An
         return {"thinking": {"type": "enabled", "budget_tokens": _budget(reasoning.budget_tokens, max_tokens)}}
     effort = reasoning.effort or "medium"
     if version is not None and version >= _ADAPTIVE_SINCE:
-        level = "low" if effort == "minimal" else effort
+        level = {"minimal": "low", "xhigh": "high", "max": "max"}.get(effort, effort)
+        if effort == "xhigh" and version >= _BUDGETLESS_SINCE:
+            level = "xhigh"
         return {"thinking": {"type": "adaptive"}, "output_config": {"effort": level}}
     # An effort is a wish: it gives way to the caller's bound on the output, and half is left for the answer.
     budget = EFFORT_BUDGETS[effort]

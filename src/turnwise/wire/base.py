@@ -17,7 +17,7 @@ from ..core.errors import ErrorInfo, StateError, config_error
 from ..core.events import DecoderEvent
 from ..core.messages import AssistantMessage, Message
 from ..core.reducer import Reducer
-from ..core.request import Request, RequestHead
+from ..core.request import Extra, Request, RequestHead
 from ..core.usage import Usage
 
 Blobs = Mapping[str, bytes]
@@ -28,12 +28,16 @@ class EncodedHead(msgspec.Struct, frozen=True):
     """The part of a request body around its message segments. `headers` are the API's own; no credentials.
 
     `before` ends with a comma if it holds an element of the message array already; without segments that comma is dropped.
+    `breakpoints` is how many messages may be marked for the provider's prompt cache, and `mark` what marks them (see
+    `Codec.mark`).
     """
 
     path: str
     headers: Mapping[str, str]
     before: bytes
     after: bytes
+    breakpoints: int = 0
+    mark: bytes = b""
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -58,12 +62,15 @@ class Decoder(Protocol):
 
 
 class Codec(Protocol):
-    """One provider API. `origin` is its signature family: whose sealed reasoning and native items it may send back."""
+    """One provider API. `origin` is its signature family: whose sealed reasoning and native items it may send back. `extras` are
+    the kinds of typed settings that it takes."""
 
     @property
     def api(self) -> str: ...
     @property
     def origin(self) -> str: ...
+    @property
+    def extras(self) -> tuple[type[Extra], ...]: ...
 
     def head_for(self, head: RequestHead, messages: Sequence[Message]) -> RequestHead:
         """The head as these messages allow it (rule T5: thinking is off after foreign reasoning in mid-turn)."""
@@ -82,6 +89,14 @@ class Codec(Protocol):
         """
         ...
 
+    def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
+        """What to insert where into an encoded message, so that the provider caches everything up to and including it.
+
+        `element` is one message as `encode_messages` wrote it; `mark` is that of the head; offsets count from the
+        beginning and ascend. Empty if the message cannot bear a mark, or if the API needs none. Marks are put in when a request is sent and never kept (rule T7).
+        """
+        ...
+
     def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:
         """A decoder for one response. Its calls get the ids `{step}.c0`, `{step}.c1` … in order of appearance."""
         ...
@@ -91,13 +106,15 @@ _CODECS: dict[str, tuple[str, str]] = {
     "anthropic.messages": ("anthropic", "CODEC"),
     "openai.chat": ("openai_chat", "CODEC"),
 }
+_SAME = {"gemini.streamGenerateContent": "gemini.generateContent", "bedrock.converse-stream": "bedrock.converse"}
+"""APIs whose streamed form has a name of its own; the codec is the same."""
 APIS = tuple(_CODECS)
 
 
 def codec(api: str) -> Codec:
     """The codec of an API, by name. Raises `ConfigError` (`unknown_api`) listing the names there are."""
     try:
-        module, name = _CODECS[api]
+        module, name = _CODECS[_SAME.get(api, api)]
     except KeyError:
         raise config_error(
             "unknown_api", f"There is no codec for {api!r}.", f"Known APIs: {', '.join(APIS)}."

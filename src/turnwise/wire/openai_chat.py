@@ -1,7 +1,7 @@
 """The OpenAI Chat Completions codec, for OpenAI and for the many hosts that speak its language: the parts put together.
 
-Requests are written in `openai_chat_head` and `openai_chat_messages`, guided by a host's `Profile`; responses are read in
-`openai_chat_decode`, which needs none. Source: https://platform.openai.com/docs/api-reference/chat
+Requests are written in `openai_chat_head` and `openai_chat_messages`, guided by a host's `Profile`; responses are read by
+`openai_chat_fold`, which needs none. Source: https://platform.openai.com/docs/api-reference/chat
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ..core.messages import Message
-from ..core.request import RequestHead
+from ..core.request import Extra, RequestHead
 from .base import Blobs, Codec, Decoder, EncodedHead
-from .openai_chat_decode import ChatDecoder
+from .extras import OpenAIExtra
+from .openai_chat_fold import ChatFold
 from .openai_chat_head import encode_head
 from .openai_chat_messages import encode_messages
 from .profile import OPENAI, Profile
+from .reader import ResponseReader, sse_or_document
 
 
 class ChatCodec(msgspec.Struct, frozen=True):
@@ -29,6 +31,10 @@ class ChatCodec(msgspec.Struct, frozen=True):
     def origin(self) -> str:
         return self.profile.origin
 
+    @property
+    def extras(self) -> tuple[type[Extra], ...]:
+        return (OpenAIExtra,)
+
     def head_for(self, head: RequestHead, messages: Sequence[Message]) -> RequestHead:
         """The head as it is: no host demands that earlier steps carry their reasoning."""
         return head
@@ -39,8 +45,13 @@ class ChatCodec(msgspec.Struct, frozen=True):
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs, self.profile)
 
+    def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
+        """Nothing: hosts of this API cache by themselves."""
+        return ()
+
     def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:
-        return ChatDecoder(status, headers, step, attempt, self.profile.origin)
+        fold = ChatFold(step, attempt, self.profile.origin, headers)
+        return ResponseReader(status, headers, fold, sse_or_document)
 
 
 def chat_codec(profile: Profile) -> Codec:

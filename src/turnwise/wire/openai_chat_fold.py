@@ -1,7 +1,7 @@
 """Chunks in, events out: what the fields of a Chat Completions response mean.
 
 A whole response is one chunk with a `message`, so both ways of answering are read by the same code (rule S5). Calls are put
-together in `openai_chat_calls`; bytes and framing are the decoder's business, in `openai_chat_decode`.
+together in `openai_chat_calls`; bytes and framing are the reader's business (`reader`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..core.usage import Provenance, Usage
 from .errors import OVERLOADED, PROTOCOL, SERVER, TRUNCATED, Kind, broken, excerpt
 from .framing import MAX_BODY_BYTES
 from .openai_chat_calls import Calls
-from .openai_chat_errors import inner_error
+from .openai_chat_errors import inner_error, response_error
 from .openai_chat_parts import field_of, inline_of, merged, overlaid, text_in, thought_in
 from .openai_chat_shapes import (
     UNREADABLE,
@@ -42,6 +42,7 @@ from .openai_chat_shapes import (
     read_envelope,
 )
 from .openai_chat_usage import later, usage_of
+from .reader import Failed
 
 _STOPS: dict[str, StopReason] = {
     "stop": "stop",
@@ -75,15 +76,7 @@ MAX_MISSES = 16
 """How often in a response a chunk may turn out not to be plain text before the short way is given up."""
 
 
-class Failed(Exception):
-    """The response is an error or cannot be read. Never leaves `wire`."""
-
-    def __init__(self, error: ErrorInfo) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class Fold:
+class ChatFold:
     """What is known of one response so far: the block being made, the calls, usage, why it stopped (`stop`, the host's
     own word), whether its end was said (`is_done`)."""
 
@@ -199,6 +192,14 @@ class Fold:
     def usage(self, provenance: Provenance) -> Usage | None:
         """Token counts in normal form; None if nothing was said."""
         return None if self._counts is None else usage_of(self._counts, provenance)
+
+    @property
+    def may_end(self) -> bool:
+        """A stream is whole when a finish reason or `[DONE]` was seen."""
+        return self.is_done or self.stop is not None
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ErrorInfo:
+        return response_error(status, headers, body)
 
     # --- one chunk ----------------------------------------------------------------------------------------------
 

@@ -13,22 +13,21 @@ import msgspec
 from ..core.errors import ConfigError, config_error
 from ..core.request import ModelSettings, OneTool, Reasoning, RequestHead, ToolSpec
 from .base import EncodedHead
+from .extras import OpenAIExtra
+from .heads import extra_of, fields_of, patches, write_head
+from .heads import unsupported as not_taken
 from .profile import Profile
 
-HEADERS = {"content-type": "application/json"}
 PATH = "/chat/completions"
 
 
 def encode_head(head: RequestHead, profile: Profile) -> EncodedHead:
     """Everything but the messages; the instructions are the first element of their array.
 
-    `settings.extra` is merged last, key by key. `strict` of a tool is left out where the host does not know it: arguments are
-    checked by the runtime in any case. Raises `ConfigError`: `unsupported_feature` for what the host has no place for,
+    `strict` of a tool is left out where the host does not know it: arguments are checked by the runtime in any case. Raises `ConfigError`: `unsupported_feature` for what the host has no place for,
     `conflicting_settings` for settings that exclude each other, `invalid_setting` for a value that cannot be sent.
     """
     settings = head.settings
-    if "messages" in (settings.extra or {}):
-        raise config_error("invalid_setting", "`extra` may not hold `messages`: they come from the session.")
     body: dict[str, Any] = {"model": head.model}
     body |= _tools(head, profile)
     body |= _sampling(settings, profile)
@@ -38,11 +37,11 @@ def encode_head(head: RequestHead, profile: Profile) -> EncodedHead:
         body["stream"] = True
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    body |= settings.extra or {}
-    before = _written(body)[:-1] + b',"messages":['
+    body |= fields_of(extra_of(settings, OpenAIExtra))
+    first = None
     if head.instructions and not head.instructions.isspace():
-        before += _written({"role": profile.instructions_role, "content": head.instructions}) + b","
-    return EncodedHead(PATH, HEADERS, before, b"]}")
+        first = {"role": profile.instructions_role, "content": head.instructions}
+    return write_head(PATH, body, settings, "messages", first=first)
 
 
 def _sampling(settings: ModelSettings, profile: Profile) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def _sampling(settings: ModelSettings, profile: Profile) -> dict[str, Any]:
 def _tools(head: RequestHead, profile: Profile) -> dict[str, Any]:
     settings = head.settings
     choice, parallel = settings.tool_choice, settings.parallel_tool_calls
-    if not head.tools and "tools" not in (settings.extra or {}):
+    if not head.tools and not patches(settings, "tools"):
         # The API refuses these fields without tools; those that then mean nothing are left out.
         if choice == "required" or isinstance(choice, OneTool):
             message = f"{profile.name} cannot be made to call a tool: the request has none."
@@ -108,13 +107,6 @@ def _reasoning(reasoning: Reasoning, profile: Profile) -> dict[str, Any]:
     return {"reasoning_effort": effort}
 
 
-def _written(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise config_error("invalid_setting", f"The request cannot be written as JSON: {error}.") from None
-
-
 def unsupported(profile: Profile, feature: str, hint: str = "Leave it out for this provider.") -> ConfigError:
     """The error for what a host cannot take."""
-    return config_error("unsupported_feature", f"{profile.name} does not take {feature}.", hint)
+    return not_taken(profile.name, feature, hint)

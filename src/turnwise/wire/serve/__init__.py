@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib import import_module
+from urllib.parse import unquote
+
+import msgspec
 
 from ...core.errors import config_error
 from .response import (
@@ -30,13 +35,18 @@ __all__ = [
     "Missing",
     "Part",
     "Response",
+    "Route",
     "ServeCodec",
     "TextPart",
     "ThinkingPart",
+    "route",
     "serve_codec",
 ]
 
-_CODECS = {"anthropic.messages": "anthropic", "openai.chat": "openai_chat"}
+_CODECS = {
+    "anthropic.messages": "anthropic",
+    "openai.chat": "openai_chat",
+}
 SERVED_APIS = tuple(_CODECS)
 
 
@@ -45,3 +55,36 @@ def serve_codec(api: str) -> ServeCodec:
     if api not in _CODECS:
         raise config_error("unknown_api", f"{api!r} cannot be served.", f"Known APIs: {', '.join(SERVED_APIS)}.")
     return import_module(f".{_CODECS[api]}", __name__).CODEC
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Which API a path belongs to, and what it says of the request: the model's name ("" if the body names it), and whether
+    the answer is streamed (None if the body says so)."""
+
+    codec: ServeCodec
+    model: str = ""
+    streamed: bool | None = None
+
+
+def route(path: str) -> Route | None:
+    """Where a request's path (without its query) leads; None if no API answers there."""
+    for pattern, codec, streamed in _routes():
+        if found := pattern.fullmatch(path):
+            return Route(codec, unquote(found.groupdict().get("model", "")), streamed)
+    return None
+
+
+@cache
+def _routes() -> list[tuple[re.Pattern[str], ServeCodec, bool | None]]:
+    made: list[tuple[re.Pattern[str], ServeCodec, bool | None]] = []
+    for api in SERVED_APIS:
+        codec = serve_codec(api)
+        plain: bool | None = False if codec.stream_paths else None
+        made += [(_pattern(p), codec, plain) for p in codec.paths]
+        made += [(_pattern(p), codec, True) for p in codec.stream_paths]
+    return made
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    before, found, after = path.partition("{model}")
+    return re.compile(re.escape(before) + ("(?P<model>[^/]+?)" if found else "") + re.escape(after))

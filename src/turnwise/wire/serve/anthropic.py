@@ -224,4 +224,13 @@ def _event(document: dict[str, Any]) -> bytes:
     return b"event: " + document["type"].encode() + b"\ndata: " + _encode(document) + b"\n\n"
 
 
-CODEC = ServeCodec("anthropic.messages", "/v1/messages", stream, body, error_body, error_event, headers)
+CODEC = ServeCodec(
+    "anthropic.messages",
+    ("/v1/messages",),
+    stream,
+    body,
+    error_body,
+    error_event,
+    headers,
+    key_headers=("x-api-key", "authorization"),
+)

@@ -192,4 +192,14 @@ def _event(document: dict[str, Any]) -> bytes:
     return b"data: " + _encode(document) + b"\n\n"
 
 
-CODEC = ServeCodec("openai.chat", "/v1/chat/completions", stream, body, error_body, error_event, headers)
+CODEC = ServeCodec(
+    "openai.chat",
+    ("/v1/chat/completions", "/openai/v1/chat/completions", "/openai/deployments/{model}/chat/completions"),
+    stream,
+    body,
+    error_body,
+    error_event,
+    headers,
+    base="/v1",
+    key_headers=("authorization", "api-key"),
+)

@@ -91,29 +91,43 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """What a response depends on beside the script. `number` counts requests from 1 and makes ids; `created` is Unix seconds."""
+    """What a response depends on beside the script. `number` counts requests from 1 and makes ids; `created` is Unix seconds;
+    `query` is the query of the request's URL."""
 
     number: int
     model: str
     created: int = 0
     request_bytes: int = 0
     include_usage: bool = False
+    query: str = ""
+
+
+def _none(_: ApiError) -> dict[str, str]:
+    return {}
 
 
 class ServeCodec(msgspec.Struct, frozen=True):
     """One provider API from the provider's side; all functions are pure.
 
-    `stream` gives the bytes of one SSE event at a time, lazily. `body` is the same response in one JSON document; it
-    never returns for a part that never ends. `error_body` and `error_event` are an error as a body and inside a stream.
+    `paths` are where it answers, `{model}` standing for the model's name, percent-encoded; `stream_paths` where it always streams
+    (with the others the field `stream` of the request decides). `base` is the path of a client's base URL. `key_headers`
+    are where a key may be; empty if none is needed. `stream` gives the bytes of one event at a time, lazily; `stream_type` is
+    their content type. `body` is the same response in one JSON document; it never returns for a part that never ends.
+    `error_body` and `error_event` are an error as a body and inside a stream; `error_headers` say what the body does not.
     """
 
     api: str
-    path: str
+    paths: tuple[str, ...]
     stream: Callable[[Response, Exchange], Iterator[bytes]]
     body: Callable[[Response, Exchange], bytes]
     error_body: Callable[[ApiError, Exchange], bytes]
     error_event: Callable[[ApiError, Exchange], bytes]
     headers: Callable[[Exchange], dict[str, str]]
+    stream_paths: tuple[str, ...] = ()
+    base: str = ""
+    key_headers: tuple[str, ...] = ("authorization",)
+    stream_type: str = "text/event-stream; charset=utf-8"
+    error_headers: Callable[[ApiError], dict[str, str]] = _none
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
