@@ -33,7 +33,7 @@ def _access(request: RecordedRequest, received: HttpReceived) -> ApiError | None
     if not places:
         return None
     sent = next((value for name in places if (value := received.headers.get(name, ""))), "")
-    key = sent.removeprefix("Bearer ").strip()
+    key = sent.removeprefix("Bearer").strip()
     if not key:
         what = (
             "x-api-key header is required" if request.api == "anthropic.messages" else "You didn't provide an API key."

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import import_module
-from urllib.parse import unquote
 
 import msgspec
 
 from ...core.errors import config_error
+from ..percent import decoded
 from .response import (
     ApiError,
     CallPart,
@@ -70,7 +70,7 @@ def route(path: str) -> Route | None:
     """Where a request's path (without its query) leads; None if no API answers there."""
     for pattern, codec, streamed in _routes():
         if found := pattern.fullmatch(path):
-            return Route(codec, unquote(found.groupdict().get("model", "")), streamed)
+            return Route(codec, decoded(found.groupdict().get("model", "")), streamed)
     return None
 
 
