@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .core.request import ModelSettings, Reasoning
     from .core.result import TurnResult
     from .core.usage import Usage
+    from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.gates import ProviderLimits
     from .runtime.runtime import Runtime
     from .runtime.session import Session
     from .runtime.turn import Turn
@@ -33,8 +35,10 @@ _HOMES = {
     "Document": "core.content",
     "Image": "core.content",
     "Limits": "core.limits",
+    "Model": "models.connection",
     "ModelSettings": "core.request",
     "Principal": "core.principal",
+    "ProviderLimits": "runtime.gates",
     "Reasoning": "core.request",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
@@ -60,8 +64,10 @@ __all__ = [
     "Document",
     "Image",
     "Limits",
+    "Model",
     "ModelSettings",
     "Principal",
+    "ProviderLimits",
     "Reasoning",
     "Retry",
     "Runtime",

@@ -51,7 +51,8 @@ class StepCommitted(msgspec.Struct, frozen=True, gc=False, tag="step.committed",
 
 
 class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed", omit_defaults=True):
-    """A model call failed and left the transcript as it was. `retry_in_s` is None if it was the last try."""
+    """A model call failed and left the transcript as it was. `retry_in_s` is None if it was the last try; `model` is the number
+    of the model that is asked then, among the agent's."""
 
     turn: int
     step: int
@@ -60,6 +61,7 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed",
     at: float
     usage: Usage | None = None
     retry_in_s: float | None = None
+    model: int = 0
     v: int = 1
 
 

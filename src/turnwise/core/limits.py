@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from .errors import ErrorInfo
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -47,10 +50,42 @@ class Retry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     The wait before try n+1 is the provider's Retry-After if it gave one, else drawn evenly from
     [0, min(max_delay_s, base_delay_s * 2**(n-1))] ("full jitter": M. Brooker, "Exponential Backoff And Jitter", AWS
     Architecture Blog, 2015). A Retry-After above `max_delay_s` ends the turn at once with the provider's error.
-    `attempts` bounds the tries of one step, `per_turn` the retries of a whole turn.
+    `attempts` bounds the tries of one step with one model, `per_turn` the retries of a whole turn. While a fallback model
+    is left, an overloaded provider, a longer wait than `patience_s` and the last of these tries lead to that model at once.
     """
 
     attempts: int = 4
     per_turn: int = 12
     base_delay_s: float = 0.5
     max_delay_s: float = 60.0
+    patience_s: float = 5.0
+
+
+def retry_delay(error: ErrorInfo, retry: Retry, *, tried: int, draw: float) -> float | None:
+    """Seconds until a request that failed with `error` is tried again; None if it is not. `tried` counts its tries so far, `draw` is
+    a random number in [0, 1). The one rule of retries: the turn machine and single requests both go by it."""
+    if not error.retryable or tried >= retry.attempts:
+        return None
+    if error.retry_after_s is not None:
+        return error.retry_after_s if error.retry_after_s <= retry.max_delay_s else None
+    return draw * min(retry.max_delay_s, retry.base_delay_s * 2 ** (tried - 1))
+
+
+class Again(msgspec.Struct, frozen=True, gc=False):
+    """A failed request is sent again: after `delay_s`, to model number `model` of those there are."""
+
+    delay_s: float
+    model: int
+
+
+def next_try(
+    error: ErrorInfo, retry: Retry, *, tried: int, draw: float, may_retry: bool, left: int, model: int
+) -> Again | None:
+    """What follows a failed model call: another try, a fallback model, or nothing. `may_retry` is false when retries with this model
+    are spent elsewhere, `left` is how many models there are after this one."""
+    if not error.retryable:
+        return None
+    delay = retry_delay(error, retry, tried=tried, draw=draw) if may_retry else None
+    if left and (delay is None or delay > retry.patience_s or error.code == "overloaded"):
+        return Again(0.0, model + 1)
+    return None if delay is None else Again(delay, model)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .errors import ErrorInfo
 
 
+Chunk = bytes | bytearray | memoryview
+"""Part of a request's body."""
+
+
 class Clock(Protocol):
     """Time. `monotonic` for waiting, `wall` (Unix seconds) for what is written down."""
 
@@ -65,7 +69,7 @@ class Transport(Protocol):
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: Sequence[bytes | bytearray],
+        body: Sequence[Chunk],
         connect_s: float | None = None,
     ) -> Response: ...
     def explain(self, error: BaseException, url: str) -> ErrorInfo: ...

@@ -51,7 +51,8 @@ class CallState(msgspec.Struct):
 
 
 class TurnState(msgspec.Struct):
-    """The turn that runs, or the last one. `step` and `attempt` number the model call that is due or under way."""
+    """The turn that runs, or the last one. `step` and `attempt` number the model call that is due or under way, `model` is the
+    number of the model it goes to, `tried` how often this step has failed with that model."""
 
     number: int
     limits: Limits
@@ -59,6 +60,8 @@ class TurnState(msgspec.Struct):
     phase: Phase = "model"
     step: int = 1
     attempt: int = 1
+    model: int = 0
+    tried: int = 0
     steps: int = 0
     calls: int = 0
     retries: int = 0
@@ -243,12 +246,14 @@ def _rare(state: SessionState, entry: Entry) -> None:
             turn = _running(state)
             turn.steers.append(message)
             turn.steered += 1
-        case AttemptFailed(usage=usage, retry_in_s=retry_in_s):
+        case AttemptFailed(usage=usage, retry_in_s=retry_in_s, model=model):
             turn = _running(state)
             _count(turn, state, usage)
             if retry_in_s is not None:
                 turn.attempt += 1
                 turn.retries += 1
+                turn.tried = turn.tried + 1 if model == turn.model else 0
+                turn.model = model
                 _enter_steers(turn, state)
         case Interrupted(cause=cause):
             turn = _running(state)
@@ -276,6 +281,7 @@ def _running(state: SessionState) -> TurnState:
 def _next_step(turn: TurnState) -> None:
     turn.step += 1
     turn.attempt = 1
+    turn.tried = 0
     turn.phase = "model"
 
 

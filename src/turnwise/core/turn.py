@@ -45,7 +45,7 @@ from .entries import (
 )
 from .errors import ErrorInfo
 from .events import Event
-from .limits import Limits, Restart, Retry
+from .limits import Again, Limits, Restart, Retry, next_try
 from .messages import AssistantMessage, ResponseInfo, UserMessage
 from .narrate import narrate
 from .outcomes import Cancelled, Denied, Outcome, ToolResult
@@ -122,12 +122,13 @@ Input = UserInput | ModelReplied | ModelFailed | CallBegins | CallEnded | Steer 
 
 
 class CallModel(msgspec.Struct, frozen=True, gc=False):
-    """Send the transcript to the model, after `delay_s`."""
+    """Send the transcript to model number `model` of the agent's, after `delay_s`."""
 
     turn: int
     step: int
     attempt: int
     delay_s: float = 0.0
+    model: int = 0
 
 
 class RunTool(msgspec.Struct, frozen=True, gc=False):
@@ -153,10 +154,11 @@ CUT_OFF = frozenset(("length", "content_filter", "refusal"))
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):
-    """How failed model calls are treated in a turn."""
+    """How failed model calls are treated in a turn; `models` is how many there are to fall back on, the first included."""
 
     retry: Retry = Retry()
     restart: Restart = "before_output"
+    models: int = 1
 
 
 class Folded(msgspec.Struct, frozen=True, gc=False):
@@ -218,7 +220,7 @@ class Machine:
         self._asked = due
         match turn.phase:
             case "model":
-                return [CallModel(turn.number, turn.step, turn.attempt, _delay(entries or []))]
+                return [CallModel(turn.number, turn.step, turn.attempt, _delay(entries or []), turn.model)]
             case "tools":
                 return [RunTool(c.call) for c in turn.awaited if c.result is None and not c.started]
             case "ending":
@@ -306,23 +308,30 @@ def _failed(turn: TurnState, given: ModelFailed, now: float, policy: Policy) -> 
     error = msgspec.structs.replace(
         given.error, turn=turn.number, step=turn.step, commit_phase="before_commit" if given.shown else "before_output"
     )
-    delay = retry_delay(error, turn, given, policy)
-    entries: list[Entry] = [AttemptFailed(turn.number, turn.step, turn.attempt, error, now, given.usage, delay)]
-    if delay is None:
-        entries.append(TurnEnded(turn.number, "error", now, error.code, error))
-    return entries
+    again = _again(error, turn, given, policy)
+    if again is None:
+        failed = AttemptFailed(turn.number, turn.step, turn.attempt, error, now, given.usage)
+        return [failed, TurnEnded(turn.number, "error", now, error.code, error)]
+    return [
+        AttemptFailed(turn.number, turn.step, turn.attempt, error, now, given.usage, again.delay_s, again.model),
+    ]
 
 
-def retry_delay(error: ErrorInfo, turn: TurnState, given: ModelFailed, policy: Policy) -> float | None:
-    """Seconds until the model call is tried again; None if it is not. See `Retry` for the rule."""
+def _again(error: ErrorInfo, turn: TurnState, given: ModelFailed, policy: Policy) -> Again | None:
+    """Whether the model call is tried again, when, and with which model. See `Retry` for the rule; output that was shown and
+    cannot be taken back ends it."""
+    if given.shown and policy.restart == "before_output":
+        return None
     retry = policy.retry
-    if not error.retryable or not given.may_retry or (given.shown and policy.restart == "before_output"):
-        return None
-    if turn.attempt >= retry.attempts or turn.retries >= retry.per_turn:
-        return None
-    if error.retry_after_s is not None:
-        return error.retry_after_s if error.retry_after_s <= retry.max_delay_s else None
-    return given.draw * min(retry.max_delay_s, retry.base_delay_s * 2 ** (turn.attempt - 1))
+    return next_try(
+        error,
+        retry,
+        tried=turn.tried + 1,
+        draw=given.draw,
+        may_retry=given.may_retry and turn.retries < retry.per_turn,
+        left=max(0, policy.models - turn.model - 1),
+        model=turn.model,
+    )
 
 
 def _begin(turn: TurnState, given: CallBegins, now: float) -> list[Entry]:

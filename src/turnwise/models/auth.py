@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from ..core.protocols import Blocking
+from ..core.protocols import Blocking, Chunk
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -16,7 +16,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     method: str
     url: str
     headers: Mapping[str, str]
-    body: Sequence[bytes | bytearray | memoryview]
+    body: Sequence[Chunk]
 
 
 class Auth(Protocol):

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 
+from ..core.protocols import Chunk
+
 
 class PartsPayload(Payload):
     """Byte strings sent one after the other. They must not change until the request is sent."""
 
-    _value: Sequence[bytes | bytearray]
+    _value: Sequence[Chunk]
 
-    def __init__(self, parts: Sequence[bytes | bytearray], size: int) -> None:
+    def __init__(self, parts: Sequence[Chunk], size: int) -> None:
         super().__init__(parts, content_type="application/json")
         self._size = size
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from ..core.errors import ErrorInfo
-from ..core.protocols import Read
+from ..core.protocols import Chunk, Read
 
 if TYPE_CHECKING:
     import aiohttp
@@ -70,7 +70,7 @@ class HttpTransport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: Sequence[bytes | bytearray],
+        body: Sequence[Chunk],
         connect_s: float | None = None,
     ) -> HttpResponse:
         """Send a request. Redirects are not followed: keys go nowhere else."""
@@ -129,7 +129,7 @@ class HttpTransport:
         return made
 
 
-def _payload(parts: Sequence[bytes | bytearray]) -> bytes | PartsPayload:
+def _payload(parts: Sequence[Chunk]) -> bytes | PartsPayload:
     """Small bodies are put together, which sends them with the headers in one go."""
     size = sum(map(len, parts))
     if size < WHOLE_BELOW_BYTES:

@@ -204,6 +204,11 @@ class Actor(Generic[Ctx]):
         return self.state.id
 
     @property
+    def transcript(self) -> Sequence[Message]:
+        """What the next request will send; the state's own list."""
+        return self.state.transcript
+
+    @property
     def prefix(self) -> Prefix:
         if self._prefix is None:
             self._prefix = Prefix()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, Unpack, cast
 
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits, Restart, Retry
 from ..core.principal import LOCAL, Principal
 from ..core.request import DEFAULT_SETTINGS, ModelSettings, RequestHead
+from ..models.connection import Connection, Model
 from ..tools import Tool, tool
 from ..tools.context import Ctx
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from ..core.messages import Message
     from ..core.protocols import Store
     from ..core.result import TurnResult
-    from ..models.handle import ModelHandle, Sealed
+    from ..models.handle import ModelHandle
     from .attachments import Prompt
-    from .plan import TurnPlan, Wishes
+    from .plan import Target, TurnPlan, Wishes
     from .runtime import Runtime
     from .session import Session
 
@@ -31,7 +32,10 @@ class Agent(Generic[Ctx]):
     """What a session talks to.
 
     Args:
-        model: `provider:model`, such as `anthropic:claude-sonnet-4-5`. Looked up when the first turn begins.
+        model: `provider:model`, such as `anthropic:claude-sonnet-4-5`, or a `Model`. Looked up when the first turn begins.
+        models: Instead of `model`: several, in order of preference. A turn falls back on the next one when the one before is
+            overloaded, or fails in a way that may pass and has used up its tries; never after something was committed or,
+            with `restart="before_output"`, shown. The next turn begins with the first one again.
         instructions: The system prompt.
         tools: Functions (decorated with `@tool` or plain) and `Tool`s. Two of one name are refused.
         name: For people; also how stored sessions know their agent.
@@ -44,15 +48,17 @@ class Agent(Generic[Ctx]):
             nothing, always uses `before_commit`.
         parallel_calls: Tool calls of one turn that may run at once.
         stream: Whether providers are asked for streamed responses.
-        base_url, api_key: Instead of the provider's usual environment variables.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
+        connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
+            variables. With several models, make a `Model` of the one it is for.
     """
 
     def __init__(
         self,
-        model: str,
+        model: str | Model | None = None,
         *,
+        models: Sequence[str | Model] = (),
         instructions: str = "",
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
         name: str = "agent",
@@ -63,17 +69,16 @@ class Agent(Generic[Ctx]):
         restart: Restart = "before_output",
         parallel_calls: int = 16,
         stream: bool = True,
-        base_url: str | None = None,
-        api_key: str | None = None,
         store: Store | None = None,
         runtime: Runtime | None = None,
+        **connection: Unpack[Connection],
     ) -> None:
         if parallel_calls < 1:
             raise config_error(
                 "invalid_value", f"Agent(parallel_calls={parallel_calls}) allows no tool to run.", "Use 1 or more."
             )
         self.name = name
-        self.model = model
+        self.models = _models(model, models, connection)
         self.instructions = instructions
         self.tools = _by_name(tools)
         self.settings = settings
@@ -83,15 +88,19 @@ class Agent(Generic[Ctx]):
         self.runtime = runtime
         self._stream = stream
         self._store = store
-        self._base_url, self._api_key = base_url, api_key
         self.retry = retry or Retry()
         self.restart: Restart = restart
-        self._handle: ModelHandle | None = None
+        self._handles: tuple[ModelHandle, ...] = ()
         self._plans: dict[bool, tuple[Wishes, weakref.ref[Runtime], TurnPlan]] = {}
-        self._heads: dict[bool, tuple[ModelHandle, RequestHead, Sealed]] = {}
+        self._targets: dict[bool, tuple[weakref.ref[Runtime], tuple[Target, ...]]] = {}
 
     def __repr__(self) -> str:
         return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"
+
+    @property
+    def model(self) -> str:
+        """The name of the model that is asked first."""
+        return self.models[0].name
 
     def session(
         self,
@@ -156,30 +165,47 @@ class Agent(Generic[Ctx]):
         if last is not None and last[0] == wishes and last[1]() is runtime:
             return last[2]
         stream = self._stream if wishes.stream is None else wishes.stream
-        kept = self._heads.get(stream)
-        if kept is None:
-            kept = self._heads[stream] = self._head(runtime, stream)
-        plan = make_plan(self, wishes, runtime, *kept)
+        kept = self._targets.get(stream)
+        if kept is None or kept[0]() is not runtime:
+            kept = self._targets[stream] = weakref.ref(runtime), self._aim(runtime, stream)
+        plan = make_plan(self, wishes, kept[1])
         if wishes.context is None:
-            self._plans[wishes.watched] = wishes, weakref.ref(runtime), plan
+            self._plans[wishes.watched] = wishes, kept[0], plan
         return plan
 
-    def _head(self, runtime: Runtime, stream: bool) -> tuple[ModelHandle, RequestHead, Sealed]:
+    def _aim(self, runtime: Runtime, stream: bool) -> tuple[Target, ...]:
         """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
-        from ..models.connection import Connection, Model
         from ..models.handle import resolve_model
+        from .plan import check_extras, target_of
 
-        handle = self._handle
-        if handle is None:
-            connection: Connection = {}
-            if self._base_url:
-                connection["base_url"] = self._base_url
-            if self._api_key:
-                connection["api_key"] = self._api_key
-            handle = self._handle = resolve_model(Model(self.model, **connection), runtime.environ)
+        if not self._handles:
+            self._handles = tuple([resolve_model(model, runtime.environ) for model in self.models])
         specs = tuple([self.tools[name].spec for name in sorted(self.tools)])
-        head = RequestHead(handle.model, self.instructions, specs, self.settings, stream)
-        return handle, head, handle.seal(head)
+        head = RequestHead("", self.instructions, specs, self.settings, stream)
+        targets = tuple([target_of(handle, head, runtime) for handle in self._handles])
+        check_extras(targets)
+        return targets
+
+
+def _models(model: str | Model | None, models: Sequence[str | Model], connection: Connection) -> tuple[Model, ...]:
+    given = [*([] if model is None else [model]), *models]
+    if not given:
+        raise config_error(
+            "invalid_value", "The agent has no model.", 'Name one: Agent("anthropic:claude-sonnet-4-5").'
+        )
+    if model is not None and models:
+        raise config_error(
+            "conflicting_settings",
+            "Agent was given both model and models.",
+            "Put all of them into models, first choice first.",
+        )
+    if connection and (len(given) > 1 or isinstance(given[0], Model)):
+        raise config_error(
+            "conflicting_settings",
+            f"It is not clear which model {', '.join(connection)} is for.",
+            "Pass it to that model: Model(name, ...).",
+        )
+    return tuple([one if isinstance(one, Model) else Model(one, **connection) for one in given])
 
 
 def _by_name(given: Iterable[Tool[..., Any] | Callable[..., Any]]) -> dict[str, Tool[..., Any]]:

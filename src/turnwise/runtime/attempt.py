@@ -7,8 +7,8 @@ since which it has been waiting for the provider, for the turn's watch to look a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,33 +16,50 @@ from ..core.content import AssistantBlock, Audio, BlobRef, Document, Image
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.events import Event
 from ..core.ids import step_id
+from ..core.limits import Deadlines
 from ..core.messages import AssistantMessage, Message, ToolMessage
-from ..core.protocols import Response
+from ..core.protocols import Blobs, Chunk, Response
 from ..core.reducer import Reducer
 from ..core.turn import CallModel, ModelFailed, ModelReplied
 from ..core.usage import Usage
-from ..wire.base import Decoder, parts
+from ..models.auth import Outgoing
+from ..models.handle import Sealed
+from ..wire.base import Decoder
 from .attachments import stored
-from .plan import TurnPlan
+from .gates import Gate
+from .plan import Target
+from .prefix import Prefix
 from .runtime import Runtime
-
-if TYPE_CHECKING:
-    from .actor import Actor
-
 
 BYTES_PER_TOKEN = 4
 """A rough average, used only where the provider never got to say."""
 
 
+class Asker(Protocol):
+    """For whom a model is asked: a session, or a single request. `post` takes what came of it when it comes later than `read`."""
+
+    @property
+    def transcript(self) -> Sequence[Message]: ...
+    @property
+    def prefix(self) -> Prefix: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def has_blobs(self) -> bool: ...
+    def post(self, given: ModelReplied, /) -> None: ...
+
+
 class Attempt:
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
-    waited for; `opening` is the task that opens it, ours to cancel."""
+    waited for; `opening` is the task that opens it, ours to cancel. `gate` is held from before the request is sent until the
+    response has ended."""
 
     __slots__ = (
         "_body_bytes",
         "_created_at",
+        "_deadlines",
         "_decoder",
-        "_plan",
+        "_gate",
         "_runtime",
         "asked",
         "opening",
@@ -50,13 +67,16 @@ class Attempt:
         "reducer",
         "response",
         "stopped",
+        "target",
         "waiting_since",
     )
 
-    def __init__(self, asked: CallModel, plan: TurnPlan, runtime: Runtime) -> None:
+    def __init__(self, asked: CallModel, target: Target, deadlines: Deadlines, runtime: Runtime) -> None:
         self.asked = asked
-        self._plan = plan
+        self.target = target
+        self._deadlines = deadlines
         self._runtime = runtime
+        self._gate: Gate | None = None
         self.reducer = Reducer()
         self._created_at = runtime.clock.wall()
         self.response: Response | None = None
@@ -67,33 +87,51 @@ class Attempt:
         self.stopped = False
         self._body_bytes = 0
 
-    async def open(self, session: Actor[Any]) -> ModelFailed | None:
+    async def open(self, asker: Asker) -> ModelFailed | None:
         """Send the request; None when it is sent. Its answer is waited for by `read`."""
-        plan, runtime, asked = self._plan, self._runtime, self.asked
+        target, runtime, asked = self.target, self._runtime, self.asked
         if asked.delay_s > 0:
             await runtime.sleep(asked.delay_s)
-        transcript = session.state.transcript
+        transcript, codec = asker.transcript, target.handle.codec
         try:
-            blobs = await loaded(session, session.prefix.lacks(transcript, plan.codec)) if session.has_blobs else {}
-            sealed = plan.sealed_for(transcript)
-            body = parts(sealed.head, session.prefix.covering(transcript, plan.codec, blobs))
+            blobs = await loaded(asker, asker.prefix.lacks(transcript, codec)) if asker.has_blobs else {}
+            sealed = target.sealed_for(transcript)
+            body = asker.prefix.body(sealed.head, transcript, codec, blobs)
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))
-        self.waiting_since, self.patience_s = runtime.loop.time(), plan.deadlines.first_byte_s
+        if target.gate is not None:
+            await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)
+            self._gate = target.gate
+        self.waiting_since, self.patience_s = runtime.loop.time(), self._deadlines.first_byte_s
         try:
-            self.response = await runtime.transport.open(
-                "POST", sealed.url, sealed.headers, body, plan.deadlines.connect_s
-            )
+            headers = sealed.headers
+            if target.handle.auth is not None:
+                headers = await self._authorized(sealed, body)
+            self.response = await runtime.transport.open("POST", sealed.url, headers, body, self._deadlines.connect_s)
+        except TurnwiseError as error:
+            return self._failed(error.info)
         except Exception as error:
             return self._failed(runtime.transport.explain(error, sealed.url))
         finally:
             self.waiting_since = None
+            if self.response is None:
+                self._leave()
         return None
 
-    async def read(
-        self, response: Response, session: Actor[Any]
-    ) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
+    async def _authorized(self, sealed: Sealed, body: Sequence[Chunk]) -> Mapping[str, str]:
+        """The headers with those that let this very request in: a signature, a fresh token."""
+        runtime, auth = self._runtime, self.target.handle.auth
+        assert auth is not None
+        outgoing = Outgoing("POST", sealed.url, sealed.headers, body)
+        return {**sealed.headers, **await auth.headers(outgoing, runtime.blocking, runtime.clock.wall())}
+
+    def _leave(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.leave()
+
+    async def read(self, response: Response, asker: Asker) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
         """One read of the body: the events it brought and, at the end of the body, what came of the attempt. The first one
         waits for the headers before."""
         decoder, reducer = self._decoder, self.reducer
@@ -103,22 +141,25 @@ class Attempt:
                 decoder = await self._head(response)
             data = await response.read()
         except Exception as error:
-            self.response = None
-            response.close()
-            return [], self._failed(self._runtime.transport.explain(error, self._plan.handle.base_url))
+            self._close(response)
+            return [], self._failed(self._runtime.transport.explain(error, self.target.handle.base_url))
         finally:
             self.waiting_since = None
         if data:
             return reducer.feed(decoder.feed(data)), None
+        self._close(response)
+        return reducer.feed(decoder.finish()), self._ended(asker)
+
+    def _close(self, response: Response) -> None:
         self.response = None
         response.close()
-        return reducer.feed(decoder.finish()), self._ended(session)
+        self._leave()
 
     async def _head(self, response: Response) -> Decoder:
-        asked, plan = self.asked, self._plan
+        asked = self.asked
         await response.head()
-        self.waiting_since, self.patience_s = self._runtime.loop.time(), plan.deadlines.idle_s
-        self._decoder = plan.codec.decoder(
+        self.waiting_since, self.patience_s = self._runtime.loop.time(), self._deadlines.idle_s
+        self._decoder = self.target.handle.codec.decoder(
             response.status, response.headers, step=step_id(asked.turn, asked.step), attempt=asked.attempt
         )
         return self._decoder
@@ -137,7 +178,7 @@ class Attempt:
             ErrorInfo(
                 "provider",
                 code,
-                f"{self._plan.handle.host.label} {what} for {self.patience_s:g} s.",
+                f"{self.target.handle.host.label} {what} for {self.patience_s:g} s.",
                 "Try again, or allow more time with Deadlines.",
                 retryable=True,
             )
@@ -151,6 +192,7 @@ class Attempt:
         response, self.response = self.response, None
         if response is not None:
             response.abort(reason)
+            self._leave()
 
     def usage_so_far(self) -> Usage | None:
         """What a response that was cut off cost: what the provider had said, else our own rough estimate (rule S4)."""
@@ -165,49 +207,49 @@ class Attempt:
         text = reducer.partial() or ""
         return Usage(self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN, provenance="estimated")
 
-    def _ended(self, session: Actor[Any]) -> ModelReplied | ModelFailed | None:
+    def _ended(self, asker: Asker) -> ModelReplied | ModelFailed | None:
         """What came of the attempt; None if its images are put into the blob store first, in a task of the runtime."""
-        plan, asked = self._plan, self.asked
+        target, asked = self.target, self.asked
         now = self._runtime.clock.wall()
-        done = self.reducer.finish(plan.handle.provider, plan.handle.model, now)
+        done = self.reducer.finish(target.handle.provider, target.handle.model, now)
         message = done.message
         if done.error is not None or message is None:
             return self._failed(done.error or _NO_ANSWER)
-        plan.budget.earn()
+        target.budget.earn()
         body = message.body
         replied = AssistantMessage(body, asked.turn, asked.step, self._created_at, False, message.response)
         if type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body):
-            self._runtime.start(self._reply_with_media(replied, body, session))
+            self._runtime.start(self._reply_with_media(replied, body, asker))
             return None
         return ModelReplied(replied)
 
     async def _reply_with_media(
-        self, message: AssistantMessage, body: tuple[AssistantBlock, ...], session: Actor[Any]
+        self, message: AssistantMessage, body: tuple[AssistantBlock, ...], asker: Asker
     ) -> None:
-        message = msgspec.structs.replace(message, body=await stored(body, session))
+        message = msgspec.structs.replace(message, body=await stored(body, asker))
         if not self.stopped:
-            session.post(ModelReplied(message))
+            asker.post(ModelReplied(message))
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:
-        plan = self._plan
+        target = self.target
         failed = self.reducer.failed
-        named = msgspec.structs.replace(error, provider=plan.handle.provider, model=plan.handle.model)
+        named = msgspec.structs.replace(error, provider=target.handle.provider, model=target.handle.model)
         return ModelFailed(
             named,
             self.reducer.shown,
             failed.usage if failed is not None else None,
             self._runtime.random.random(),
-            plan.budget.may_retry(),
+            target.budget.may_retry(),
         )
 
 
-async def loaded(session: Actor[Any], messages: Sequence[Message]) -> dict[str, bytes]:
+async def loaded(asker: Asker, messages: Sequence[Message]) -> dict[str, bytes]:
     """The bytes that these messages refer to. Raises `StateError` (`missing_blob`) for what is not in the blob store."""
     blobs: dict[str, bytes] = {}
     for message in messages:
         for ref in refs_of(message):
             if ref.sha256 not in blobs:
-                blobs[ref.sha256] = await session.blobs.get(ref.sha256)
+                blobs[ref.sha256] = await asker.blobs.get(ref.sha256)
     return blobs
 
 

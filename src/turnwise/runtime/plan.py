@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits
 from ..core.messages import Message
 from ..core.request import RequestHead
@@ -15,6 +16,7 @@ from ..core.turn import Policy
 from ..models.handle import ModelHandle, Sealed
 from ..tools import Tool
 from ..wire.base import Codec
+from .gates import Gate
 from .retry_budget import RetryBudget
 
 if TYPE_CHECKING:
@@ -36,46 +38,78 @@ class Wishes(msgspec.Struct, frozen=True):
     watched: bool = True
 
 
-class TurnPlan(msgspec.Struct, frozen=True):
-    """Model, tools and bounds of one turn. `context` is the caller's own object; it is never journalled. `watch_s` is how often
-    the deadlines are looked at."""
+class Target(msgspec.Struct, frozen=True):
+    """A model that may be asked, with its encoded head, and what bounds requests to its key."""
 
     handle: ModelHandle
     head: RequestHead
     sealed: Sealed
+    budget: RetryBudget
+    gate: Gate | None
+
+    @property
+    def codec(self) -> Codec:
+        return self.handle.codec
+
+    def sealed_for(self, transcript: Sequence[Message]) -> Sealed:
+        """The head that goes with these messages: the kept one unless the codec has to change it (rule T5)."""
+        head = self.handle.codec.head_for(self.head, transcript)
+        return self.sealed if head is self.head else self.handle.seal(head)
+
+
+def target_of(handle: ModelHandle, head: RequestHead, runtime: Runtime) -> Target:
+    """The target for a model: `head` is what is asked of any model. Raises `ConfigError` for what this one cannot do."""
+    own = handle.head(head)
+    budget, gate = runtime.retry_budgets.of(handle.key_scope), runtime.gates.of(handle.provider, handle.key_scope)
+    return Target(handle, own, handle.seal(own), budget, gate)
+
+
+def check_extras(targets: Sequence[Target]) -> None:
+    """Raise `ConfigError` (`unused_config`) for typed settings that none of these models takes."""
+    taken = {kind for target in targets for kind in target.codec.extras}
+    for target in targets:
+        extra = target.head.settings.extra
+        for one in extra if isinstance(extra, tuple) else (extra,):
+            if type(one) not in taken:
+                raise config_error(
+                    "unused_config",
+                    f"{type(one).__name__} means nothing to {target.handle.host.label}.",
+                    f"It takes {', '.join([k.__name__ for k in target.codec.extras]) or 'no extra settings'}.",
+                )
+
+
+class TurnPlan(msgspec.Struct, frozen=True):
+    """Models, tools and bounds of one turn. `targets` are the model and those to fall back on; `context` is the caller's own
+    object and never journalled; `watch_s` is how often the deadlines are looked at."""
+
+    targets: tuple[Target, ...]
     tools: Mapping[str, Tool[..., Any]]
     deadlines: Deadlines
     limits: Limits
     policy: Policy
-    budget: RetryBudget
     parallel_calls: int
     context: Any
-    codec: Codec
     watch_s: float | None
 
-    def sealed_for(self, transcript: Sequence[Message]) -> Sealed:
-        """The head that goes with these messages: the plan's own unless the codec has to change it (rule T5)."""
-        head = self.codec.head_for(self.head, transcript)
-        return self.sealed if head is self.head else self.handle.seal(head)
+    def target(self, number: int) -> Target:
+        """Model number `number`; the last one if there are fewer than there were when the journal was written."""
+        return self.targets[min(number, len(self.targets) - 1)]
 
 
-def make_plan(
-    agent: Agent[Any], wishes: Wishes, runtime: Runtime, handle: ModelHandle, head: RequestHead, sealed: Sealed
-) -> TurnPlan:
-    """The plan of a turn from its agent, what the caller asked for, and the runtime that it runs on."""
-    deadlines = agent.deadlines
-    patience = [s for s in (deadlines.first_byte_s, deadlines.idle_s) if s is not None]
+def watch_of(deadlines: Deadlines) -> float | None:
+    """How often the deadlines of model calls are to be looked at, in seconds."""
+    return min([s for s in (deadlines.first_byte_s, deadlines.idle_s) if s is not None], default=None)
+
+
+def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) -> TurnPlan:
+    """The plan of a turn from its agent and what the caller asked for."""
     return TurnPlan(
-        handle,
-        head,
-        sealed,
+        targets,
         agent.tools,
         agent.deadlines,
         wishes.limits or agent.limits,
-        Policy(agent.retry, agent.restart if wishes.watched else "before_commit"),
-        runtime.retry_budgets.of(handle.key_scope),
+        Policy(agent.retry, agent.restart if wishes.watched else "before_commit", len(targets)),
         agent.parallel_calls,
         wishes.context,
-        handle.codec,
-        min(patience, default=None),
+        watch_of(agent.deadlines),
     )

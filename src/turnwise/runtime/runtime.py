@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from ..core.errors import ErrorInfo, SessionClosed
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Store, Transport
+from .gates import Gates, ProviderLimits
 from .prefix import Prefix
 from .retry_budget import RetryBudgets
 from .seams import SystemChance, SystemClock, Uuid7
@@ -33,7 +34,8 @@ class Runtime:
 
     Use it as `async with Runtime() as runtime:` or rely on the default one of the loop. `close()` interrupts running
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
-    addresses are looked up (default: the process's environment).
+    addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
+    name (`"*"`: all others): see `ProviderLimits`.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Runtime:
         store: Store | None = None,
         blobs: Blobs | None = None,
         environ: Mapping[str, str] | None = None,
+        limits: Mapping[str, ProviderLimits] | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -56,6 +59,7 @@ class Runtime:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.blobs = blobs
         self.retry_budgets = RetryBudgets(self.clock)
+        self.gates = Gates(limits or {})
         self.closed = False
         self._transport = transport
         self._blocking = blocking

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from ..core.entries import InterruptCause
@@ -25,6 +24,7 @@ from .attachments import Prompt
 from .attempt import Attempt
 from .calls import Calls
 from .plan import INHERITED, TurnPlan, Wishes
+from .stream import EventStream
 from .timers import Timer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
 
 
-class Turn:
+class Turn(EventStream):
     """A running turn and the stream of its events: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
     The last event is `TurnFinished`, whatever happened; afterwards `result` is the same account. Leaving the `async with`
@@ -44,20 +44,16 @@ class Turn:
     """
 
     __slots__ = (
-        "_attempt",
         "_begun",
         "_calls",
         "_context",
         "_deadline",
         "_ended",
         "_host",
-        "_out",
         "_progress",
         "_prompt",
-        "_ready",
         "_result",
         "_session",
-        "_waiter",
         "_watch",
         "account",
         "plan",
@@ -67,18 +63,15 @@ class Turn:
     account: Account | None
 
     def __init__(self, session: Actor[Any], prompt: Prompt, wishes: Wishes) -> None:
+        super().__init__()
         self._session = session
         self._prompt = prompt
         self.wishes = wishes
         self._begun = False
         self._host: ToolHost | None = None
         self.account = None
-        self._out: list[Event] = []
-        self._ready: Iterator[Event] = iter(())
         self._result: TurnResult | None = None
-        self._attempt: Attempt | None = None
         self._calls: Calls | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[None] | None = None
         self._watch: Timer | None = None
         self._deadline: float | None = None
@@ -109,22 +102,6 @@ class Turn:
             )
         return self
 
-    async def __anext__(self) -> Event:
-        for event in self._ready:
-            return event
-        batch = await self._pull()
-        if batch is None:
-            raise StopAsyncIteration
-        ready = self._ready = iter(batch)
-        return next(ready)
-
-    async def batches(self) -> AsyncIterator[list[Event]]:
-        """The same events in the lists in which they come: what one read brought, at once. Cheaper per event."""
-        if left := list(self._ready):
-            yield left
-        while (batch := await self._pull()) is not None:
-            yield batch
-
     @property
     def result(self) -> TurnResult:
         """The account of the turn. Raises `SessionError` (`turn_running`) while it runs."""
@@ -148,8 +125,7 @@ class Turn:
                 return None
             attempt = self._attempt
             if attempt is not None and (response := attempt.response) is not None:
-                if self._waiter is not None or attempt.waiting_since is not None:
-                    raise refusals.two_readers()
+                self._check_sole_reader(attempt)
                 events, ended = await attempt.read(response, self._session)
                 if not attempt.stopped:
                     self._out += events
@@ -157,25 +133,10 @@ class Turn:
                         self._attempt = None
                         self._session.post(ended)
             else:
-                await self._wait()
+                await self._wait(self._session.runtime.loop)
         batch, self._out = self._out, []
         self._progress = 0
         return batch
-
-    async def _wait(self) -> None:
-        """Until something is told or opened. Cancelling this cancels nothing else."""
-        if self._waiter is not None:
-            raise refusals.two_readers()
-        waiter = self._waiter = self._session.runtime.loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     # --- the session's side -----------------------------------------------------------------------------------------
 
@@ -231,10 +192,11 @@ class Turn:
     def call_model(self, asked: CallModel) -> None:
         """Begin a model call in a task of the runtime."""
         runtime = self._session.runtime
-        self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, self.plan.handle.model))
-        attempt = self._attempt = Attempt(asked, self.plan, runtime)
+        target = self.plan.target(asked.model)
+        self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
+        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime)
         if asked.attempt > 1:
-            self.plan.budget.take()
+            target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
         self._wake()
 
@@ -266,7 +228,8 @@ class Turn:
         self._wake()
         if self._calls is not None:
             await self._calls.stop()
-        handle = self.plan.handle
+        state = self._session.state.turn
+        handle = self.plan.target(state.model if state is not None else 0).handle
         text = attempt.reducer.partial() if attempt is not None else None
         usage = attempt.usage_so_far() if attempt is not None else None
         self._session.post(Halted(text, handle.model, handle.provider, usage))

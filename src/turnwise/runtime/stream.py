@@ -1,0 +1,61 @@
+"""A stream of events that its consumer pulls: iteration one by one or in batches, and one reader at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+from ..core.events import Event
+from . import refusals
+from .attempt import Attempt
+
+
+class EventStream:
+    """What a turn and a single request share. `_out` are the events at hand; `_pull` waits for more."""
+
+    __slots__ = ("_attempt", "_out", "_ready", "_waiter")
+
+    def __init__(self) -> None:
+        self._out: list[Event] = []
+        self._ready: Iterator[Event] = iter(())
+        self._waiter: asyncio.Future[None] | None = None
+        self._attempt: Attempt | None = None
+
+    async def __anext__(self) -> Event:
+        for event in self._ready:
+            return event
+        batch = await self._pull()
+        if batch is None:
+            raise StopAsyncIteration
+        ready = self._ready = iter(batch)
+        return next(ready)
+
+    async def batches(self) -> AsyncIterator[list[Event]]:
+        """The same events in the lists in which they come: what one read brought, at once. Cheaper per event."""
+        if left := list(self._ready):
+            yield left
+        while (batch := await self._pull()) is not None:
+            yield batch
+
+    async def _pull(self) -> list[Event] | None:
+        """The next events, from whatever the stream waits for; None at the end."""
+        raise NotImplementedError
+
+    def _check_sole_reader(self, attempt: Attempt) -> None:
+        if self._waiter is not None or attempt.waiting_since is not None:
+            raise refusals.two_readers()
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until something is told or opened. Cancelling this cancels nothing else."""
+        if self._waiter is not None:
+            raise refusals.two_readers()
+        waiter = self._waiter = loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
