@@ -44,8 +44,11 @@ def unmarked(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     made = {k: unmarked(v) for k, v in value.items() if k != "cache_control"}
-    if list(made.get("content", ())) == [{"type": "text", "text": made.get("content", [{}])[0].get("text", "")}]:
-        made["content"] = made["content"][0]["text"]
+    match made:
+        case {"content": [{"type": "text", "text": str(alone), **rest}]} if not rest:
+            made["content"] = alone
+        case _:
+            pass
     return made
 
 

@@ -78,12 +78,14 @@ class Reducer:
         self._hidden = False
 
     def feed(self, events: list[DecoderEvent]) -> list[Event]:
-        """Fold a batch and return those of it that watchers see. The common case, more text for the block of the event
-        before, is one append; a batch with nothing to hide is returned as it is."""
+        """Fold a batch and return those of it that watchers see. The common case, more for the block of the event before, is
+        one append; a batch with nothing to hide is returned as it is."""
         last, parts = self._last, self._last_parts
         for event in events:
             if type(event) is TextDelta and event.block == last:
                 parts.append(event.text)
+            elif type(event) is ToolCallDelta and event.block == last:
+                parts.append(event.arguments)
             else:
                 self._fold(event)
                 last, parts = self._last, self._last_parts
@@ -103,32 +105,30 @@ class Reducer:
             self._fold_rare(event)
 
     def _fold_rare(self, event: DecoderEvent) -> None:
-        match event:
-            case ToolCallStarted(id=id, name=name, block=block, provider_id=provider_id):
-                self.shown = True
-                self._blocks[block] = _Open("tool_call", [], id=id, name=name, provider_id=provider_id)
-                return
-            case BlockSealed():
-                self._seal(event)
-            case BlockAdded(block=block, content=content):
-                self.shown = True
-                self._blocks[block] = content
-            case ResponseStarted(model=model, response_id=response_id):
-                self.model, self.response_id = model, response_id
-            case ResponseEnded():
-                self.ended = event
-            case ResponseFailed():
-                self.failed = event
-            case _:
-                return
+        if type(event) is ToolCallStarted:
+            self.shown = True
+            self._blocks[event.block] = _Open("tool_call", [], event.id, event.name, event.provider_id)
+            return
+        if type(event) is ResponseStarted:
+            self.model, self.response_id = event.model, event.response_id
+        elif type(event) is ResponseEnded:
+            self.ended = event
+        elif type(event) is BlockSealed:
+            self._seal(event)
+        elif type(event) is BlockAdded:
+            self.shown = True
+            self._blocks[event.block] = event.content
+        elif type(event) is ResponseFailed:
+            self.failed = event
+        else:
+            return
         self._hidden = True
 
     def _append(self, kind: Literal["text", "thinking", "tool_call"], block: int, text: str) -> None:
         self.shown = True
         made = self._open(kind, block)
         made.parts.append(text)
-        if kind == "text":
-            self._last, self._last_parts = block, made.parts
+        self._last, self._last_parts = block, made.parts
 
     def _open(self, kind: Literal["text", "thinking", "tool_call"], block: int) -> _Open:
         made = self._blocks.get(block)

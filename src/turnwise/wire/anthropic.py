@@ -1,7 +1,7 @@
 """The Anthropic Messages codec: the parts put together, and what a conversation so far does to the head of a request.
 
-Requests are written in `anthropic_head` (settings) and `anthropic_messages` (history), responses are read in
-`anthropic_decode`. Source: Anthropic's API documents, https://platform.claude.com/docs/en/api/messages and the guides
+Requests are written in `anthropic_head` (settings) and `anthropic_messages` (history), responses are read by
+`anthropic_fold`. Source: Anthropic's API documents, https://platform.claude.com/docs/en/api/messages and the guides
 on streaming, tool use, thinking and errors.
 """
 
@@ -14,11 +14,12 @@ import msgspec
 from ..core.content import Thinking
 from ..core.messages import AssistantMessage, Message, UserMessage
 from ..core.request import Extra, RequestHead
-from .anthropic_decode import AnthropicDecoder
+from .anthropic_fold import AnthropicFold
 from .anthropic_head import encode_head, thinking_is_on, thinks_by_budget
 from .anthropic_messages import ORIGIN, encode_messages, is_sendable
 from .base import Blobs, Decoder, EncodedHead
 from .extras import AnthropicExtra
+from .reader import ResponseReader, sse_or_document
 
 
 class AnthropicCodec(msgspec.Struct, frozen=True):
@@ -52,7 +53,8 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
         return ((len(element) - 3, mark),) if element.startswith(_USER_BLOCKS) else ()
 
     def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:
-        return AnthropicDecoder(status, headers, step, attempt)
+        fold = AnthropicFold(step, attempt, headers)
+        return ResponseReader(status, headers, fold, sse_or_document, ORIGIN)
 
 
 def _tool_loop(messages: Sequence[Message]) -> list[AssistantMessage]:

@@ -2,7 +2,7 @@
 
 Blocks are numbered in the order in which they begin. Text, thinking and calls become deltas; everything else (what the provider
 runs itself, what the API adds later) is kept whole, as an `Opaque` block to be returned unchanged. What the bytes are
-framed in is the decoder's business (`anthropic_decode`).
+framed in is the reader's business.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..core.events import (
 )
 from .anthropic_events import (
     KNOWN_DELTAS,
+    CallStart,
     CitationDeltaPart,
     ContentBlock,
     DeltaPart,
@@ -32,7 +33,9 @@ from .anthropic_events import (
     LooseDelta,
     SignatureDeltaPart,
     TextDeltaPart,
+    TextStart,
     ThinkingDeltaPart,
+    ThinkingStart,
 )
 from .anthropic_messages import ORIGIN
 
@@ -61,11 +64,11 @@ class _Open(msgspec.Struct):
 class Blocks:
     """The open blocks of one response. Every method appends its events to `out`.
 
-    More text for block `text_index` needs no call: it is a `TextDelta` of block `text_number`. Anything that does not
+    A delta of kind `takes` for block `current` needs no call: it adds to block `number`. Anything that does not
     fit raises one of `UNREADABLE`.
     """
 
-    __slots__ = ("_attempt", "_begun", "_calls", "_open", "_step", "text_index", "text_number")
+    __slots__ = ("_attempt", "_begun", "_calls", "_open", "_step", "current", "number", "takes")
 
     def __init__(self, step: str, attempt: int) -> None:
         self._step = step
@@ -73,11 +76,33 @@ class Blocks:
         self._open: dict[int, _Open] = {}
         self._begun = 0
         self._calls = 0
-        self.text_index = -1
-        self.text_number = 0
+        self.current = -1
+        self.number = 0
+        self.takes: type[DeltaPart] = TextDeltaPart
+
+    def begin(self, index: int, begun: TextStart | ThinkingStart | CallStart, out: list[DecoderEvent]) -> None:
+        """A block begins in one of the usual forms."""
+        if index in self._open:
+            self.stop(index, out)
+        number, self._begun = self._begun, self._begun + 1
+        if type(begun) is TextStart:
+            block = self._open[index] = _Open(number, "text")
+            if begun.text:
+                block.any_text = True
+                out.append(TextDelta(begun.text, number, self._attempt))
+        elif type(begun) is ThinkingStart:
+            self._open[index] = _Open(number, "thinking")
+            if begun.thinking:
+                out.append(ThinkingDelta(begun.thinking, number, self._attempt))
+            if begun.signature:
+                out.append(BlockSealed(number, begun.signature, ORIGIN))
+        else:
+            assert type(begun) is CallStart
+            block = self._open[index] = _Open(number, "tool_use")
+            self._open_call(block, begun.name, begun.id, begun.input, out)
 
     def start(self, index: int, raw: Raw, out: list[DecoderEvent]) -> None:
-        """A block begins, with as much of it as is already there."""
+        """A block of any form begins, with as much of it as is already there."""
         begun = _decode_block(raw)
         self.stop(index, out)
         number, self._begun = self._begun, self._begun + 1
@@ -111,14 +136,16 @@ class Blocks:
         elif kind == "text" and isinstance(delta, TextDeltaPart):
             if delta.text:
                 block.any_text = True
-                self.text_index, self.text_number = index, block.number
+                self._expect(index, block, TextDeltaPart)
                 out.append(TextDelta(delta.text, block.number, self._attempt))
         elif kind == "thinking" and isinstance(delta, ThinkingDeltaPart):
             if delta.thinking:
+                self._expect(index, block, ThinkingDeltaPart)
                 out.append(ThinkingDelta(delta.thinking, block.number, self._attempt))
         elif kind == "tool_use" and isinstance(delta, JsonDeltaPart):
             if delta.partial_json:
                 block.input = b""
+                self._expect(index, block, JsonDeltaPart)
                 out.append(ToolCallDelta(delta.partial_json, block.number, self._attempt))
         elif kind == "thinking" and isinstance(delta, SignatureDeltaPart):
             out.append(BlockSealed(block.number, delta.signature, ORIGIN))
@@ -126,6 +153,9 @@ class Blocks:
             block.citations.append(bytes(delta.citation))
         else:
             raise ValueError("a delta of another kind than its block")
+
+    def _expect(self, index: int, block: _Open, takes: type[DeltaPart]) -> None:
+        self.current, self.number, self.takes = index, block.number, takes
 
     def unknown_delta(self, payload: bytes) -> None:
         """A delta of a type that the API added later: kept if its block is kept whole, else passed over."""
@@ -141,8 +171,8 @@ class Blocks:
         block = self._open.pop(index, None)
         if block is None:
             return
-        if index == self.text_index:
-            self.text_index = -1
+        if index == self.current:
+            self.current = -1
         if block.kind == "tool_use" and block.input:
             out.append(ToolCallDelta(block.input.decode(), block.number, self._attempt))
         elif block.kind == "text" and block.citations:
@@ -157,13 +187,16 @@ class Blocks:
         for index in list(self._open):
             self.stop(index, out)
 
-    def _start_call(self, block: _Open, begun: ContentBlock, raw: Raw, out: list[DecoderEvent]) -> None:
+    def _open_call(self, block: _Open, name: str, id: str | None, input: Raw, out: list[DecoderEvent]) -> None:
         call_id = f"{self._step}.c{self._calls}"
         self._calls += 1
-        out.append(ToolCallStarted(call_id, begun.name or "", block.number, self._attempt, begun.id))
+        out.append(ToolCallStarted(call_id, name, block.number, self._attempt, id))
         # A filled input counts if no fragments follow; an empty one is what they grow from.
-        if bytes(begun.input).strip() not in (b"{}", b"null"):
-            block.input = bytes(begun.input)
+        if (begun := bytes(input)) != b"{}" and begun.strip() not in (b"{}", b"null"):
+            block.input = begun
+
+    def _start_call(self, block: _Open, begun: ContentBlock, raw: Raw, out: list[DecoderEvent]) -> None:
+        self._open_call(block, begun.name or "", begun.id, begun.input, out)
         if extras := {k: v for k, v in _decode_fields(raw).items() if k not in _CALL_FIELDS}:
             out.append(BlockSealed(block.number, native=_native(extras)))
 

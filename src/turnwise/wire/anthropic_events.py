@@ -25,6 +25,20 @@ STOP_REASONS: dict[str, StopReason] = {
 NULL = Raw(b"null")
 
 
+class _OutputDetails(Struct, frozen=True, gc=False):
+    thinking_tokens: int | None = None
+
+
+class Counts(Struct, frozen=True, gc=False):
+    """Token counts as Anthropic gives them: `input_tokens` leaves cached tokens out, and every report is a running total."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
 class TextDeltaPart(Struct, frozen=True, gc=False, tag="text_delta"):
     text: str
 
@@ -53,7 +67,32 @@ class BlockDelta(Struct, frozen=True, gc=False, tag="content_block_delta"):
     delta: DeltaPart
 
 
+class TextStart(Struct, frozen=True, gc=False, tag="text", forbid_unknown_fields=True):
+    text: str = ""
+    citations: None = None
+
+
+class ThinkingStart(Struct, frozen=True, gc=False, tag="thinking", forbid_unknown_fields=True):
+    thinking: str = ""
+    signature: str | None = None
+
+
+class CallStart(Struct, frozen=True, gc=False, tag="tool_use", forbid_unknown_fields=True):
+    id: str
+    name: str
+    input: Raw
+
+
 class BlockStart(Struct, frozen=True, gc=False, tag="content_block_start"):
+    """A block begins in one of the usual forms."""
+
+    index: int
+    content_block: TextStart | ThinkingStart | CallStart
+
+
+class LooseStart(Struct, frozen=True, gc=False):
+    """A block of any form begins."""
+
     index: int
     content_block: Raw
 
@@ -62,8 +101,12 @@ class BlockStop(Struct, frozen=True, gc=False, tag="content_block_stop"):
     index: int
 
 
+class StopWord(Struct, frozen=True, gc=False):
+    stop_reason: str | None = None
+
+
 class Message(Struct, frozen=True, gc=False):
-    """The message at the start of a stream, and the whole of an answer that is not streamed."""
+    """The whole of an answer that is not streamed."""
 
     id: str | None = None
     model: str | None = None
@@ -73,17 +116,29 @@ class Message(Struct, frozen=True, gc=False):
     error: Raw = NULL
 
 
+class Opening(Struct, frozen=True, gc=False):
+    """As much of the message as a stream begins with."""
+
+    id: str | None = None
+    model: str | None = None
+    usage: Counts | None = None
+
+
 class MessageStart(Struct, frozen=True, gc=False, tag="message_start"):
-    message: Message
+    message: Opening
 
 
-class StopWord(Struct, frozen=True, gc=False):
-    stop_reason: str | None = None
+class LooseUsage(Struct, frozen=True, gc=False):
+    """The usage of an event whose counts are not what they should be."""
+
+    message: Message | None = None
+    delta: StopWord | None = None
+    usage: Raw = NULL
 
 
 class MessageDelta(Struct, frozen=True, gc=False, tag="message_delta"):
     delta: StopWord
-    usage: Raw = NULL
+    usage: Counts | None = None
 
 
 class MessageStop(Struct, frozen=True, gc=False, tag="message_stop"):
@@ -140,20 +195,6 @@ class ContentBlock(Struct, frozen=True, gc=False):
     id: str | None = None
     name: str | None = None
     input: Raw = Raw(b"{}")
-
-
-class _OutputDetails(Struct, frozen=True, gc=False):
-    thinking_tokens: int | None = None
-
-
-class Counts(Struct, frozen=True, gc=False):
-    """Token counts as Anthropic gives them: `input_tokens` leaves cached tokens out, and every report is a running total."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
 
 
 def read_counts(raw: Raw) -> Counts | None:

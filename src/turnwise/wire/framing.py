@@ -7,6 +7,8 @@ Only what decoders need: the joined `data` lines of each event. Event names, ids
 
 from __future__ import annotations
 
+import re
+
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """The longest line, and the longest payload of one event, that is taken."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -141,15 +143,23 @@ class SseFramer:
         return FramingError(f"an event is longer than {self._max_bytes} bytes")
 
 
-def _regular_payloads(data: bytes) -> list[bytes] | None:
-    """The payloads of complete events of the usual form, one `data: ` line and one empty line each, cut out at once.
+_NAMED = re.compile(rb"(?:event: [^\n]*\n)?data: ?([^\s][^\n]*)\n\n|(?s:.+)")
+"""An event of a usual form: at most a name, one line of data that is not blank, an empty line. Whatever else there is is
+swallowed whole and gives an empty group."""
 
-    None if anything in `data` has another form. The checks are few and fast, for this is the way of nearly every read:
-    no LF within a payload, so each LF ends a line; no payload that begins with white space, so none is blank. (`find`,
-    because `in` with bytes on its left first fails to read them as a number, at ten times the cost.)
+
+def _regular_payloads(data: bytes) -> list[bytes] | None:
+    """The payloads of complete events of the usual forms, cut out at once; None if anything in `data` has another form.
+
+    This is the way of nearly every read. Events without names are cut apart where they meet: no LF within a payload, so each
+    LF ends a line; no payload that begins with white space, so none is blank. (`find`, because `in` with bytes on its left
+    first fails to read them as a number, at ten times the cost.)
     """
-    if not data.startswith(b"data: ") or data.find(b"\r") >= 0:
+    if data.find(b"\r") >= 0:
         return None
+    if not data.startswith(b"data: "):
+        payloads = _NAMED.findall(data)
+        return payloads if payloads and payloads[-1] else None
     end = data.find(b"\n")
     if end == len(data) - 2:
         return [data[6:end]] if data[6] > 0x20 and data[end + 1] == 0x0A else None

@@ -38,6 +38,7 @@ from .openai_chat_shapes import (
     Malformed,
     decode_fragment,
     decode_text_chunk,
+    decode_thought,
     read_chunk,
     read_envelope,
 )
@@ -125,33 +126,32 @@ class ChatFold:
         The hot path of the decoder: while text or calls are running, a payload is first taken for one more piece of them
         and nothing else. Hosts whose chunks are never that plain are soon no longer asked.
         """
-        attempt = self._attempt
+        attempt, block, kind, add = self._attempt, self._block, self._narrow, out.append
         for payload in payloads:
-            kind = self._narrow
-            if kind == "text":
-                try:
-                    text = decode_text_chunk(payload).choices[0].delta.content
-                except UNREADABLE:
-                    self._misses += 1
-                else:
-                    if text:
-                        out.append(TextDelta(text, self._block, attempt))
+            try:
+                if kind == "text":
+                    if text := decode_text_chunk(payload).choices[0].delta.content:
+                        add(TextDelta(text, block, attempt))
                     continue
-            elif kind == "call":
-                try:
+                if kind == "thinking":
+                    thought = decode_thought(payload).choices[0].delta
+                    if text := thought.reasoning_content or thought.reasoning:
+                        add(ThinkingDelta(text, block, attempt))
+                    continue
+                if kind == "call":
                     part = decode_fragment(payload).choices[0].delta.tool_calls[0]
-                except UNREADABLE:
-                    self._misses += 1
-                else:
                     if self._calls.extend(part.index, part.function.arguments, out):
                         continue
+            except UNREADABLE:
+                self._misses += 1
             self._fold_payload(payload, out)
             if self.is_done:
                 return
-            self._narrow = self._expected()
+            kind = self._narrow = self._expected()
+            block = self._block
 
     def _expected(self) -> str:
-        """What the next payload is most likely to be more of, and nothing else: "text", "call", or "" for no guess."""
+        """What the next payload is most likely to be more of, and nothing else: "text", "thinking", "call", or "" for no guess."""
         if self.stop is not None or self._misses >= MAX_MISSES:
             return ""
         return self._kind

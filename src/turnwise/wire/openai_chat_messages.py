@@ -66,6 +66,9 @@ class _Tool(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="tool")
     content: str
 
 
+_BRIDGE = _Assistant("(no answer)")
+"""Stands between two user messages at hosts that want their partners to take turns."""
+
 _Written = _User | _Assistant | _Tool | dict[str, Any]
 
 
@@ -77,23 +80,40 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
     """
     out: list[_Written] = []
     add = out.append
+    follows_user = profile.alternates and _ends_with_user(messages[:start], profile)
     for message in messages[start:] if start else messages:
         if type(message) is UserMessage:
             body = message.body
+            if follows_user:
+                add(_BRIDGE)
             add(_User(body if isinstance(body, str) else _parts(body, blobs, profile) or ""))
+            follows_user = profile.alternates
         elif type(message) is AssistantMessage:
             body = message.body
             if not isinstance(body, str):
                 if (written := _assistant(body, profile)) is not None:
                     add(written)
+                    follows_user = False
             elif body and not body.isspace():
                 add(_Assistant(body))
+                follows_user = False
         elif type(message) is ToolMessage:
             out += _results(message.results, blobs, profile)
     try:
         return elements(out)
     except UnicodeEncodeError as error:
         raise config_error("invalid_text", f"A message holds text that is not Unicode: {error}.") from None
+
+
+def _ends_with_user(messages: Sequence[Message], profile: Profile) -> bool:
+    """Whether the last of these messages that is sent is the user's."""
+    for message in reversed(messages):
+        if type(message) is not AssistantMessage:
+            return type(message) is UserMessage
+        body = message.body
+        if body.strip() if isinstance(body, str) else _assistant(body, profile) is not None:
+            return False
+    return False
 
 
 def _results(results: tuple[ToolResult, ...], blobs: Blobs, profile: Profile) -> list[_Written]:
@@ -104,14 +124,38 @@ def _results(results: tuple[ToolResult, ...], blobs: Blobs, profile: Profile) ->
         id = wire_id(result.call_id, profile)
         text = result.text
         if not isinstance(result.body, str):
-            media = _parts(tuple([b for b in result.body if type(b) is not Text]), blobs, profile)
-            if media:
+            shown = tuple([b for b in result.body if type(b) is not Text and _can_send(b, profile)])
+            if media := _parts(shown, blobs, profile):
                 attached += [_text(f"Attached to the result of tool call {id}:"), *media]
-                text = text if text and not text.isspace() else SEE_BELOW
+            lost = [_LOST[type(b)] for b in result.body if type(b) is not Text and not _can_send(b, profile)]
+            text = "\n".join([t for t in (text, *lost) if t and not t.isspace()])
+            text = text or (SEE_BELOW if media else "")
         out.append(_Tool(id, text))
     if attached:
         out.append(_User(attached))
     return out
+
+
+def _can_send(block: ResultBlock, profile: Profile) -> bool:
+    """Whether the host takes that kind of content at all. What a tool gives back must not end a conversation."""
+    match block:
+        case Image():
+            return profile.images
+        case Audio():
+            return profile.audio
+        case Document(source=Inline() | BlobRef() as source) if _media_type(source).startswith("text/"):
+            return True
+        case Document(source=source):
+            return profile.documents is not None and (profile.document_urls or not isinstance(source, Url))
+        case _:
+            return True
+
+
+_LOST: dict[type, str] = {
+    Image: "(an image, which cannot be shown here)",
+    Audio: "(audio, which cannot be played here)",
+    Document: "(a document, which cannot be read here)",
+}
 
 
 def wire_id(call_id: str, profile: Profile) -> str:
@@ -134,6 +178,9 @@ def _assistant(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str, 
     thought = "".join([b.text for b in body if type(b) is Thinking and b.origin == profile.origin])
     if thought and profile.reasoning_field:
         out[profile.reasoning_field] = thought
+    elif thought and profile.thinking_parts:
+        parts: list[dict[str, Any]] = [{"type": "thinking", "thinking": [_text(thought)]}]
+        out["content"] = [*parts, _text(text)] if text else parts
     if calls:
         out["tool_calls"] = calls
     return out
@@ -244,17 +291,32 @@ def _document(document: Document, blobs: Blobs, profile: Profile) -> dict[str, A
     if isinstance(source, Inline | BlobRef) and _media_type(source).startswith("text/"):
         text = bytes_of(source, blobs).decode("utf-8", "replace")
         return _text(f"{name}:\n\n{text}" if name else text or "(empty document)")
-    if not profile.documents:
+    if profile.documents is None:
         raise unsupported(profile, "documents", "Send their text in their place.")
-    if isinstance(source, Url):
-        raise unsupported(profile, "documents by URL", "Send the document's bytes.")
     if isinstance(source, ProviderFile):
         if source.origin != profile.origin and source.origin not in profile.file_origins:
             raise unsupported(profile, f"the file {source.id!r} of {source.origin!r}", "Send the document's bytes.")
         return {"type": "file", "file": {"file_id": source.id}}
+    if isinstance(source, Url):
+        if not profile.document_urls:
+            raise unsupported(profile, "documents by URL", "Send the document's bytes.")
+        return _file(source.url, name or "document", profile)
     kind = _media_type(source)
+    data = bytes_of(source, blobs)
     filename = name or ("document.pdf" if kind == "application/pdf" else "document")
-    return {"type": "file", "file": {"filename": filename, "file_data": _data_url(kind, bytes_of(source, blobs))}}
+    return _file(_data_url(kind, data), filename, profile)
+
+
+def _file(url: str, name: str, profile: Profile) -> dict[str, Any]:
+    """A document, by its address or as a data URL."""
+    match profile.documents:
+        case "document_url":
+            return {"type": "document_url", "document_url": url, "document_name": name}
+        case "file_url":
+            # Perplexity wants the bare base64.
+            return {"type": "file_url", "file_url": {"url": url.partition(";base64,")[2] or url}, "file_name": name}
+        case _:
+            return {"type": "file", "file": {"filename": name, "file_data": url}}
 
 
 def _media_type(source: Inline | BlobRef) -> str:

@@ -116,14 +116,23 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     code: Any = None
 
 
-class TextDelta(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A piece of text and nothing else; fields that are known to come empty may."""
+class _Nothing(msgspec.Struct, frozen=True, gc=False):
+    """The fields of `Delta` that a plain piece of text, reasoning or arguments does not have."""
+
+    refusal: None = None
+    function_call: None = None
+    reasoning_details: None = None
+    images: None = None
+    annotations: None = None
+    audio: None = None
+    extra_content: None = None
+
+
+class TextDelta(_Nothing, frozen=True, gc=False, kw_only=True):
+    """A piece of text and nothing else."""
 
     content: str
-    role: Literal["assistant"] | None = None
-    refusal: None = None
     tool_calls: None = None
-    function_call: None = None
     reasoning: None = None
     reasoning_content: None = None
 
@@ -145,6 +154,32 @@ class TextChunk(msgspec.Struct, frozen=True, gc=False):
     x_groq: None = None
 
 
+class ThoughtDelta(_Nothing, frozen=True, gc=False, kw_only=True):
+    """A piece of reasoning and nothing else, in whichever field the host writes it."""
+
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    content: Literal[""] | None = None
+    tool_calls: None = None
+
+
+class ThoughtChoice(msgspec.Struct, frozen=True, gc=False):
+    delta: ThoughtDelta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    usage: None = None
+    error: None = None
+
+
+class ThoughtChunk(msgspec.Struct, frozen=True, gc=False):
+    """The commonest chunk while a model reasons, as narrow as `TextChunk`."""
+
+    choices: tuple[ThoughtChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
 class ArgumentsOnly(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     arguments: str
     name: None = None
@@ -159,11 +194,11 @@ class CallFragment(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     type: Literal["function"] | None = None
 
 
-class FragmentDelta(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class FragmentDelta(_Nothing, frozen=True, gc=False, kw_only=True):
     tool_calls: tuple[CallFragment]
-    role: Literal["assistant"] | None = None
-    content: None = None
-    refusal: None = None
+    content: Literal[""] | None = None
+    reasoning: None = None
+    reasoning_content: None = None
 
 
 class FragmentChoice(msgspec.Struct, frozen=True, gc=False):
@@ -191,6 +226,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 
 decode_fragment = msgspec.json.Decoder(FragmentChunk).decode
+decode_thought = msgspec.json.Decoder(ThoughtChunk).decode
 decode_text_chunk = msgspec.json.Decoder(TextChunk).decode
 _decode_chunk = msgspec.json.Decoder(Chunk).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
