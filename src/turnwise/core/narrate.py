@@ -28,7 +28,8 @@ from .events import (
     TurnStarted,
     UsageUpdated,
 )
-from .state import SessionState, result_of
+from .result import result_of
+from .state import SessionState
 
 
 def narrate(entry: Entry, state: SessionState) -> list[Event]:

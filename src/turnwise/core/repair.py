@@ -45,6 +45,21 @@ def repair(history: Sequence[Message]) -> Sequence[Message]:
     return out
 
 
+def last_turn(history: Sequence[Message]) -> int:
+    """The highest turn number that a history uses, in its bookkeeping or in the ids of its calls: new turns go on from there,
+    so that no call id is ever given twice (rule T4)."""
+    last = 0
+    for message in history:
+        if message.turn > last:
+            last = message.turn
+        if type(message) is AssistantMessage and type(message.body) is tuple:
+            for call in message.tool_calls:
+                number = call.id[1:].partition(".")[0]
+                if call.id.startswith("t") and number.isdecimal() and int(number) > last:
+                    last = int(number)
+    return last
+
+
 def _is_valid(history: Sequence[Message]) -> bool:
     """Whether nothing needs mending. Plain text, the common case, costs one look per message."""
     seen: set[str] = set()

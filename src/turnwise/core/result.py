@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from .errors import ErrorInfo
+from .errors import ErrorInfo, StateError
 from .messages import Message, StopReason
 from .usage import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from .state import SessionState
 
 TurnReason = Literal["completed", "stopped", "limit", "loop", "timeout", "interrupted", "parked", "error"]
 
@@ -32,3 +35,24 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     cause: str = ""
     error: ErrorInfo | None = None
     messages: tuple[Message, ...] = ()
+
+
+def result_of(state: SessionState) -> TurnResult:
+    """The account of the last turn."""
+    turn = state.turn
+    if turn is None:
+        raise StateError(ErrorInfo("state", "illegal_entry", "The session has no turn yet."))
+    last = turn.last
+    return TurnResult(
+        state.id,
+        turn.number,
+        turn.reason,
+        last.text if last else "",
+        turn.steps,
+        turn.calls,
+        turn.usage,
+        last.stop_reason if last else "unknown",
+        turn.cause,
+        turn.error,
+        tuple(state.transcript[turn.first :]),
+    )

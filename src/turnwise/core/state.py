@@ -10,7 +10,6 @@ reference: `evolve` works in place, so that a turn costs the same however long t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -35,7 +34,8 @@ from .limits import Limits
 from .messages import AssistantMessage, Message, ToolMessage, UserMessage
 from .outcomes import ToolResult
 from .principal import LOCAL, Principal
-from .result import TurnReason, TurnResult
+from .repair import last_turn
+from .result import TurnReason
 from .usage import NO_USAGE, Usage
 
 Phase = Literal["model", "tools", "done", "ending", "ended"]
@@ -124,42 +124,6 @@ def fold(entries: list[Entry]) -> SessionState:
     for entry in entries:
         evolve(state, entry)
     return state
-
-
-def result_of(state: SessionState) -> TurnResult:
-    """The account of the last turn."""
-    turn = state.turn
-    if turn is None:
-        raise _illegal("the session has no turn yet")
-    last = turn.last
-    return TurnResult(
-        state.id,
-        turn.number,
-        turn.reason,
-        last.text if last else "",
-        turn.steps,
-        turn.calls,
-        turn.usage,
-        last.stop_reason if last else "unknown",
-        turn.cause,
-        turn.error,
-        tuple(state.transcript[turn.first :]),
-    )
-
-
-def last_turn(history: Sequence[Message]) -> int:
-    """The highest turn number that a history uses, in its bookkeeping or in the ids of its calls: new turns go on from there,
-    so that no call id is ever given twice (rule T4)."""
-    last = 0
-    for message in history:
-        if message.turn > last:
-            last = message.turn
-        if type(message) is AssistantMessage and type(message.body) is tuple:
-            for call in message.tool_calls:
-                number = call.id[1:].partition(".")[0]
-                if call.id.startswith("t") and number.isdecimal() and int(number) > last:
-                    last = int(number)
-    return last
 
 
 # --- one entry each -------------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from ..core.messages import AssistantMessage, Message
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Store
 from ..core.repair import repair
-from ..core.result import TurnResult
-from ..core.state import SessionState, evolve, fold, result_of
+from ..core.result import TurnResult, result_of
+from ..core.state import SessionState, evolve, fold
 from ..core.turn import (
     CallModel,
     Effect,

@@ -78,6 +78,23 @@ async def without_bytes(message: Message, owner: BlobOwner) -> Message:
     return msgspec.structs.replace(message, body=await stored(message.content, owner))
 
 
+async def loaded(owner: BlobOwner, messages: Sequence[Message]) -> dict[str, bytes]:
+    """The bytes that these messages refer to. Raises `StateError` (`missing_blob`) for what is not in the blob store."""
+    blobs: dict[str, bytes] = {}
+    for message in messages:
+        for ref in refs_of(message):
+            if ref.sha256 not in blobs:
+                blobs[ref.sha256] = await owner.blobs.get(ref.sha256)
+    return blobs
+
+
+def refs_of(message: Message) -> list[BlobRef]:
+    """The blobs that a message refers to, those of tool results included."""
+    parts = [message.content] if not isinstance(message, ToolMessage) else [r.content for r in message.results]
+    media = [b for blocks in parts for b in blocks if isinstance(b, (Image, Audio, Document))]
+    return [b.source for b in media if isinstance(b.source, BlobRef)]
+
+
 def _is_inline(block: Block) -> bool:
     return isinstance(block, (Image, Audio, Document)) and isinstance(block.source, Inline)
 

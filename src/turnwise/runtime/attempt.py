@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..core.content import AssistantBlock, Audio, BlobRef, Document, Image
+from ..core.content import AssistantBlock, Audio, Image
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.events import Event
 from ..core.ids import step_id
 from ..core.limits import Deadlines
-from ..core.messages import AssistantMessage, Message, ToolMessage
+from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Blobs, Chunk, Response
 from ..core.reducer import Reducer
 from ..core.turn import CallModel, ModelFailed, ModelReplied
@@ -25,7 +25,7 @@ from ..core.usage import Usage
 from ..models.auth import Outgoing
 from ..models.handle import Sealed
 from ..wire.base import Decoder
-from .attachments import stored
+from .attachments import loaded, stored
 from .gates import Gate
 from .plan import Target
 from .prefix import Prefix
@@ -241,23 +241,6 @@ class Attempt:
             self._runtime.random.random(),
             target.budget.may_retry(),
         )
-
-
-async def loaded(asker: Asker, messages: Sequence[Message]) -> dict[str, bytes]:
-    """The bytes that these messages refer to. Raises `StateError` (`missing_blob`) for what is not in the blob store."""
-    blobs: dict[str, bytes] = {}
-    for message in messages:
-        for ref in refs_of(message):
-            if ref.sha256 not in blobs:
-                blobs[ref.sha256] = await asker.blobs.get(ref.sha256)
-    return blobs
-
-
-def refs_of(message: Message) -> list[BlobRef]:
-    """The blobs that a message refers to, those of tool results included."""
-    parts = [message.content] if not isinstance(message, ToolMessage) else [r.content for r in message.results]
-    media = [b for blocks in parts for b in blocks if isinstance(b, (Image, Audio, Document))]
-    return [b.source for b in media if isinstance(b.source, BlobRef)]
 
 
 _NO_ANSWER = ErrorInfo("provider", "protocol", "The response ended without an answer.", "Try again.", retryable=True)

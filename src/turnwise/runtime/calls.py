@@ -20,10 +20,10 @@ from ..core.errors import ErrorInfo
 from ..core.events import Notice
 from ..core.outcomes import Cancelled, Failed, InvalidArguments, Outcome, Timeout, ToolResult, UnknownTool, result_of
 from ..core.turn import CallBegins, CallEnded, Input
-from ..tools import ArgumentsError, Tool, ToolContext, failure_of, render_result
+from ..tools import ArgumentsError, ToolContext, failure_of, render_result
 from ..tools.isolation import run_isolated
 from .attachments import stored
-from .timers import Timer
+from .job import Job, printed
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -45,25 +45,6 @@ TOO_MANY_ABANDONED = ErrorInfo(
 RETRY_BASE_S = 0.2
 RETRY_CAP_S = 10.0
 RETRIES_PER_TURN = 20
-
-AnyTool = Tool[..., Any]
-
-
-class Job:
-    """One call that passed its checks. `why` says who stopped it."""
-
-    __slots__ = ("abandoned", "args", "call", "context", "resource", "task", "timer", "tool", "why")
-
-    def __init__(self, call: ToolCall, tool: AnyTool, args: Any, resource: str | None) -> None:
-        self.call = call
-        self.tool = tool
-        self.args = args
-        self.resource = resource
-        self.context: ToolContext[Any] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.timer: Timer | None = None
-        self.why: Literal["timeout", "interrupt"] | None = None
-        self.abandoned = False
 
 
 class Calls:
@@ -300,11 +281,6 @@ class Calls:
             self._stop_job(job, "interrupt")
         if self._running:
             await idle
-
-
-def printed(job: Job) -> str:
-    """What the call's processes had printed."""
-    return job.context.printed if job.context is not None else ""
 
 
 def _is_cancelled() -> bool:

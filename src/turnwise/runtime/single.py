@@ -19,9 +19,8 @@ from ..core.events import AttemptRestarted, Event, StepFinished, StepStarted, Us
 from ..core.limits import Deadlines, Restart, Retry, next_try
 from ..core.messages import AssistantMessage, Message, StopReason, UserMessage
 from ..core.protocols import Blobs
-from ..core.repair import repair
+from ..core.repair import last_turn, repair
 from ..core.request import Request, RequestHead
-from ..core.state import last_turn
 from ..core.turn import CallModel, ModelFailed, ModelReplied
 from ..core.usage import NO_USAGE, Usage
 from ..models.connection import Model
