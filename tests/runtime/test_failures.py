@@ -370,3 +370,14 @@ async def test_an_empty_prompt_is_refused(host: Host, prompt: Any) -> None:
         with pytest.raises(ConfigError) as raised:
             await session.run(prompt)
         assert raised.value.code == "empty_prompt" and session.messages == ()
+
+
+@in_virtual_time
+async def test_header_names_may_have_any_case(any_host: Host) -> None:
+    """HTTP header names have no case: what a server capitalises is understood."""
+    headers = {"Retry-After": "7", "X-RateLimit-Remaining-Requests": "0", "X-RateLimit-Reset-Requests": "6m0s"}
+    async with ScriptedProvider([fail(429, headers=headers), reply("Now.")]) as provider:
+        async with any_host.agent(provider).session().stream("Hi") as turn:
+            events = await read_all(turn)
+        (again,) = of(AttemptRestarted, events)
+        assert again.delay_s == 7

@@ -115,7 +115,8 @@ class HttpTransport:
         """The URL, and whether the environment's proxies are asked about it: never for this machine itself."""
         from yarl import URL
 
-        parsed = URL(url)
+        # Paths are percent-encoded already, and a signature covers them as they are.
+        parsed = URL(url, encoded=url.isascii())
         host = parsed.host or ""
         local = host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
         proxied = not local and any(name.lower() in _PROXY_VARIABLES for name in os.environ)
