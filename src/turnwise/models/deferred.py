@@ -57,6 +57,11 @@ class DeferredResponse(aiohttp.ClientResponse):
             raise
         self._kept = None
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether there is a body to be read: where there can be none (204), aiohttp puts a reader of another kind."""
+        return type(self.content) is StreamReader
+
     async def read_burst(self) -> bytes:
         """What has arrived, at least one byte; b"" at the end of the body. The same as `content.readany()`."""
         content = self.content

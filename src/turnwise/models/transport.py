@@ -46,7 +46,7 @@ class HttpResponse:
         await response.arrive()
         self.status = response.status
         self.headers = response.headers
-        self.read = response.read_burst if self._bursts else response.content.readany
+        self.read = response.read_burst if self._bursts and response.has_reader else response.content.readany
 
     def abort(self, reason: str) -> None:
         self._response.abort(Aborted(reason))

@@ -12,7 +12,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from ..core.errors import ErrorInfo
 from ..core.events import DecoderEvent, ResponseFailed
 from ..core.usage import Provenance, Usage
-from .errors import MAX_ERROR_BYTES, PROTOCOL, TRUNCATED, broken
+from .errors import MAX_ERROR_BYTES, PROTOCOL, TRUNCATED, broken, text_of
 from .framing import MAX_BODY_BYTES, FramingError, SseFramer
 
 P = TypeVar("P")
@@ -168,6 +168,8 @@ class ResponseReader(Generic[P]):
         body = bytes(self._body)
         if not body:
             raise Failed(self._broken(f"The answer is empty (status {self._status})."))
+        if body.startswith(b"<"):
+            raise Failed(self._broken(text_of(body)))
         self._fold.fold_document(body, out)
 
     # --- failures -----------------------------------------------------------------------------------------------
