@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .parts import PartsPayload
 
 WHOLE_BELOW_BYTES = 32 << 10
+_LASTING = ("tls", "name_resolution", "content_encoding")
+"""Failures that another try will not mend."""
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -89,7 +91,7 @@ class HttpTransport:
     def explain(self, error: BaseException, url: str) -> ErrorInfo:
         """What a failed `open` or `read` means and what to do about it."""
         code, message, hint = _explain(error, _origin(url))
-        return ErrorInfo("provider", code, message, hint, retryable=code not in ("tls", "name_resolution"))
+        return ErrorInfo("provider", code, message, hint, retryable=code not in _LASTING)
 
     async def close(self) -> None:
         clients, self._clients = self._clients, {}
@@ -158,6 +160,13 @@ def _explain(error: BaseException, origin: str) -> tuple[str, str, str]:
             "Check that the server runs and that the base URL has the right port." if refused else "Check the network."
         )
         return "connection_refused" if refused else "connection_failed", f"{origin} {said}.", hint
+    if "content-encoding" in str(error).lower():
+        missing = str(error).rpartition("Please install ")[2].strip("`'\", ") if "Please install" in str(error) else ""
+        package = missing.partition("'")[0].partition("`")[0]
+        if package:
+            what = f"{origin} answered in a compression that this machine cannot undo."
+            return "content_encoding", what, f"Install {package}, or have the server or proxy leave the answer as it is."
+        return "connection_lost", f"The answer of {origin} is not compressed as it says.", "Try again."
     if isinstance(error, (aiohttp.ClientError, OSError)):
         said = str(error) or type(error).__name__
         return "connection_lost", f"The connection to {origin} broke: {said}", "Try again."
