@@ -77,7 +77,7 @@ async def embed(
     runtime = await _runtime(runtime)
     handle = _handle(model, connection, runtime)
     codec = embed_codec(handle.provider, handle.host.api, handle.host.label, handle.model)
-    wishes = Wishes(handle.model, dimensions, input_type)
+    wishes = Wishes(handle.wire_name, dimensions, input_type)
     codec.encode(["x"], wishes)  # what it cannot do is refused before the first text leaves, also when there is none
     parts = list(batches(check_texts(texts, handle.host.label), codec.bounds))
     work = _Work(handle, codec, wishes, texts, runtime, retry or Retry(), deadlines or Deadlines())
@@ -123,7 +123,7 @@ async def rerank(
     if not documents:
         return []
     count = len(documents)
-    request = codec.encode(query, documents, handle.model, None if top_n is None else min(top_n, count))
+    request = codec.encode(query, documents, handle.wire_name, None if top_n is None else min(top_n, count))
     ranked = await exchange(
         handle,
         request,
