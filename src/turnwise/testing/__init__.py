@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .clock import VirtualTimeLoop, run_in_virtual_time
     from .network_guard import NetworkGuard, NetworkRefused, no_network
+    from .record import Recorder, cassette
+    from .replay import Replay, ReplayError
     from .script import (
         Delivery,
         RecordedRequest,
@@ -37,11 +39,15 @@ __all__ = [
     "NetworkRefused",
     "Problem",
     "RecordedRequest",
+    "Recorder",
+    "Replay",
+    "ReplayError",
     "Reply",
     "ScriptError",
     "ScriptedProvider",
     "VirtualTimeLoop",
     "call",
+    "cassette",
     "check",
     "error_event",
     "fail",
@@ -62,6 +68,10 @@ _ELSEWHERE = {
     "NetworkGuard": "network_guard",
     "NetworkRefused": "network_guard",
     "no_network": "network_guard",
+    "Recorder": "record",
+    "Replay": "replay",
+    "ReplayError": "replay",
+    "cassette": "record",
     "ScriptError": "scripted",
     "ScriptedProvider": "scripted",
     "Problem": "validators",
