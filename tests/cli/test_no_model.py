@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from turnwise import Runtime
@@ -51,7 +52,12 @@ def local(port: int, name: str = "near") -> Host:
     return Host(name, "openai.chat", f"http://127.0.0.1:{port}/v1", needs_key=False, local=True, label=name.title())
 
 
+def ollama(port: int) -> Host:
+    return msgspec.structs.replace(HOSTS["ollama"], base_url=f"http://127.0.0.1:{port}")
+
+
 MODELS = json.dumps({"object": "list", "data": [{"id": "a:1b"}, {"id": "b:2b"}]}).encode()
+TAGS = json.dumps({"models": [{"name": "a:1b", "size": 1, "details": {"family": "a"}}, {"name": "b:2b"}]}).encode()
 
 
 async def test_local_servers_are_found_and_asked_without_a_key() -> None:
@@ -62,6 +68,15 @@ async def test_local_servers_are_found_and_asked_without_a_key() -> None:
             found = await find_local_servers(runtime, hosts)
     assert [(f.host.name, f.models) for f in found] == [("near", ("a:1b", "b:2b")), ("bare", ())]
     assert [request[":path"] for request in got] == ["/v1/models"]
+    assert "secret" not in str(got)
+
+
+async def test_ollama_is_asked_by_its_own_api() -> None:
+    with server(TAGS) as (port, got), server(b'{"models":null}') as (empty, _), server(MODELS) as (other, _):
+        async with Runtime(environ={"OLLAMA_API_KEY": "secret"}) as runtime:
+            found = await find_local_servers(runtime, [ollama(port), ollama(empty), ollama(other)])
+    assert [f.models for f in found] == [("a:1b", "b:2b"), ()], "a list in another form is another server"
+    assert [request[":path"] for request in got] == ["/api/tags"]
     assert "secret" not in str(got)
 
 
@@ -100,18 +115,15 @@ def test_without_the_models_key_its_variable_is_named(cli: Cli) -> None:
     ]
 
 
-def test_a_local_server_is_offered_with_a_command_that_works(cli: Cli) -> None:
-    """On whichever of the real ports is free on this machine."""
-    for host in [host for host in HOSTS.values() if host.local]:
-        port = int(host.base_url.rpartition(":")[2].removesuffix("/v1"))
-        try:
-            with server(MODELS, port=port):
-                done = cli.run("hi")
-        except OSError:
-            continue
-        assert done.returncode == 2
-        assert (
-            f'{host.label} runs on this machine (a:1b, b:2b): turnwise -m {host.name}:a:1b "…"' in done.stderr.decode()
-        )
-        return
-    pytest.skip("all ports of local model servers are taken on this machine")
+@pytest.mark.parametrize("name", [host.name for host in HOSTS.values() if host.local])
+def test_a_local_server_is_offered_with_a_command_that_works(cli: Cli, name: str) -> None:
+    """On the server's real port, where that is free on this machine."""
+    host = HOSTS[name]
+    port = int(host.base_url.rpartition(":")[2].removesuffix("/v1"))
+    try:
+        with server(TAGS if name == "ollama" else MODELS, port=port):
+            done = cli.run("hi")
+    except OSError:
+        pytest.skip(f"port {port} is taken on this machine")
+    assert done.returncode == 2
+    assert f'{host.label} runs on this machine (a:1b, b:2b): turnwise -m {name}:a:1b "…"' in done.stderr.decode()

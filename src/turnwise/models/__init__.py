@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..core.request import Request, RequestHead, ToolSpec
     from ..runtime.single import Completion, ModelStream, complete, stream
-    from ..wire.extras import AnthropicExtra, OpenAIExtra
+    from ..wire.extras import (
+        AnthropicExtra,
+        BedrockExtra,
+        CohereExtra,
+        GeminiExtra,
+        OllamaExtra,
+        OpenAIExtra,
+        ResponsesExtra,
+    )
     from .catalogue import ModelInfo, Override, Overrides, known_models, model_info
     from .catalogue_table import Capabilities
     from .connection import Connection, Model, Token
@@ -26,12 +34,16 @@ _SINGLE = "..runtime.single"
 
 _HOMES = {
     "AnthropicExtra": _EXTRAS,
+    "BedrockExtra": _EXTRAS,
     "Capabilities": ".catalogue_table",
+    "CohereExtra": _EXTRAS,
     "Completion": _SINGLE,
     "Connection": ".connection",
+    "GeminiExtra": _EXTRAS,
     "Model": ".connection",
     "ModelInfo": ".catalogue",
     "ModelStream": _SINGLE,
+    "OllamaExtra": _EXTRAS,
     "OpenAIExtra": _EXTRAS,
     "Override": ".catalogue",
     "Overrides": ".catalogue",
@@ -39,6 +51,7 @@ _HOMES = {
     "Prices": ".prices_rows",
     "Request": "..core.request",
     "RequestHead": "..core.request",
+    "ResponsesExtra": _EXTRAS,
     "Tier": ".prices_rows",
     "Token": ".connection",
     "ToolSpec": "..core.request",
@@ -55,12 +68,16 @@ _HOMES = {
 
 __all__ = [
     "AnthropicExtra",
+    "BedrockExtra",
     "Capabilities",
+    "CohereExtra",
     "Completion",
     "Connection",
+    "GeminiExtra",
     "Model",
     "ModelInfo",
     "ModelStream",
+    "OllamaExtra",
     "OpenAIExtra",
     "Override",
     "Overrides",
@@ -68,6 +85,7 @@ __all__ = [
     "Prices",
     "Request",
     "RequestHead",
+    "ResponsesExtra",
     "Tier",
     "Token",
     "ToolSpec",

@@ -118,3 +118,19 @@ def demo() -> int:
     from .demo import demo
 
     return demo()
+
+
+@program.command()
+@click.argument("search", nargs=-1)
+@click.option("-p", "--provider", "providers", multiple=True, metavar="PROVIDER", help="Only its models. Repeatable.")
+@click.option("--remote", is_flag=True, help="Ask the providers whose key is set, or those of -p.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+def models(search: tuple[str, ...], providers: tuple[str, ...], remote: bool, as_json: bool) -> int:
+    """List models, their limits and prices.
+
+    Words of SEARCH must all occur in the name. Prices are US dollars per million tokens; "+" means that long input costs
+    more. Any name that a provider accepts can be used, listed or not.
+    """
+    from .models import Query, models
+
+    return models(Query(words=search, providers=providers, remote=remote, as_json=as_json))

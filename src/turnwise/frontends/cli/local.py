@@ -27,7 +27,19 @@ class _Model(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
+    """What servers of OpenAI's API list. https://platform.openai.com/docs/api-reference/models/list"""
+
     data: list[_Model] | None
+
+
+class _Tag(msgspec.Struct):
+    name: str
+
+
+class _Tags(msgspec.Struct):
+    """What Ollama's own API lists. https://docs.ollama.com/api/tags"""
+
+    models: list[_Tag] | None
 
 
 async def find_local_servers(runtime: Runtime, hosts: Iterable[Host] | None = None) -> list[LocalServer]:
@@ -43,11 +55,16 @@ async def find_local_servers(runtime: Runtime, hosts: Iterable[Host] | None = No
 async def _probe(host: Host) -> LocalServer | None:
     try:
         async with asyncio.timeout(PROBE_S):
-            body = await _get(f"{host.base_url}/models")
-        models = msgspec.json.decode(body, type=_Models).data or []
+            body = await _get(host.base_url + host.models_path)
+        return LocalServer(host, _names(host, body))
     except (OSError, TimeoutError, ValueError, msgspec.MsgspecError):
         return None
-    return LocalServer(host, tuple([model.id for model in models]))
+
+
+def _names(host: Host, body: bytes) -> tuple[str, ...]:
+    if host.api == "ollama.chat":
+        return tuple([tag.name for tag in msgspec.json.decode(body, type=_Tags).models or []])
+    return tuple([model.id for model in msgspec.json.decode(body, type=_Models).data or []])
 
 
 async def _get(url: str) -> bytes:

@@ -13,10 +13,10 @@ def tables(record: Record) -> list[tuple[str, list[str]]]:
     return [
         (
             "Model calls",
-            _grid(("step", "first text", "whole", "tokens in", "out", "calls", "ended with"), _steps(record)),
+            grid(("step", "first text", "whole", "tokens in", "out", "calls", "ended with"), _steps(record)),
         ),
-        ("Tool calls", _grid(("call", "tool", "time", "outcome"), [_call(c) for c in record.calls.values()])),
-        ("Turns", _grid(("turn", "steps", "calls", "tokens in", "out", "reason"), _turns(record))),
+        ("Tool calls", grid(("call", "tool", "time", "outcome"), [_call(c) for c in record.calls.values()])),
+        ("Turns", grid(("turn", "steps", "calls", "tokens in", "out", "reason"), _turns(record))),
         ("Events", _columns([f"{name} {count}" for name, count in record.kinds.items()])),
     ]
 
@@ -60,7 +60,7 @@ def _seconds(began: float, ended: float | None) -> str:
     return "-" if ended is None else f"{ended - began:.3f} s"
 
 
-def _grid(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+def grid(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns as wide as they need to be; numbers to the right, names to the left."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     to_the_right = [bool(rows) and all(row[i][:1] in "-0123456789" for row in rows) for i in range(len(head))]
