@@ -108,6 +108,13 @@ ALLOWED: dict[str, dict[str, str]] = {
         "threads": "and a thread to run it",
     },
     "models/deferred.py": {"network": "part of the real HTTP client"},
+    "models/catalogue.py": {"clock": "prices depend on the day and the hour"},
+    "models/google_credentials.py": {"network": "the HTTP client that google-auth asks for, in a thread"},
+    "models/listing.py": {
+        "clock": "signatures need the time",
+        "environment": "the default of list_models(environ=…)",
+        "threads": "the default of list_models(blocking=…)",
+    },
     "models/parts.py": {"network": "part of the real HTTP client"},
     "models/transport.py": {
         "network": "the real HTTP client",
@@ -119,6 +126,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "threads": "watches whether the parent is alive",
     },
     "testing/clock.py": {"loops": "the loop with virtual time"},
+    "testing/record.py": {"environment": "TURNWISE_RECORD says whether to record"},
     "testing/scripted.py": {
         "loops": "a provider for synchronous tests has its own loop",
         "threads": "and its own thread",
@@ -138,6 +146,11 @@ ALLOWED: dict[str, dict[str, str]] = {
     "frontends/cli/local.py": {
         "network": "asks loopback for local model servers",
         "timers": "for 0.3 s at most",
+    },
+    "frontends/cli/models.py": {
+        "environment": "which providers have a key",
+        "loops": "the program's own loop",
+        "timers": "a provider has 15 s to answer",
     },
     "frontends/cli/screen.py": {"environment": "NO_COLOR"},
 }

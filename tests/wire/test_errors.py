@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import ProviderError, error_of
-from turnwise.wire.errors import PROTOCOL, body_error, broken, excerpt, http_error, kind_of, retry_after_of
+from turnwise.wire.error_tables import PHRASES, STATUSES, WEAK_WORDS, WORDS, Row
+from turnwise.wire.errors import (
+    PROTOCOL,
+    body_error,
+    broken,
+    excerpt,
+    http_error,
+    kind_of,
+    retry_after_of,
+    row_of,
+)
 
 ROWS = [
     # Anthropic: https://platform.claude.com/docs/en/api/errors
@@ -85,6 +99,58 @@ def test_failures(status: int, type_: str, code: str, message: str, kind: str, r
     assert info.message and info.hint and info.branch == "provider"
     assert info.status == (status or None) and info.detail == (code or type_) and info.provider == "p"
     assert isinstance(error_of(info), ProviderError)
+
+
+def _examples() -> Any:
+    spec = importlib.util.spec_from_file_location("error_examples", Path(__file__).with_name("error_examples.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.EXAMPLES
+
+
+EXAMPLES = _examples()
+TABLE: tuple[Row, ...] = (*WORDS, *PHRASES, *STATUSES, *WEAK_WORDS)
+
+
+def decider(example: Any) -> Row | None:
+    """The row that an example's class comes from."""
+    info = body_error(example.status, {}, example.body.encode())
+    body: Any = json.loads(example.body) if example.body[:1] == "{" else {}
+    inner: Any = body.get("error") if isinstance(body.get("error"), dict) else body
+    return row_of(example.status, str(inner.get("type") or ""), info.detail, info.message)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.kind} {e.provider} {e.status}")
+def test_answers_of_providers(example: Any) -> None:
+    """Overflow, rate limit, quota and the rest are told apart by each provider's own wording and code."""
+    info = body_error(example.status, {}, example.body.encode())
+    assert info.code == example.kind
+    assert info.retryable is (info.code in ("rate_limit", "overloaded", "provider_timeout", "server"))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda r: f"{r.kind.code} {r.said or r.status}")
+def test_every_row_decides_an_answer(row: Row) -> None:
+    """A row that decides nothing is dead, or a row before it is too greedy."""
+    decided = [e for e in EXAMPLES if decider(e) is row]
+    assert decided, f"no example in error_examples.py is decided by {row}"
+    assert {e.kind for e in decided} == {row.kind.code}
+    assert row.source and row.said == row.said.lower() and (row.said or row.status)
+
+
+def test_no_row_is_written_twice() -> None:
+    for table in (WORDS, PHRASES, STATUSES, WEAK_WORDS):
+        assert len({(r.said, r.status) for r in table}) == len(table)
+
+
+@pytest.mark.parametrize("row", [r for r in PHRASES if r.kind.code == "context_overflow"], ids=lambda r: r.said)
+def test_a_rate_limit_is_never_an_overflow(row: Row) -> None:
+    assert kind_of(429, "", "", f"Limit reached: {row.said}").code == "rate_limit"
+
+
+def test_a_model_without_tools_has_a_way_out() -> None:
+    info = http_error(400, {}, "registry.ollama.ai/library/x does not support tools")
+    assert 'tools="prompted"' in info.hint and not info.retryable
 
 
 def test_words_count_only_as_types_and_codes() -> None:
@@ -168,6 +234,7 @@ def test_deep_and_long_bodies() -> None:
 
 
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
+USED_UP = {"x-ratelimit-remaining-tokens": "0", "date": DATE}
 
 
 @pytest.mark.parametrize(
@@ -187,13 +254,88 @@ DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
-        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, None),
     ],
 )
 def test_waits(headers: dict[str, str], seconds: float | None) -> None:
     """A date is measured against the response's own clock."""
     assert retry_after_of(headers) == seconds
     assert http_error(429, headers, "slow").retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        # OpenAI, Groq, Azure OpenAI: durations or seconds
+        ({**USED_UP, "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "2m59.56s"}, 179.56),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "1h0m1s"}, 3601.0),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "33011.382867"}, 33011.382867),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "0"}, 0.0),
+        # only limits of which nothing is left, and of these the last
+        ({"x-ratelimit-remaining-tokens": "12", "x-ratelimit-reset-tokens": "6m0s"}, None),
+        ({**USED_UP, "x-ratelimit-reset-requests": "1s"}, None),
+        (
+            {
+                **USED_UP,
+                "x-ratelimit-reset-tokens": "7.66s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "2s",
+                "x-ratelimit-remaining-images": "5",
+                "x-ratelimit-reset-images": "1h",
+            },
+            7.66,
+        ),
+        # what the provider says outright goes first
+        ({**USED_UP, "x-ratelimit-reset-tokens": "6m0s", "retry-after": "3"}, 3.0),
+        # Anthropic: RFC 3339. OpenRouter: milliseconds since 1970
+        (
+            {
+                "anthropic-ratelimit-tokens-remaining": "0",
+                "anthropic-ratelimit-tokens-reset": "2026-10-21T07:28:42Z",
+                "date": DATE,
+            },
+            42.0,
+        ),
+        (
+            {"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "2026-10-21T07:28:42Z"},
+            None,
+        ),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1792567710000", "date": DATE}, 30.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1792567710", "date": DATE}, 30.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1792567000", "date": DATE}, 0.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1792567710000"}, None),
+        # nonsense
+        ({**USED_UP, "x-ratelimit-reset-tokens": "soon"}, None),
+        ({**USED_UP, "x-ratelimit-reset-tokens": ""}, None),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "-3"}, None),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "nan"}, None),
+        ({**USED_UP, "x-ratelimit-reset-tokens": "1e999"}, None),
+    ],
+)
+def test_waits_for_limits_that_are_used_up(headers: dict[str, str], seconds: float | None) -> None:
+    assert http_error(429, headers, "slow").retry_after_s == seconds
+
+
+def test_waits_that_a_body_asks_for() -> None:
+    """Google's RetryInfo, and the limits of a provider behind OpenRouter."""
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
+    google: Any = {"error": {"code": 429, "message": "slow", "details": [{"@type": "x"}, 3, info]}}
+    assert body_error(429, {}, json.dumps(google).encode()).retry_after_s == 34.5
+    assert body_error(429, {"retry-after": "7"}, json.dumps(google).encode()).retry_after_s == 34.5
+    google["error"]["details"] = [{"retryDelay": "later"}, {"retryDelay": 3}]
+    assert body_error(429, {}, json.dumps(google).encode()).retry_after_s is None
+    quoted = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1792567710000", "X-RateLimit-Limit": 3}
+    routed = {"error": {"code": 429, "message": "slow", "metadata": {"headers": quoted}}}
+    assert body_error(429, {"date": DATE}, json.dumps(routed).encode()).retry_after_s == 30.0
+    assert body_error(429, {"date": DATE, "retry-after": "4"}, json.dumps(routed).encode()).retry_after_s == 4.0
+
+
+@given(st.text(max_size=40) | st.floats().map(str), st.text(max_size=40) | st.datetimes().map(msgspec.to_builtins))
+def test_any_reset_is_sane(then: str, now: str) -> None:
+    """S8."""
+    seconds = retry_after_of({"x-ratelimit-remaining": "0", "x-ratelimit-reset": then, "date": now})
+    assert seconds is None or 0 <= seconds < 1e9
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

@@ -38,20 +38,25 @@ from turnwise.core.errors import ConfigError, ErrorInfo, StateError
 from turnwise.core.ids import call_id
 from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from turnwise.core.outcomes import Cancelled, Failed, ToolResult, result_of
-from turnwise.core.request import ModelSettings, OneTool, Reasoning, Request, RequestHead, ToolSpec
+from turnwise.core.request import ModelSettings, OneTool, OutputFormat, Reasoning, Request, RequestHead, ToolSpec
 from turnwise.testing.validators import check
 from turnwise.wire import codec, encode, read_response
 from turnwise.wire.base import assemble
 from turnwise.wire.extras import OpenAIExtra
 from turnwise.wire.openai_chat import chat_codec
-from turnwise.wire.profile import COMPATIBLE, OPENAI, PROFILES, Profile
+from turnwise.wire.profile import COMPATIBLE, LEVELS, OPENAI, PROFILES, Profile, nearest
 
 API = "openai.chat"
 FOLDER = Path(__file__).parent / "fixtures" / "openai_chat"
 PNG = b"\x89PNG\r\n\x1a\n"
 WEATHER = ToolSpec("weather", "Forecast for a city.", '{"type":"object","properties":{"city":{"type":"string"}}}')
 ROUTER = msgspec.structs.replace(
-    COMPATIBLE, name="Router", effort="reasoning", reasoning_field="reasoning", returned_fields=("reasoning_details",)
+    COMPATIBLE,
+    name="Router",
+    effort="reasoning",
+    budget="reasoning",
+    reasoning_field="reasoning",
+    returned_fields=("reasoning_details",),
 )
 BARE = Profile(
     "Bare",
@@ -61,10 +66,11 @@ BARE = Profile(
     call_ids="nine",
     images=False,
     audio=False,
-    documents=False,
+    documents=None,
     parallel_tool_calls=False,
-    seed=False,
+    seed_field=None,
 )
+NO_JSON = msgspec.structs.replace(BARE, output=None)
 
 
 def _checker() -> Callable[[Any, Any], list[str]]:
@@ -105,7 +111,7 @@ def test_the_checker_sees_mistakes() -> None:
     """A check that cannot fail would hold nothing."""
     good = body_of(head(tools=(WEATHER,)), UserMessage("hi"), AssistantMessage((call(),)))
     assert check_against(CompletionCreateParamsStreaming, good) == []
-    for broken in (
+    mistakes: list[Any] = [
         {**good, "top_k": 1},
         {**good, "stream": False},
         {k: v for k, v in good.items() if k != "model"},
@@ -114,7 +120,8 @@ def test_the_checker_sees_mistakes() -> None:
         {**good, "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://x"}]}]},
         {**good, "messages": [{"role": "tool", "content": "x"}]},
         {**good, "messages": [{"role": "assistant", "tool_calls": [{"id": "x", "type": "function", "function": {}}]}]},
-    ):
+    ]
+    for broken in mistakes:
         assert check_against(CompletionCreateParamsStreaming, broken) != []
     assert check(API, good) != [], "its call is not answered"
 
@@ -193,7 +200,7 @@ HISTORIES: dict[str, tuple[Message, ...]] = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("name", HISTORIES)
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ["openai", "azure", "compatible"])
 def test_requests_fit_the_official_types(name: str, stream: bool, profile: str) -> None:
     """T8."""
     h = head(stream=stream, tools=(WEATHER,), stop=("END",), tool_choice="auto", parallel_tool_calls=False)
@@ -351,8 +358,28 @@ def test_content_that_is_refused(block: Any, feature: str) -> None:
 def test_content_that_a_host_lacks(block: Any, feature: str) -> None:
     error = refusal_of(head(), UserMessage((block,)), profile=BARE)
     assert error.code == "unsupported_feature" and f"Bare does not take {feature}." in error.message
-    result = ToolMessage((ToolResult("t1.s1.c0", (block,)),))
-    assert refusal_of(head(), result, profile=BARE).code == "unsupported_feature"
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        (Image(Url("https://x/a.png")), "(an image, which cannot be shown here)"),
+        (Audio(Inline(b"x", "audio/wav")), "(audio, which cannot be played here)"),
+        (Document(Inline(b"x", "application/pdf")), "(a document, which cannot be read here)"),
+    ],
+)
+def test_results_that_a_host_lacks_are_told_in_words(block: Any, told: str) -> None:
+    """What a tool gave back, elsewhere perhaps, must not end the conversation."""
+    for body, text in (((block,), told), ((Text("here:"), block), f"here:\n{told}")):
+        assert sent(ToolMessage((ToolResult("t1.s1.c0", body),)), profile=BARE) == [
+            {"role": "tool", "tool_call_id": "000100100", "content": text}
+        ]
+
+
+def test_a_document_that_is_text_can_always_be_sent() -> None:
+    note = Document(Inline(b"hi", "text/plain"), "a.txt")
+    (_, attached) = sent(ToolMessage((ToolResult("t1.s1.c0", (note,)),)), profile=BARE)
+    assert attached["content"][1] == {"type": "text", "text": "a.txt:\n\nhi"}
 
 
 def test_a_missing_blob_is_named() -> None:
@@ -538,11 +565,64 @@ def test_profiles_change_requests() -> None:
         (Reasoning("high"), ROUTER, {"reasoning": {"effort": "high"}}),
         (Reasoning("high", 2000), ROUTER, {"reasoning": {"max_tokens": 2000}}),
         (Reasoning(), BARE, {}),
+        (Reasoning("xhigh"), OPENAI, {"reasoning_effort": "xhigh"}),
+        (Reasoning("max"), PROFILES["groq"], {"reasoning_effort": "high", "reasoning_format": "parsed"}),
+        (Reasoning("minimal"), PROFILES["groq"], {"reasoning_effort": "low", "reasoning_format": "parsed"}),
+        (Reasoning("none"), PROFILES["groq"], {"reasoning_effort": "none"}),
+        (Reasoning("none"), PROFILES["together"], {"reasoning": {"enabled": False}}),
+        (Reasoning("max"), PROFILES["together"], {"reasoning": {"enabled": True}, "reasoning_effort": "high"}),
     ],
 )
 def test_reasoning(reasoning: Reasoning, profile: Profile, fields: dict[str, Any]) -> None:
     body = body_of(head(reasoning=reasoning), profile=profile)
     assert {n: v for n, v in body.items() if n.startswith("reasoning")} == fields
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "sent_as"),
+    [
+        ("max", LEVELS, "max"),
+        ("max", ("low", "high"), "high"),
+        ("minimal", ("low", "high"), "low"),
+        ("medium", ("low", "high"), "high"),
+        ("minimal", ("none", "high"), "high"),
+        ("none", ("low", "high"), "low"),
+        ("low", ("none",), "none"),
+    ],
+)
+def test_the_nearest_level(asked: Any, known: Any, sent_as: str) -> None:
+    """A wish to think is not answered with none."""
+    assert nearest(asked, known) == sent_as
+
+
+SCHEMA = '{ "type":"object", "properties":{"a":{"type":"number"}} }'
+
+
+def test_structured_output() -> None:
+    """By schema where the host has it: the schema's own bytes."""
+    asked = head(output=OutputFormat(SCHEMA, "answer", "An answer."))
+    format = body_of(asked, UserMessage("hi"))["response_format"]
+    assert format == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "description": "An answer.", "schema": json.loads(SCHEMA), "strict": True},
+    }
+    assert check_against(CompletionCreateParamsStreaming, body_of(asked, UserMessage("hi"))) == []
+    assert SCHEMA.encode() in codec(API).encode_head(asked).before
+    loose = body_of(head(output=OutputFormat(SCHEMA, strict=False)), UserMessage("hi"))["response_format"]
+    assert loose["json_schema"] == {"name": "output", "schema": json.loads(SCHEMA), "strict": False}
+
+
+def test_structured_output_without_schemas() -> None:
+    """A host that knows JSON alone is not said to enforce a schema; asked not to, it gets the schema in words."""
+    lesser = msgspec.structs.replace(BARE, output="object")
+    error = refusal_of(head(output=OutputFormat(SCHEMA)), profile=lesser)
+    assert "Bare does not take structured output by a schema" in error.message and "strict=False" in (error.hint or "")
+    body = body_of(head(output=OutputFormat(SCHEMA, strict=False)), profile=lesser)
+    assert body["response_format"] == {"type": "json_object"}
+    said = body["messages"][0]["content"]
+    assert said.startswith("Be brief.\n\n") and "JSON" in said and SCHEMA in said
+    alone = body_of(head(output=OutputFormat(SCHEMA, strict=False), instructions=""), profile=lesser)
+    assert alone["messages"][0]["content"].endswith(SCHEMA)
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "none"])
@@ -562,6 +642,24 @@ def test_tool_settings_without_tools_are_left_out(choice: Any) -> None:
             BARE,
             "unsupported_feature",
             "Bare does not take parallel",
+        ),
+        ({"output": OutputFormat("{}")}, NO_JSON, "unsupported_feature", "Bare does not take structured output."),
+        ({"output": OutputFormat("{")}, OPENAI, "invalid_setting", "The schema of `output`"),
+        ({"output": OutputFormat("[]")}, OPENAI, "invalid_setting", "The schema of `output`"),
+        ({"stop": ("a", "b", "c", "d", "e")}, OPENAI, "unsupported_feature", "more than 4 stop sequences"),
+        ({"extra": OpenAIExtra(top_k=3)}, OPENAI, "unsupported_feature", "OpenAI does not take `top_k`."),
+        ({"tools": (WEATHER,)}, PROFILES["perplexity"], "unsupported_feature", "Perplexity does not take tools."),
+        (
+            {"tools": (WEATHER,), "tool_choice": "required"},
+            PROFILES["zai"],
+            "unsupported_feature",
+            "Z.ai does not take tool_choice='required'.",
+        ),
+        (
+            {"tools": (WEATHER,), "tool_choice": OneTool("weather")},
+            PROFILES["lmstudio"],
+            "unsupported_feature",
+            "LM Studio does not take a tool choice by name (weather).",
         ),
         ({"tool_choice": "required"}, OPENAI, "conflicting_settings", "OpenAI cannot be made to call a tool"),
         ({"tool_choice": OneTool("f")}, OPENAI, "conflicting_settings", "OpenAI cannot be made to call a tool"),

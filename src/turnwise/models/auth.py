@@ -32,13 +32,15 @@ class Auth(Protocol):
 
 class Endpoint(msgspec.Struct, frozen=True):
     """Where a model is reached and with what. `query` is added to every URL (`api-version=…`); `headers` are static
-    credentials; `identity` tells keys apart without telling them."""
+    credentials; `identity` tells keys apart without telling them; `model` is what the host calls the model, where that is another
+    name than the caller's (a deployment)."""
 
     base_url: str
     headers: Mapping[str, str] = {}
     query: str = ""
     auth: Auth | None = None
     identity: int = 0
+    model: str = ""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base_url})"

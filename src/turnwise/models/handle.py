@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 
+import msgspec
+
 from ..core.errors import ConfigError, config_error
 from ..core.request import ModelSettings, RequestHead
 from ..wire.base import Codec, EncodedHead, codec
+from ..wire.heads import unsupported
 from .auth import Auth, Endpoint
 from .connection import Connection, Model
 from .endpoint import key_endpoint
@@ -21,16 +24,16 @@ _SHARED = ("base_url", "api_key")
 class ModelHandle:
     """One model at one host. Holds the key; its `repr` and its errors never show it."""
 
-    __slots__ = ("_endpoint", "base_url", "codec", "host", "key_scope", "model", "provider", "settings")
+    __slots__ = ("_codec", "_endpoint", "base_url", "host", "key_scope", "model", "provider", "settings")
 
     def __init__(
-        self, host: Host, model: str, endpoint: Endpoint, codec: Codec, settings: ModelSettings | None
+        self, host: Host, model: str, endpoint: Endpoint, codec: Codec | None, settings: ModelSettings | None
     ) -> None:
         self.host = host
         self.provider = host.name
         self.model = model
         self.base_url = endpoint.base_url.rstrip("/")
-        self.codec = codec
+        self._codec = codec
         self.settings = settings
         self._endpoint = endpoint
         self.key_scope = (host.name, self.base_url, endpoint.identity)
@@ -40,21 +43,44 @@ class ModelHandle:
         return f"ModelHandle({self.provider}:{self.model} at {self.base_url})"
 
     @property
+    def codec(self) -> Codec:
+        """How this model is talked to. Raises `ConfigError` (`unsupported_feature`) at a host without chat."""
+        if self._codec is None:
+            raise unsupported(self.host.label, "conversations", "It embeds and reranks: see turnwise.embeddings.")
+        return self._codec
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether this host has models to talk to."""
+        return self._codec is not None
+
+    @property
+    def wire_name(self) -> str:
+        """What the host calls this model, where it has a name of its own for it (a deployment)."""
+        return self._endpoint.model or self.model
+
+    @property
     def auth(self) -> Auth | None:
         """Credentials to be worked out for each request, if any."""
         return self._endpoint.auth
 
     def head(self, given: RequestHead) -> RequestHead:
         """The head as this model is asked it: its name, and its own settings if it has any."""
-        return RequestHead(self.model, given.instructions, given.tools, self.settings or given.settings, given.stream)
+        model = self.wire_name
+        return RequestHead(model, given.instructions, given.tools, self.settings or given.settings, given.stream)
 
     def seal(self, head: RequestHead) -> Sealed:
         """The encoded head with its full URL and headers, static credentials included."""
-        encoded, endpoint = self.codec.encode_head(head), self._endpoint
-        url = self.base_url + encoded.path
+        encoded = self.codec.encode_head(head)
+        url, headers = self.address(encoded.path)
+        return Sealed(encoded, url, {**encoded.headers, **headers})
+
+    def address(self, path: str) -> tuple[str, Mapping[str, str]]:
+        """The full URL of a path of this host, and the headers with its static credentials."""
+        endpoint, url = self._endpoint, self.base_url + path
         if endpoint.query:
-            url += ("&" if "?" in encoded.path else "?") + endpoint.query
-        return Sealed(encoded, url, {**encoded.headers, **endpoint.headers})
+            url += ("&" if "?" in path else "?") + endpoint.query
+        return url, endpoint.headers
 
 
 class Sealed:
@@ -75,25 +101,46 @@ def resolve_model(model: str | Model, environ: Mapping[str, str]) -> ModelHandle
     `unused_config`, `invalid_url`, `invalid_key`, `missing_extra`.
     """
     asked = Model(model) if isinstance(model, str) else model
-    provider, _, name = asked.name.partition(":")
-    name, connection = _placed(asked.name, name, asked.connection)
+    provider, name, connection = parts_of(asked)
     host = HOSTS.get(provider)
     if host is None or not name:
         raise _unknown(asked.name, provider, name)
-    for option in connection:
-        if option not in _SHARED and not (host.options and option.startswith(host.options)):
-            raise config_error(
-                "unused_config",
-                f"{option} means nothing to {host.label} ({asked.name}).",
-                "Leave it out, or pass it to the Model that it is for.",
-            )
+    _check_options(host, asked.name, connection)
     endpoint = _endpoint(host, name, environ, connection)
-    made = _codec(host)
-    if asked.tools == "prompted":
+    made = _codec(host if connection is asked.connection else _elsewhere(host))
+    if asked.tools == "prompted" and made is not None:
         from ..wire.prompted import prompted_codec
 
         made = prompted_codec(made)
     return ModelHandle(host, name, endpoint, made, asked.settings)
+
+
+def resolve_host(provider: str | Model, environ: Mapping[str, str]) -> tuple[Host, Endpoint]:
+    """A provider and how it is reached, whatever the model: `openai`, or what names a model of it. Raises as `resolve_model` does."""
+    asked = Model(provider) if isinstance(provider, str) else provider
+    name, model, connection = parts_of(asked)
+    host = HOSTS.get(name)
+    if host is None:
+        raise unknown_provider(name)
+    _check_options(host, asked.name, connection)
+    return host, _endpoint(host, model, environ, connection)
+
+
+def parts_of(model: str | Model) -> tuple[str, str, Connection]:
+    """The provider, the model's name and the connection that a name means. None of them is checked; the name may be empty."""
+    asked = Model(model) if isinstance(model, str) else model
+    provider, _, name = asked.name.partition(":")
+    return provider, *_placed(asked.name, name, asked.connection)
+
+
+def _check_options(host: Host, whole: str, connection: Connection) -> None:
+    for option in connection:
+        if option not in _SHARED and not (host.options and option.startswith(host.options)):
+            raise config_error(
+                "unused_config",
+                f"{option} means nothing to {host.label} ({whole}).",
+                "Leave it out, or pass it to the Model that it is for.",
+            )
 
 
 def _placed(whole: str, name: str, connection: Connection) -> tuple[str, Connection]:
@@ -109,11 +156,23 @@ def _placed(whole: str, name: str, connection: Connection) -> tuple[str, Connect
     return name, connection
 
 
+def _elsewhere(host: Host) -> Host:
+    """The host as `openai:MODEL@https://…` means it: any server that speaks OpenAI's API, not OpenAI behind another address."""
+    return msgspec.structs.replace(host, profile="compatible") if host.profile == "openai" else host
+
+
 def _endpoint(host: Host, model: str, environ: Mapping[str, str], connection: Connection) -> Endpoint:
     if not host.endpoint:
         return key_endpoint(host, environ, connection)
     module = import_module(f".{host.endpoint}", __package__)
     return cast(Any, module).endpoint(host, model, environ, connection)
+
+
+def unknown_provider(name: str) -> ConfigError:
+    """The error for a provider that there is none of by that name."""
+    near = difflib.get_close_matches(name, HOSTS, 1)
+    hint = f"Did you mean {near[0]}?" if near else f"Known providers: {', '.join(HOSTS)}."
+    return config_error("unknown_provider", f"There is no provider {name!r}.", hint)
 
 
 def _unknown(name: str, provider: str, model: str) -> ConfigError:
@@ -125,7 +184,9 @@ def _unknown(name: str, provider: str, model: str) -> ConfigError:
     return config_error("unknown_provider", f"{what}.", f"{hint} A model is named provider:model.")
 
 
-def _codec(host: Host) -> Codec:
+def _codec(host: Host) -> Codec | None:
+    if not host.api:
+        return None
     if host.api == "openai.chat":
         from ..wire.openai_chat import chat_codec
         from ..wire.profile import PROFILES

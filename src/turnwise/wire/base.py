@@ -105,6 +105,12 @@ class Codec(Protocol):
 _CODECS: dict[str, tuple[str, str]] = {
     "anthropic.messages": ("anthropic", "CODEC"),
     "openai.chat": ("openai_chat", "CODEC"),
+    "cohere.v2.chat": ("cohere", "CODEC"),
+    "ollama.chat": ("ollama", "CODEC"),
+    "openai.responses": ("openai_responses", "CODEC"),
+    "bedrock.converse": ("bedrock", "CODEC"),
+    "gemini.generateContent": ("gemini", "CODEC"),
+    "vertex.generateContent": ("gemini", "VERTEX_CODEC"),
 }
 _SAME = {"gemini.streamGenerateContent": "gemini.generateContent", "bedrock.converse-stream": "bedrock.converse"}
 """APIs whose streamed form has a name of its own; the codec is the same."""

@@ -1,149 +1,103 @@
 """HTTP status and error body in, `ErrorInfo` out: shared by all codecs.
 
 `body_error` digs message, type and code out of an error body of any form and lets `http_error` classify them; a codec with
-an error form of its own calls `http_error` itself. The first table that has an answer wins: words that mean one thing
-whatever the status, phrases of messages, the status, words that only say what the status says better. Sources:
-https://platform.claude.com/docs/en/api/errors, https://platform.openai.com/docs/guides/error-codes, and recorded traffic.
+an error form of its own calls `http_error` itself. What providers' words mean is in `error_tables`: new facts go there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import msgspec
 
 from ..core.errors import ErrorInfo
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """One class of provider failure."""
-
-    code: str
-    retryable: bool
-    hint: str
-
-
-AUTH = Kind("auth", False, "Check the API key: it is missing, mistyped, revoked, or for another endpoint.")
-PERMISSION = Kind(
-    "permission", False, "The key is valid but may not do this: check its project, model access and region."
+from .error_tables import (
+    AUTH,
+    FILTER,
+    INVALID,
+    NO_TOOLS,
+    NOT_FOUND,
+    OVERFLOW,
+    OVERLOADED,
+    PERMISSION,
+    PHRASES,
+    PROTOCOL,
+    QUOTA,
+    RATE_LIMIT,
+    REDIRECT,
+    SERVER,
+    STATUSES,
+    TIMEOUT,
+    TOO_LARGE,
+    TRUNCATED,
+    WEAK_WORDS,
+    WORDS,
+    Kind,
+    Row,
 )
-NOT_FOUND = Kind(
-    "not_found", False, "Check the model's name and the base URL; the provider lists the models it serves."
-)
-OVERFLOW = Kind("context_overflow", False, "The conversation is longer than the model can read: shorten it.")
-QUOTA = Kind("quota", False, "The account's credit or quota is used up: check billing with the provider.")
-RATE_LIMIT = Kind("rate_limit", True, "Too many requests: wait, or lower the concurrency.")
-OVERLOADED = Kind("overloaded", True, "The provider is overloaded: wait, or use another model.")
-TIMEOUT = Kind("provider_timeout", True, "The provider took too long: try again.")
-SERVER = Kind("server", True, "The provider failed on its side: try again later.")
-FILTER = Kind("content_filter", False, "The provider refused the content.")
-TOO_LARGE = Kind(
-    "too_large", False, "The request is larger than the provider accepts: send less or smaller attachments."
-)
-INVALID = Kind("invalid_request", False, "The provider refused the request as it is; its message says why.")
-PROTOCOL = Kind("protocol", True, "The answer is not what the API promises: check that the base URL is the API's.")
-TRUNCATED = Kind("truncated", True, "The connection ended before the answer did: try again.")
-REDIRECT = Kind("redirect", False, "Redirects are not followed, so that keys go nowhere else: correct the base URL.")
+
+__all__ = [
+    "AUTH",
+    "FILTER",
+    "INVALID",
+    "MAX_ERROR_BYTES",
+    "NOT_FOUND",
+    "NO_TOOLS",
+    "OVERFLOW",
+    "OVERLOADED",
+    "PERMISSION",
+    "PROTOCOL",
+    "QUOTA",
+    "RATE_LIMIT",
+    "REDIRECT",
+    "SERVER",
+    "TIMEOUT",
+    "TOO_LARGE",
+    "TRUNCATED",
+    "Kind",
+    "body_error",
+    "broken",
+    "excerpt",
+    "http_error",
+    "kind_of",
+    "retry_after_of",
+    "retry_delay_of",
+    "row_of",
+]
 
 MAX_ERROR_BYTES = 256 * 1024
 """How much of an error body a decoder keeps."""
 _MAX_MESSAGE_CHARS = 4000
 
-_BY_WORD: dict[str, Kind] = {
-    "context_length_exceeded": OVERFLOW,
-    "exceed_context_size_error": OVERFLOW,
-    "too_many_prompt_tokens": OVERFLOW,
-    "insufficient_quota": QUOTA,
-    "credit_balance_exhausted": QUOTA,
-    "billing_hard_limit_reached": QUOTA,
-    "billing_not_active": QUOTA,
-    "billing_error": QUOTA,
-    "enforced_spend_limit_reached": QUOTA,
-    "overloaded_error": OVERLOADED,
-    "server_is_overloaded": OVERLOADED,
-    "service_unavailable_error": OVERLOADED,
-    "content_filter": FILTER,
-    "content_policy_violation": FILTER,
-    "responsibleaipolicyviolation": FILTER,
-    "slow_down": RATE_LIMIT,
-    "rate_limit_exceeded": RATE_LIMIT,
-    "request_too_large": TOO_LARGE,
-    "invalid_api_key": AUTH,
-    "model_not_found": NOT_FOUND,
-    "deploymentnotfound": NOT_FOUND,
-}
-"""Types and codes that mean one thing whatever the status."""
-
-_BY_PHRASE: tuple[tuple[str, Kind], ...] = (
-    ("prompt is too long", OVERFLOW),
-    ("input is too long", OVERFLOW),
-    ("maximum context length", OVERFLOW),
-    ("exceed context limit", OVERFLOW),
-    ("exceeds the context window", OVERFLOW),
-    ("exceeds the available context size", OVERFLOW),
-    ("credit balance is too low", QUOTA),
-    ("specified api usage limits", QUOTA),
-    ("content management policy", FILTER),
-    ("content filtering policy", FILTER),
-    ("incorrect api key", AUTH),
-    ("api key not valid", AUTH),
-    ("invalid api key", AUTH),
-)
-"""Phrases of messages whose status and type say less. A rate limit is never taken for an overflow."""
-
-_BY_STATUS: dict[int, Kind] = {
-    401: AUTH,
-    402: QUOTA,
-    403: PERMISSION,
-    404: NOT_FOUND,
-    408: TIMEOUT,
-    409: SERVER,
-    413: TOO_LARGE,
-    424: SERVER,
-    425: SERVER,
-    429: RATE_LIMIT,
-    498: OVERLOADED,
-    503: OVERLOADED,
-    504: TIMEOUT,
-    529: OVERLOADED,
-}
-
-_BY_WEAK_WORD: dict[str, Kind] = {
-    "authentication_error": AUTH,
-    "permission_error": PERMISSION,
-    "not_found_error": NOT_FOUND,
-    "rate_limit_error": RATE_LIMIT,
-    "timeout_error": TIMEOUT,
-    "invalid_request_error": INVALID,
-    "conflict_error": SERVER,
-    "api_error": SERVER,
-    "server_error": SERVER,
-    "internal_server_error": SERVER,
-}
-"""Types that say what the status says: they count inside a 200 stream and where the status is a vague one."""
-
 
 def kind_of(status: int, *words: str) -> Kind:
     """The class of a failure from its status (0 inside a 200 stream) and the provider's type, code and message."""
-    said = [w.lower() for w in words]
-    for word in said:
-        if (kind := _BY_WORD.get(word)) is not None:
-            return kind
-    text = " ".join(said)
-    for phrase, kind in _BY_PHRASE:
-        if phrase in text and not (kind is OVERFLOW and status == 429):
-            return kind
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    for word in said:
-        if (kind := _BY_WEAK_WORD.get(word)) is not None:
-            return kind
+    row = row_of(status, *words)
+    if row is not None:
+        return row.kind
     if 300 <= status < 400:
         return REDIRECT
     return SERVER if status == 0 or status >= 500 else INVALID
+
+
+def row_of(status: int, *words: str) -> Row | None:
+    """The row of `error_tables` that decides; None if only the hundreds of the status are left to go by."""
+    said = [w.lower() for w in words]
+    text = " ".join(said)
+    for row in WORDS:
+        if row.said in said and row.status in (0, status):
+            return row
+    for row in PHRASES:
+        if row.said in text and row.status in (0, status) and not (row.kind is OVERFLOW and status == 429):
+            return row
+    for row in STATUSES:
+        if row.status == status:
+            return row
+    return next((row for row in WEAK_WORDS if row.said in said), None)
 
 
 def http_error(
@@ -154,8 +108,10 @@ def http_error(
     type: str = "",
     code: str = "",
     provider: str = "",
+    retry_after_s: float | None = None,
 ) -> ErrorInfo:
-    """A provider's error response as `ErrorInfo`. `status` is 0 for an error inside a 200 stream.
+    """A provider's error response as `ErrorInfo`. `status` is 0 for an error inside a 200 stream; `retry_after_s` is a wait
+    that the body asks for.
 
     A provider that says `x-should-retry: true` or `false` is taken at its word, as its own clients do.
     """
@@ -168,7 +124,7 @@ def http_error(
         message.strip()[:_MAX_MESSAGE_CHARS] or f"The provider answered {where}and no message.",
         kind.hint,
         kind.retryable if advice is None else advice,
-        retry_after_of(headers),
+        retry_after_of(headers) if retry_after_s is None else retry_after_s,
         status=status or None,
         detail=code or type,
         provider=provider,
@@ -180,7 +136,7 @@ def body_error(status: int, headers: Mapping[str, str], body: bytes, *, provider
     try:
         found: Any = msgspec.json.decode(body.strip().removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return http_error(status, headers, _text_of(body), provider=provider)
+        return http_error(status, headers, text_of(body), provider=provider)
     if isinstance(found, list) and found:
         found = cast("list[Any]", found)[0]
     if not isinstance(found, dict):
@@ -188,13 +144,19 @@ def body_error(status: int, headers: Mapping[str, str], body: bytes, *, provider
     outer = cast("dict[str, Any]", found)
     inner = outer.get("error")
     fields = cast("dict[str, Any]", inner) if isinstance(inner, dict) else outer
-    details = fields.get("details")
+    details: Any = fields.get("details")
     code = fields.get("code") or (
         cast("dict[str, Any]", details).get("error_code") if isinstance(details, dict) else ""
     )
     message = inner if isinstance(inner, str) else _message_of(fields) or _message_of(outer)
     return http_error(
-        status, headers, message or excerpt(body), type=_word(fields.get("type")), code=_word(code), provider=provider
+        status,
+        {**_quoted_headers(fields), **_lower(headers)},
+        message or excerpt(body),
+        type=_word(fields.get("type")),
+        code=_word(code),
+        provider=provider,
+        retry_after_s=retry_delay_of(fields.get("details")),
     )
 
 
@@ -204,11 +166,11 @@ def broken(kind: Kind, message: str, *, status: int | None = None, provider: str
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Seconds the provider asks to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date.
+    """Seconds the provider asks to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date; without either,
+    until a limit that is used up is whole again.
 
-    An HTTP date (RFC 9110, 10.2.3) is measured against the response's own `date` header, so no clock is needed; one
-    in the past means now. The providers' `…-ratelimit-…-reset` headers are no substitute and are not read: they tell
-    when a limit is whole again, long after the next request would be let in.
+    An HTTP date (RFC 9110, 10.2.3) is measured against the response's own `date` header, so no clock is needed; one in the
+    past means now.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         raw = headers.get(name)
@@ -218,9 +180,69 @@ def retry_after_of(headers: Mapping[str, str]) -> float | None:
             seconds = float(raw) * scale
         except ValueError:
             seconds = _until(raw, headers.get("date"))
-        if seconds is not None and 0 <= seconds < 1e9:
+        if _is_sane(seconds):
+            return seconds
+    return _reset_of(headers)
+
+
+def retry_delay_of(details: object) -> float | None:
+    """Seconds that the details of a Google error ask to wait: the `retryDelay` of `google.rpc.RetryInfo`, a protobuf duration
+    in JSON. https://cloud.google.com/apis/design/errors"""
+    for detail in cast("list[Any]", details) if isinstance(details, list) else ():
+        delay = cast("dict[str, Any]", detail).get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and _is_sane(seconds := _duration(delay)):
             return seconds
     return None
+
+
+def _reset_of(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the limits of which nothing remains are whole again, the last of them; None if the headers tell of none.
+
+    Limits with something left are passed over: what they lack would not keep the next request out. Names are
+    `x-ratelimit-remaining-tokens` (OpenAI and those who follow it) or `anthropic-ratelimit-tokens-remaining`.
+    """
+    waits: list[float] = []
+    headers = _lower(headers)
+    for name, remaining in headers.items():
+        if "ratelimit" not in name or "remaining" not in name or remaining.strip() not in ("0", "0.0"):
+            continue
+        raw = headers.get(name.replace("remaining", "reset"))
+        if raw is not None and _is_sane(seconds := _reset_time(raw.strip(), headers.get("date"))):
+            waits.append(seconds)
+    return max(waits, default=None)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES_FROM = 1e9
+"""Numbers from here on are a time, not a wait: seconds, or milliseconds, since 1970."""
+
+
+def _reset_time(raw: str, now: str | None) -> float | None:
+    """A wait in seconds (`12.5`), as a duration (`6m0s`), or as a time that the response's own date is taken from."""
+    try:
+        number = float(raw)
+    except ValueError:
+        seconds = _duration(raw)
+        return _until(raw, now) if seconds is None else seconds
+    if not number >= _TIMES_FROM:
+        return number
+    date = _unix(now)
+    then = number / 1000 if number >= 1000 * _TIMES_FROM else number
+    return None if date is None else max(0.0, then - date)
+
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII)
+_UNITS_S = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+def _duration(raw: str) -> float | None:
+    """Seconds of a duration as Go and protobuf write them: `2m59.56s`, `7.66s`, `120ms`, `1h0m0s`."""
+    found = _DURATION.fullmatch(raw) if 0 < len(raw) < 40 else None
+    return sum(float(n) * unit for n, unit in zip(found.groups(), _UNITS_S, strict=True) if n) if found else None
+
+
+def _is_sane(seconds: float | None) -> TypeGuard[float]:
+    return seconds is not None and 0 <= seconds < 1e9
 
 
 def excerpt(body: bytes, chars: int = 200) -> str:
@@ -230,11 +252,41 @@ def excerpt(body: bytes, chars: int = 200) -> str:
 
 
 def _until(then: str, now: str | None) -> float | None:
-    try:
-        seconds = None if now is None else (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
-    except (ValueError, TypeError, OverflowError):
+    """Seconds from one time to another; None if either is no time."""
+    first, last = _unix(now), _unix(then)
+    return None if first is None or last is None else max(0.0, last - first)
+
+
+def _unix(raw: str | None) -> float | None:
+    """Unix seconds of an HTTP date or of an RFC 3339 time; one without a time zone is UTC."""
+    if raw is None:
         return None
-    return None if seconds is None else max(0.0, seconds)
+    try:
+        time = parsedate_to_datetime(raw)
+    except (ValueError, TypeError, OverflowError):
+        try:
+            time = msgspec.convert(raw, datetime)
+        except msgspec.ValidationError:
+            return None
+    try:
+        return (time.replace(tzinfo=time.tzinfo or UTC) - _EPOCH).total_seconds()
+    except OverflowError:
+        return None
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Names in lower case: a client's own mapping may keep the spelling of the server."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _quoted_headers(fields: dict[str, Any]) -> dict[str, str]:
+    """The limits of the provider behind a router, which the router quotes in the body.
+    https://openrouter.ai/docs/api-reference/errors"""
+    metadata = fields.get("metadata")
+    quoted = cast("dict[str, Any]", metadata).get("headers") if isinstance(metadata, dict) else None
+    if not isinstance(quoted, dict):
+        return {}
+    return {n.lower(): v for n, v in cast("dict[str, Any]", quoted).items() if isinstance(v, str)}
 
 
 def _message_of(fields: dict[str, Any]) -> str:
@@ -254,7 +306,7 @@ def _word(value: object) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
-def _text_of(body: bytes) -> str:
+def text_of(body: bytes) -> str:
     """What a body that is not JSON says: the title of a web page, or the text itself."""
     text = body.decode("utf-8", "replace").strip()
     if not text.startswith("<"):

@@ -217,7 +217,10 @@ class ChatFold:
 
     def _start(self, chunk: Chunk, payload: bytes, out: list[DecoderEvent]) -> None:
         """Say who answers, once, before the first chunk that can hold anything."""
-        model, id = read_envelope(payload)
+        try:
+            model, id = read_envelope(payload)
+        except UNREADABLE:  # bytes that are no UTF-8, in a field that nothing else looks at
+            model, id = "", None
         if chunk.choices or model or id:
             self._is_started = True
             out.append(ResponseStarted(model, id))

@@ -39,6 +39,7 @@ from .openai_chat_head import unsupported
 from .openai_chat_ids import nine_id, plain_id
 from .openai_chat_shapes import UNREADABLE
 from .profile import Profile
+from .prompted import Spoken
 
 SEE_BELOW = "(The result is attached to the message below.)"
 """The text of a tool result that is media alone: the tool role takes text only."""
@@ -78,6 +79,8 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
     An assistant message with nothing to send is left out. Raises `ConfigError` for content that the host does not take
     or that cannot be written as JSON, `StateError` for a missing blob.
     """
+    if not profile.tools:
+        messages = Spoken(messages)  # calls and results of other models, in words
     out: list[_Written] = []
     add = out.append
     follows_user = profile.alternates and _ends_with_user(messages[:start], profile)

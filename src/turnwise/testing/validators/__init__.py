@@ -31,6 +31,12 @@ def check(api: str, body: dict[str, Any], *, betas: Iterable[str] = (), path: st
 
 _MODULES = {
     "openai.chat": "openai_chat",
+    "openai.responses": "openai_responses",
+    "cohere.v2.chat": "cohere",
+    "ollama.chat": "ollama",
+    "bedrock.converse": "bedrock",
+    "gemini.generateContent": "gemini",
+    "vertex.generateContent": "gemini",
 }
-_BY_PATH = ("gemini.generateContent", "bedrock.converse")
+_BY_PATH = ("gemini.generateContent", "vertex.generateContent", "bedrock.converse")
 """APIs whose path says what the body of others does: the model, whether the answer is streamed."""

@@ -46,6 +46,12 @@ __all__ = [
 _CODECS = {
     "anthropic.messages": "anthropic",
     "openai.chat": "openai_chat",
+    "openai.responses": "openai_responses",
+    "cohere.v2.chat": "cohere",
+    "ollama.chat": "ollama",
+    "bedrock.converse": "bedrock",
+    "gemini.generateContent": "gemini",
+    "vertex.generateContent": "vertex",
 }
 SERVED_APIS = tuple(_CODECS)
 

@@ -1,0 +1,95 @@
+"""What encoders of message histories have in common, whatever the API: texts that stand for what cannot be sent, arguments as
+objects, media as base64, and JSON of text that is not quite Unicode."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from ..core.content import Audio, BlobRef, Document, Image, Inline, Native
+from .base import Blobs, bytes_of, elements
+from .unreadable import UNREADABLE
+
+EMPTY_INPUT = "(empty message)"
+"""Stands for a user message in which nothing can be sent."""
+EMPTY_RESULT = "(no output)"
+"""Stands for a result that says nothing, where the API wants text."""
+SEE_BELOW = "(The result is attached to the message below.)"
+"""The text of a tool result that is media alone, where the tool role takes text only."""
+MADE: dict[type, str] = {Image: "(an image that the assistant made)", Audio: "(audio that the assistant made)"}
+"""Stand for media that the model made, where the assistant role takes none."""
+UNSENDABLE: dict[type, str] = {Image: "(an image)", Audio: "(a recording)", Document: "(a document)"}
+"""Stand for media of a tool result that the API has no place for at all."""
+
+
+def is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def attached_to(id: str) -> str:
+    """Announces the media of a result in the user message that brings them."""
+    return f"Attached to the result of tool call {id}:"
+
+
+def media_type_of(source: Inline | BlobRef) -> str:
+    """Without parameters such as a charset."""
+    return source.media_type.partition(";")[0].strip().lower()
+
+
+def base64_of(source: Inline | BlobRef, blobs: Blobs) -> str:
+    return b64encode(bytes_of(source, blobs)).decode()
+
+
+def text_document(document: Document, blobs: Blobs) -> str | None:
+    """A document that is text, as text with its name; None for any other."""
+    source = document.source
+    if not isinstance(source, Inline | BlobRef) or not media_type_of(source).startswith("text/"):
+        return None
+    text = bytes_of(source, blobs).decode("utf-8", "replace")
+    return f"{document.name}:\n\n{text}" if document.name else text or "(empty document)"
+
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def object_text(arguments: str) -> str:
+    """The JSON text of a call's arguments: unchanged if it is an object, wrapped in one if it is not (rule E2)."""
+    if is_blank(arguments):
+        return "{}"
+    try:
+        _decode_object(arguments)
+    except UNREADABLE:
+        return msgspec.json.encode({"_invalid": scrubbed(arguments)}).decode()
+    return arguments
+
+
+def own_fields(native: Native | None, origin: str) -> dict[str, msgspec.Raw]:
+    """The fields of a native item of this family; none of any other's."""
+    if native is None or native.origin != origin:
+        return {}
+    return msgspec.json.decode(native.data, type=dict[str, msgspec.Raw])
+
+
+def written_elements(values: Sequence[Any]) -> bytearray:
+    """Values as the comma-separated elements of a JSON array. Halves of surrogate pairs are replaced: tools read them from odd
+    file names, and no JSON can hold them."""
+    try:
+        return elements(values)
+    except UnicodeEncodeError:
+        return elements(scrubbed(list(values)))
+
+
+def scrubbed(value: Any) -> Any:
+    """The same value with halves of surrogate pairs replaced in all its texts."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [scrubbed(v) for v in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {k: scrubbed(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, msgspec.Struct):
+        return type(value)(*[scrubbed(getattr(value, name)) for name in value.__struct_fields__])
+    return value

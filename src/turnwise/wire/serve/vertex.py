@@ -1,0 +1,18 @@
+"""Vertex AI, served: generateContent under another path, with a token instead of a key."""
+
+from __future__ import annotations
+
+import msgspec
+
+from . import gemini
+
+BASE = "/v1/projects/scripted/locations/global/publishers/google"
+
+CODEC = msgspec.structs.replace(
+    gemini.CODEC,
+    api="vertex.generateContent",
+    paths=(BASE + "/models/{model}:generateContent",),
+    stream_paths=(BASE + "/models/{model}:streamGenerateContent",),
+    base=BASE,
+    key_headers=("authorization", "x-goog-api-key"),
+)
