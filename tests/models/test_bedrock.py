@@ -184,7 +184,7 @@ async def test_keys_for_bedrock() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_conversation(stream: bool) -> None:
-    """Through the runtime: tools in parallel, a steer's two user messages, a retry, cache points; every request keeps the rules."""
+    """Through the runtime: tools in parallel, a retry, cache points; every request keeps the rules."""
 
     @tool
     async def weather(city: str) -> str:
@@ -209,7 +209,7 @@ async def test_a_conversation(stream: bool) -> None:
         assert {r.path for r in provider.requests} == {f"/model/{CLAUDE}/{end}"}
         assert all(not r.problems for r in provider.requests)
         first, again, retried, last = [r.body for r in provider.requests]
-        assert again == retried and first["messages"][0] != retried["messages"][0]
+        assert again == retried and retried["messages"][0] == first["messages"][0]
         kinds = [next(iter(b)) for b in retried["messages"][1]["content"]]
         assert kinds == ["reasoningContent", "text", "toolUse", "toolUse"]
         assert json.dumps(last).count("cachePoint") == 4
@@ -254,6 +254,24 @@ async def test_files_elsewhere(home: Path) -> None:
     }
     async with aws(AKIDFILE="file") as server:
         assert await ask(server, files) == "Hello"
+        assert server.seen[0][1] == "AKIDFILE in us-west-2"
+
+
+async def test_the_environment_is_the_one_handed_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process's own variables say of keys, region, profile and files counts for nothing."""
+    write(home, "credentials", CREDENTIALS)
+    write(home, "config", CONFIG)
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "AKIDPROCESS"),
+        ("AWS_SECRET_ACCESS_KEY", "process"),
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_DEFAULT_REGION", "sa-east-1"),
+        ("AWS_CONFIG_FILE", "/does/not/exist"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/does/not/exist"),
+    ):
+        monkeypatch.setenv(name, value)
+    async with aws(AKIDFILE="file") as server:
+        assert await ask(server, {"HOME": str(home)}) == "Hello"
         assert server.seen[0][1] == "AKIDFILE in us-west-2"
 
 

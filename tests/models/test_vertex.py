@@ -320,7 +320,15 @@ async def test_a_token_server_that_is_down_may_come_back(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize(
-    "content", [None, "", "[]", '{"type": "service_account"}', '{"type": "service_account", "private_key": "x"}']
+    "content",
+    [
+        None,
+        "",
+        "[]",
+        '{"type": "service_account"}',
+        '{"type": "service_account", "private_key": "x"}',
+        '{"type": "unheard_of"}',
+    ],
 )
 async def test_credentials_that_are_not_there_are_named_at_the_first_request(
     tmp_path: Path, content: str | None

@@ -252,12 +252,19 @@ def test_requests_are_accepted(name: str, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["parallel tools with one error", "interrupted"])
-@pytest.mark.parametrize("fields", [{}, {"tool_choice": "none", "tools": [WEATHER]}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"tool_choice": "none", "tools": [WEATHER], "parallel_tool_calls": False},
+        {"tool_choice": "none", "extra": BedrockExtra(system_tools=("nova_grounding",))},
+    ],
+)
 def test_calls_in_the_history_want_tools(name: str, fields: dict[str, Any]) -> None:
     """T8: the API refuses calls in a request without tools, and has no word for "none"."""
     body = accepted(head(**fields), *HISTORIES[name])
-    names = [t["toolSpec"]["name"] for t in body["toolConfig"]["tools"] if "toolSpec" in t]
-    assert names == ["no_tool_is_available"]
+    names = [one.get("name") for tool in body["toolConfig"]["tools"] for one in tool.values()]
+    assert names == ["no_tool_is_available", None], "the tool that does nothing, and a cache point"
     assert "toolConfig" not in accepted(head(**fields), UserMessage("hi"))
 
 
@@ -510,6 +517,8 @@ def test_an_effort_gives_way_to_other_settings() -> None:
         ("unsupported_feature", head(seed=1)),
         ("invalid_setting", head(stop=(" ",))),
         ("invalid_setting", head(temperature=1.5)),
+        ("invalid_setting", head(tools=[ToolSpec("größe", "", "{}")])),
+        ("invalid_setting", head(tools=[ToolSpec("x" * 65, "", "{}")])),
         ("conflicting_settings", head(tool_choice="required")),
         ("unsupported_feature", head(NOVA, tools=[WEATHER], parallel_tool_calls=False)),
         ("unsupported_feature", head("anthropic.claude-3-7-sonnet-20250219-v1:0", tools=[WEATHER], parallel_tool_calls=False)),

@@ -24,8 +24,6 @@ from turnwise.core.events import (
 from turnwise.core.usage import Usage
 from turnwise.testing import error_event, raw_call, redacted, reply, text, think
 from turnwise.wire import codec, cohere_fold, decoder, read_response
-from turnwise.wire.event_runs import RunFramer
-from turnwise.wire.framing import SseFramer
 from turnwise.wire.serve import Exchange, Response, serve_codec
 
 API = "cohere.v2.chat"
@@ -236,23 +234,6 @@ def test_what_follows_the_end_does_not_count() -> None:
         assert events([stream("text") + tail]) == events([stream("text")])
 
 
-@given(
-    names=st.lists(st.sampled_from(["content-delta", "content-end", "x"]), max_size=8),
-    payloads=st.lists(st.sampled_from(["{}", "", " ", "a\r", '{"a":1}', "[DONE]"]), min_size=8, max_size=8),
-    gaps=st.lists(st.sampled_from(["\n\n", "\n\n\n", "\ndata: y\n\n", "\r\n\r\n"]), min_size=8, max_size=8),
-    size=st.integers(1, 60),
-)
-def test_runs_are_cut_as_the_careful_way_does(
-    names: list[str], payloads: list[str], gaps: list[str], size: int
-) -> None:
-    """S1, S2: the short way for runs of one event gives what the framer gives; blank payloads aside."""
-    body = "".join(f"event: {n}\ndata: {p}{g}" for n, p, g in zip(names, payloads, gaps, strict=False)).encode()
-    quick, careful = RunFramer(b"event: content-delta\ndata: "), SseFramer()
-    chunks = [body[i : i + size] for i in range(0, len(body), size)]
-    got = [p for c in chunks for p in quick.feed(c)] + quick.finish()
-    assert [p for p in got if p.strip()] == [p for c in chunks for p in careful.feed(c)] + careful.finish()
-
-
 # --- usage and stop reasons ---
 
 
@@ -376,8 +357,11 @@ def test_unknown_events_and_fields_are_passed_over() -> None:
         {"type": "new-thing", "index": "odd"},
         {"type": "content-end", "index": 0},
     ]
-    body = sse(start(0), *extras, {**more(0, "x"), "new": 1, "logprobs": {}}, {"type": "citation-end"}, end(new=1))
-    assert read(body).message.text == "x"
+    again = {"type": "message-start", "id": "late"}
+    body = sse(
+        start(0), again, *extras, {**more(0, "x"), "new": 1, "logprobs": {}}, {"type": "citation-end"}, end(new=1)
+    )
+    assert read(body).message.text == "x" and ResponseStarted("", "late") not in events([body])
 
 
 def test_citations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,6 +258,17 @@ def test_usage_is_read_to_the_end() -> None:
     assert cut.usage == Usage(3, 1, provenance="partial")
 
 
+@pytest.mark.parametrize(
+    "left_out", ["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount"]
+)
+def test_counts_that_a_later_report_leaves_out_stay(left_out: str) -> None:
+    """S4: also while text is running."""
+    counts = {"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": 3, "cachedContentTokenCount": 4}
+    fewer = {name: n for name, n in counts.items() if name != left_out}
+    chunks = [candidate([{"text": "a"}], usageMetadata=u) for u in (counts, counts, fewer)]
+    assert message(sse(*chunks, candidate([{"text": ""}], "STOP"))).usage == Usage(9, 8, 4, None, 3)
+
+
 def test_odd_arguments_and_names() -> None:
     parts = [
         {"functionCall": {"name": "f", "args": "not json"}},

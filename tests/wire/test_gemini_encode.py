@@ -224,6 +224,12 @@ def test_extras_and_patches() -> None:
         (MODEL, {"stop": tuple("abcdef")}, "invalid_setting", "5 stop sequences"),
         (MODEL, {"stop": ("",)}, "invalid_setting", "empty stop"),
         (OLDER, {"tools": [WEATHER], "output": OutputFormat(SCHEMA)}, "unsupported_feature", "structured output"),
+        (
+            OLDER,
+            {"output": OutputFormat(SCHEMA), "extra": GeminiExtra(server_tools=({"googleSearch": {}},))},
+            "unsupported_feature",
+            "structured",
+        ),
         ("gemini-2.0-flash", {"reasoning": Reasoning("low")}, "unsupported_feature", "reasoning"),
         ("gemini-2.5-pro", {"reasoning": Reasoning(budget_tokens=5)}, "invalid_setting", "128"),
         (MODEL, {"extra": GeminiExtra(labels={"a": "b"})}, "unsupported_feature", "labels"),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise import Agent
+from turnwise import Agent, ToolError
 from turnwise.core.content import (
     Audio,
     BlobRef,
@@ -32,8 +32,10 @@ from turnwise.core.errors import ConfigError, ErrorInfo, StateError
 from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from turnwise.core.outcomes import Failed, ToolResult
 from turnwise.core.request import ToolSpec
+from turnwise.events import ThinkingDelta
 from turnwise.models.connection import Model
-from turnwise.testing import ScriptedProvider, raw, reply, text
+from turnwise.testing import ScriptedProvider, raw, reply, text, think
+from turnwise.testing import call as tool_call
 from turnwise.wire import read_response
 from turnwise.wire.base import codec
 
@@ -362,3 +364,37 @@ async def test_an_image_that_the_model_made_is_shown_to_it_again() -> None:
         assert (
             provider.requests[1].body["contents"][1]["parts"] == json.loads(answer)["candidates"][0]["content"]["parts"]
         )
+
+
+async def test_a_streamed_turn_with_parallel_tools() -> None:
+    """T1, T5, E2: reasoning is streamed and goes back signed; each call has its result, in order, under its id."""
+    seen: list[str] = []
+
+    async def weather(city: str) -> str:
+        """Forecast."""
+        seen.append(city)
+        if city == "Atlantis":
+            raise ToolError("there is no such city")
+        return f"Sun in {city}"
+
+    asked = reply(
+        think("Two ", "cities.", signature=SIG),
+        tool_call("weather", city="Oslo"),
+        tool_call("weather", city="Atlantis"),
+    )
+    async with ScriptedProvider([asked, reply(text("Sunny", "."))]) as provider:
+        agent = Agent(Model("gemini:gemini-3-pro", base_url=provider.url_for(STUDIO), api_key="k"), tools=[weather])
+        async with agent.session().stream("And there?") as turn:
+            thoughts = [e.text async for e in turn if type(e) is ThinkingDelta]
+        assert turn.result.text == "Sunny." and thoughts == ["Two ", "cities."] and sorted(seen) == ["Atlantis", "Oslo"]
+        first, second = provider.requests
+        assert first.path.endswith(":streamGenerateContent?alt=sse") and first.problems == second.problems == ()
+        _, said, answered = second.body["contents"]
+        assert [(p.get("thought"), p.get("thoughtSignature")) for p in said["parts"]] == [
+            (True, None),
+            (None, SIG),
+            (None, None),
+        ]
+        answers = [p["functionResponse"] for p in answered["parts"]]
+        assert [a["id"] for a in answers] == [p["functionCall"]["id"] for p in said["parts"][1:]]
+        assert list(answers[0]["response"]) == ["output"] and list(answers[1]["response"]) == ["error"]

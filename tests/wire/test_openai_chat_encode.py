@@ -363,9 +363,9 @@ def test_content_that_a_host_lacks(block: Any, feature: str) -> None:
 @pytest.mark.parametrize(
     ("block", "told"),
     [
-        (Image(Url("https://x/a.png")), "(an image, which cannot be shown here)"),
-        (Audio(Inline(b"x", "audio/wav")), "(audio, which cannot be played here)"),
-        (Document(Inline(b"x", "application/pdf")), "(a document, which cannot be read here)"),
+        (Image(Url("https://x/a.png")), "(an image)"),
+        (Audio(Inline(b"x", "audio/wav")), "(a recording)"),
+        (Document(Inline(b"x", "application/pdf")), "(a document)"),
     ],
 )
 def test_results_that_a_host_lacks_are_told_in_words(block: Any, told: str) -> None:

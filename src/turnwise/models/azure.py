@@ -8,20 +8,19 @@ https://learn.microsoft.com/en-us/azure/ai-foundry/openai/reference (URLs, `api-
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from ..core.errors import ConfigError, ErrorInfo, config_error
-from ..core.protocols import Blocking
-from .auth import Endpoint, Outgoing
+from .auth import Endpoint
 from .connection import Connection
 from .endpoint import auth_headers, checked_key, checked_url, first_of, key_endpoint, missing_config
 from .hosts import Host
+from .token import TokenAuth
 
 API_VERSION = "2024-10-21"
 """The latest dated version that is generally available."""
@@ -131,7 +130,7 @@ def _missing(host: Host, field: str) -> ConfigError:
 
 def _credentials(
     host: Host, environ: Mapping[str, str], connection: Connection, is_own: bool
-) -> tuple[Mapping[str, str], EntraAuth | None, int]:
+) -> tuple[Mapping[str, str], TokenAuth | None, int]:
     """Headers, or who makes them, and what tells these credentials from others."""
     token = connection.get("azure_token")
     key = connection.get("api_key")
@@ -142,7 +141,7 @@ def _credentials(
         key, token = first_of(environ, _KEYS), first_of(environ, _TOKENS)
         token = None if key else token
     if callable(token):
-        return {}, EntraAuth(host, token), hash(token)
+        return {}, TokenAuth(host, "azure_token", token), hash(token)
     if token is not None:
         return {"authorization": f"Bearer {checked_key(host, token)}"}, None, hash(token)
     if key is not None:
@@ -158,31 +157,3 @@ def _credentials(
             provider=host.name,
         )
     )
-
-
-class EntraAuth:
-    """Microsoft Entra tokens from a function of the caller's, asked before each request; it keeps the token while it is valid,
-    as `azure.identity.get_bearer_token_provider` does."""
-
-    __slots__ = ("_ask", "_host")
-
-    def __init__(self, host: Host, ask: Callable[[], Any]) -> None:
-        self._host = host
-        self._ask = ask
-
-    def __repr__(self) -> str:
-        return f"EntraAuth({self._host.name})"
-
-    async def headers(self, request: Outgoing, blocking: Blocking, now: float) -> Mapping[str, str]:
-        """The `authorization` header. A function that is not a coroutine function runs in a thread. Raises `ConfigError`
-        (`invalid_key`) if what it gives is no token."""
-        ask = self._ask
-        is_async = inspect.iscoroutinefunction(ask) or inspect.iscoroutinefunction(getattr(ask, "__call__", None))  # noqa: B004
-        token = ask() if is_async else await blocking.run(ask)
-        if inspect.isawaitable(token):
-            token = await token
-        if not isinstance(token, str) or not token:
-            what = type(token).__name__ if token != "" else "an empty text"
-            message = f"azure_token gave {what} in place of a token."
-            raise config_error("invalid_key", message, "It is a function that returns the token as text.")
-        return {"authorization": f"Bearer {checked_key(self._host, token)}"}

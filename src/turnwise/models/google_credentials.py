@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from datetime import UTC
 from http.client import HTTPException
@@ -48,21 +49,9 @@ class Credentials:
 
     def __init__(self, path: str | None) -> None:
         try:
-            self._made: Any = self._from_file(path) if path else None
-            if self._made is None:
-                self._made, _ = google.auth.default(scopes=SCOPES, request=_Request())
+            self._made: Any = _from_file(path) if path else google.auth.default(scopes=SCOPES, request=_Request())[0]
         except (exceptions.GoogleAuthError, OSError, ValueError) as error:
             raise NoCredentials(str(error)) from None
-
-    @staticmethod
-    def _from_file(path: str) -> Any:
-        """The two common kinds; None for the others, which google-auth finds by itself."""
-        info = read_file(path)
-        if info.get("type") == "service_account":
-            return service_account.Credentials.from_service_account_info(info, scopes=SCOPES)
-        if info.get("type") == "authorized_user":
-            return user_credentials.Credentials.from_authorized_user_info(info)
-        return None
 
     def fresh_headers(self) -> tuple[Mapping[str, str], float | None]:
         """Headers with a new token, and when it expires (Unix seconds; None if it does not say). Raises `RefreshFailed`."""
@@ -78,7 +67,19 @@ class Credentials:
         return headers, None if expiry is None else expiry.replace(tzinfo=UTC).timestamp()
 
 
-def read_file(path: str) -> dict[str, Any]:
+def _from_file(path: str) -> Any:
+    info = _read(path)
+    if info.get("type") == "service_account":
+        return service_account.Credentials.from_service_account_info(info, scopes=SCOPES)
+    if info.get("type") == "authorized_user":
+        return user_credentials.Credentials.from_authorized_user_info(info)
+    with warnings.catch_warnings():
+        # It warns of files from elsewhere, whose URLs may be anybody's; this one is named by whoever runs the program.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return google.auth.load_credentials_from_file(path, scopes=SCOPES, request=_Request())[0]
+
+
+def _read(path: str) -> dict[str, Any]:
     """A credentials file. Raises `OSError` or `ValueError`."""
     found: Any = json.loads(Path(path).read_text("utf-8"))
     if not isinstance(found, dict):

@@ -17,7 +17,7 @@ from ..core.request import Extra, RequestHead
 from .anthropic_head import thinking_is_on
 from .base import Blobs, Codec, Decoder, EncodedHead, elements
 from .bedrock_fold import ConverseFold, sniff
-from .bedrock_head import NO_TOOLS, encode_head, offers_tools
+from .bedrock_head import encode_head, offers_tools, without_tools
 from .bedrock_messages import GAP_OF_ASSISTANT, GAP_OF_USER, encode_messages, is_sendable
 from .bedrock_models import family_of, origin_of
 from .bedrock_shapes import ORIGIN
@@ -36,12 +36,10 @@ class BedrockCodec(msgspec.Struct, frozen=True):
         """The head, with a tool that does nothing if none is offered and the history holds calls, which the API refuses
         without tools; and without reasoning if this tool loop of a Claude holds steps that it has not reasoned for (rule T5).
         """
-        settings = head.settings
         if not offers_tools(head) and any(_holds_calls(m, self.origin) for m in messages):
-            settings = msgspec.structs.replace(settings, tool_choice=None, parallel_tool_calls=None)
-            head = msgspec.structs.replace(head, tools=(NO_TOOLS,), settings=settings)
-        if thinking_is_on(settings) and _blocks_thinking(head, messages, self.origin):
-            settings = msgspec.structs.replace(settings, reasoning=None)
+            head = without_tools(head)
+        if thinking_is_on(head.settings) and _blocks_thinking(head, messages, self.origin):
+            settings = msgspec.structs.replace(head.settings, reasoning=None)
             head = msgspec.structs.replace(head, settings=settings)
         return head
 

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ _SAFE = ":@!$&'()*+,;="
 the path as it is sent."""
 _LEVELS: Mapping[Effort, str] = {"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 """Three levels, as Nova and GPT have them; what is beyond is `high`."""
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_FIELDS = ("additionalModelRequestFields", "system_tools", "top_k", "cache_ttl")
 
 
@@ -69,6 +71,17 @@ def offers_tools(head: RequestHead) -> bool:
     """Whether the request will have a `toolConfig`."""
     extra = extra_of(head.settings, BedrockExtra)
     return head.settings.tool_choice != "none" and bool(head.tools or (extra is not None and extra.system_tools))
+
+
+def without_tools(head: RequestHead) -> RequestHead:
+    """The head with the tool that does nothing in place of all others, those that Bedrock runs itself included."""
+    given = head.settings.extra
+    extras = [
+        msgspec.structs.replace(e, system_tools=()) if type(e) is BedrockExtra else e
+        for e in (given if isinstance(given, tuple) else (given,))
+    ]
+    settings = msgspec.structs.replace(head.settings, tool_choice=None, parallel_tool_calls=None, extra=tuple(extras))
+    return msgspec.structs.replace(head, tools=(NO_TOOLS,), settings=settings)
 
 
 def _check(head: RequestHead, family: Family) -> None:
@@ -130,6 +143,9 @@ def _tools(head: RequestHead, family: Family, extra: BedrockExtra) -> list[dict[
 
 
 def _tool(tool: ToolSpec, model: str, family: Family) -> dict[str, Any]:
+    if not _TOOL_NAME.fullmatch(tool.name):
+        message = f"{PROVIDER} cannot call a tool {tool.name!r}."
+        raise config_error("invalid_setting", message, "Use at most 64 letters (a-z), digits, _ and -.")
     made: dict[str, Any] = {"name": tool.name}
     if tool.description and not tool.description.isspace():
         made["description"] = tool.description

@@ -7,7 +7,6 @@ https://docs.cohere.com/reference/chat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -17,7 +16,6 @@ from .base import Blobs, Decoder, EncodedHead
 from .cohere_fold import ORIGIN, CohereFold
 from .cohere_head import encode_head
 from .cohere_messages import encode_messages
-from .event_runs import RunFramer
 from .extras import CohereExtra
 from .reader import ResponseReader, sse_or_document
 
@@ -44,12 +42,7 @@ class CohereCodec(msgspec.Struct, frozen=True):
         return ()
 
     def decoder(self, status: int, headers: Mapping[str, str], *, step: str = "t0.s0", attempt: int = 1) -> Decoder:
-        return ResponseReader(status, headers, CohereFold(step, attempt, headers), _sniff, ORIGIN)
-
-
-def _sniff(head: bytearray, content_type: str) -> RunFramer | Literal["unknown", "document"]:
-    found = sse_or_document(head, content_type)
-    return found if isinstance(found, str) else RunFramer(b"event: content-delta\ndata: ")
+        return ResponseReader(status, headers, CohereFold(step, attempt, headers), sse_or_document, ORIGIN)
 
 
 CODEC = CohereCodec()

@@ -90,6 +90,7 @@ class CohereFold:
         "_content",
         "_counts",
         "_headers",
+        "_is_started",
         "_plan",
         "_step",
         "_stop",
@@ -103,6 +104,7 @@ class CohereFold:
         self._step = step
         self._attempt = attempt
         self._headers = headers
+        self._is_started = False
         self._block = -1
         self._content: dict[int, tuple[str, int]] = {}
         self._text = _NO_TEXT
@@ -193,9 +195,11 @@ class CohereFold:
     # --- events -------------------------------------------------------------------------------------------------
 
     def _event(self, event: Event, out: list[DecoderEvent]) -> None:
+        started, self._is_started = self._is_started, True
         match event:
             case MessageStart(id=id):
-                out.append(ResponseStarted("", id))
+                if not started:
+                    out.append(ResponseStarted("", id))
             case ContentStart(index=index, delta=delta):
                 self._begin(index, delta.message.content, out)
             case ContentDelta(index=index, delta=delta):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .framing import MAX_EVENT_BYTES, FramingError, SseFramer
+from .framing import FramingError, SseFramer
 
 _END = b"\r\n\r\n"
 
@@ -24,7 +24,7 @@ class CrlfSseFramer(SseFramer):
             found = super().feed(data[:end])
             data = data[end:]
         end = data.rfind(_END) + len(_END)
-        if len(_END) < end <= MAX_EVENT_BYTES and self._starts_event(data):
+        if len(_END) < end <= self._max_bytes and self._starts_event(data):
             regular = _regular_payloads(data[:end])
             if regular is not None:
                 self._at_start, self._between_events = False, True

@@ -98,7 +98,8 @@ def _check(head: RequestHead, extra: GeminiExtra, dialect: Dialect) -> None:
     if (choice == "required" or isinstance(choice, OneTool)) and not head.tools and not patches(settings, "tools"):
         message = f"{dialect.name} cannot be made to call a tool: the request has none."
         raise config_error("conflicting_settings", message)
-    if settings.output is not None and head.tools and not traits_of(head.model).json_with_tools:
+    has_tools = bool(head.tools or extra.server_tools)
+    if settings.output is not None and has_tools and not traits_of(head.model).json_with_tools:
         hint = "Leave one of them out, or use Gemini 3 or later."
         raise unsupported(dialect.name, f"structured output together with tools on {head.model}", hint)
     if extra.cached_content is not None and (head.instructions or head.tools or extra.server_tools):

@@ -35,14 +35,12 @@ from ..core.errors import config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
 from .base import Blobs, bytes_of, elements
+from .history import MADE, SEE_BELOW, UNSENDABLE
 from .openai_chat_head import unsupported
 from .openai_chat_ids import nine_id, plain_id
 from .openai_chat_shapes import UNREADABLE
 from .profile import Profile
 from .prompted import Spoken
-
-SEE_BELOW = "(The result is attached to the message below.)"
-"""The text of a tool result that is media alone: the tool role takes text only."""
 
 _AUDIO_FORMATS = {
     "audio/wav": "wav",
@@ -130,7 +128,7 @@ def _results(results: tuple[ToolResult, ...], blobs: Blobs, profile: Profile) ->
             shown = tuple([b for b in result.body if type(b) is not Text and _can_send(b, profile)])
             if media := _parts(shown, blobs, profile):
                 attached += [_text(f"Attached to the result of tool call {id}:"), *media]
-            lost = [_LOST[type(b)] for b in result.body if type(b) is not Text and not _can_send(b, profile)]
+            lost = [UNSENDABLE[type(b)] for b in result.body if type(b) is not Text and not _can_send(b, profile)]
             text = "\n".join([t for t in (text, *lost) if t and not t.isspace()])
             text = text or (SEE_BELOW if media else "")
         out.append(_Tool(id, text))
@@ -152,13 +150,6 @@ def _can_send(block: ResultBlock, profile: Profile) -> bool:
             return profile.documents is not None and (profile.document_urls or not isinstance(source, Url))
         case _:
             return True
-
-
-_LOST: dict[type, str] = {
-    Image: "(an image, which cannot be shown here)",
-    Audio: "(audio, which cannot be played here)",
-    Document: "(a document, which cannot be read here)",
-}
 
 
 def wire_id(call_id: str, profile: Profile) -> str:
@@ -191,11 +182,8 @@ def _assistant(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str, 
 
 def _said(body: tuple[AssistantBlock, ...]) -> str:
     """The text of an assistant message; media that the model made are mentioned, since the role takes none."""
-    text = text_of(tuple([Text(_MADE[type(b)]) if type(b) in _MADE else b for b in body]))
+    text = text_of(tuple([Text(MADE[type(b)]) if type(b) in MADE else b for b in body]))
     return "" if text.isspace() else text
-
-
-_MADE: dict[type, str] = {Image: "(an image that the assistant made)", Audio: "(audio that the assistant made)"}
 
 
 def _own_fields(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str, Any]:
