@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .core.limits import Deadlines, Limits, Retry
     from .core.messages import AssistantMessage, ToolMessage, UserMessage
     from .core.principal import Principal
-    from .core.request import ModelSettings, Reasoning
+    from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
     from .core.result import TurnResult
     from .core.usage import Usage
     from .models.connection import Model
@@ -37,6 +37,8 @@ _HOMES = {
     "Limits": "core.limits",
     "Model": "models.connection",
     "ModelSettings": "core.request",
+    "OneTool": "core.request",
+    "OutputFormat": "core.request",
     "Principal": "core.principal",
     "ProviderLimits": "runtime.gates",
     "Reasoning": "core.request",
@@ -66,6 +68,8 @@ __all__ = [
     "Limits",
     "Model",
     "ModelSettings",
+    "OneTool",
+    "OutputFormat",
     "Principal",
     "ProviderLimits",
     "Reasoning",

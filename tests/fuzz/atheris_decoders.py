@@ -20,6 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["turnwise.wire", "turnwise.core.reducer"]):
     from tests.fuzz.invariants import APIS_WITH_STREAMS, check, samples
 
+    from turnwise.wire import codec
+
+    for _api in APIS_WITH_STREAMS:
+        codec(_api)  # loaded when first asked for: without this, outside of what is instrumented
+
 STATUSES = (200, 200, 200, 204, 302, 400, 429, 500)
 KINDS = (
     "text/event-stream",

@@ -107,7 +107,7 @@ def resolve_model(model: str | Model, environ: Mapping[str, str]) -> ModelHandle
         raise _unknown(asked.name, provider, name)
     _check_options(host, asked.name, connection)
     endpoint = _endpoint(host, name, environ, connection)
-    made = _codec(host if connection is asked.connection else _elsewhere(host))
+    made = _codec(host if connection is asked.connection else _elsewhere(host), name)
     if asked.tools == "prompted" and made is not None:
         from ..wire.prompted import prompted_codec
 
@@ -184,9 +184,13 @@ def _unknown(name: str, provider: str, model: str) -> ConfigError:
     return config_error("unknown_provider", f"{what}.", f"{hint} A model is named provider:model.")
 
 
-def _codec(host: Host) -> Codec | None:
+def _codec(host: Host, model: str) -> Codec | None:
     if not host.api:
         return None
+    if host.api == "bedrock.converse":
+        from ..wire.bedrock import bedrock_codec
+
+        return bedrock_codec(model)
     if host.api == "openai.chat":
         from ..wire.openai_chat import chat_codec
         from ..wire.profile import PROFILES

@@ -165,7 +165,11 @@ def _explain(error: BaseException, origin: str) -> tuple[str, str, str]:
         package = missing.partition("'")[0].partition("`")[0]
         if package:
             what = f"{origin} answered in a compression that this machine cannot undo."
-            return "content_encoding", what, f"Install {package}, or have the server or proxy leave the answer as it is."
+            return (
+                "content_encoding",
+                what,
+                f"Install {package}, or have the server or proxy leave the answer as it is.",
+            )
         return "connection_lost", f"The answer of {origin} is not compressed as it says.", "Try again."
     if isinstance(error, (aiohttp.ClientError, OSError)):
         said = str(error) or type(error).__name__

@@ -29,6 +29,7 @@ from .attachments import loaded, stored
 from .gates import Gate
 from .plan import Target
 from .prefix import Prefix
+from .refusals import silence
 from .runtime import Runtime
 
 BYTES_PER_TOKEN = 4
@@ -171,18 +172,9 @@ class Attempt:
 
     def give_up(self) -> ModelFailed:
         """Stop because the provider was silent for too long."""
-        silent = self._decoder is None
+        answering = self._decoder is not None
         self.stop("the provider was silent for too long")
-        code, what = ("first_byte_timeout", "did not answer") if silent else ("idle_timeout", "stopped sending")
-        return self._failed(
-            ErrorInfo(
-                "provider",
-                code,
-                f"{self.target.handle.host.label} {what} for {self.patience_s:g} s.",
-                "Try again, or allow more time with Deadlines.",
-                retryable=True,
-            )
-        )
+        return self._failed(silence(self.target.handle.host.label, self.patience_s or 0.0, answering))
 
     def stop(self, reason: str) -> None:
         """Drop the connection, or give up getting one. A pending `read` raises; its outcome no longer counts."""

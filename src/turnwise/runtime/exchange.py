@@ -21,6 +21,7 @@ from ..models.handle import ModelHandle
 from ..wire.base import HttpRequest
 from ..wire.errors import MAX_ERROR_BYTES, TOO_LARGE, body_error, broken
 from .attempt import BYTES_PER_TOKEN
+from .refusals import silence
 from .runtime import Runtime
 from .timers import Timer
 
@@ -179,13 +180,6 @@ class _Try:
     def _disarm(self, timer: Timer | None) -> None:
         if timer is not None:
             self._runtime.timers.cancel(timer)
-
-
-def silence(label: str, seconds: float, answering: bool) -> ErrorInfo:
-    """The error of a provider that was given up because it said nothing."""
-    code, what = ("idle_timeout", "stopped sending") if answering else ("first_byte_timeout", "did not answer")
-    hint = "Try again, or allow more time with Deadlines."
-    return ErrorInfo("provider", code, f"{label} {what} for {seconds:g} s.", hint, retryable=True)
 
 
 CLOSED = ErrorInfo(

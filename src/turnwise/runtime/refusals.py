@@ -69,3 +69,10 @@ def append_failed(error: Exception, session: str) -> ErrorInfo:
         "Nothing after the last acknowledged entry was kept; check the store and run the turn again.",
         session=session,
     )
+
+
+def silence(label: str, seconds: float, answering: bool) -> ErrorInfo:
+    """The error of a provider that was given up because it said nothing."""
+    code, what = ("idle_timeout", "stopped sending") if answering else ("first_byte_timeout", "did not answer")
+    hint = "Try again, or allow more time with Deadlines."
+    return ErrorInfo("provider", code, f"{label} {what} for {seconds:g} s.", hint, retryable=True)
