@@ -73,6 +73,7 @@ def append_failed(error: Exception, session: str) -> ErrorInfo:
 
 def silence(label: str, seconds: float, answering: bool) -> ErrorInfo:
     """The error of a provider that was given up because it said nothing."""
-    code, what = ("idle_timeout", "stopped sending") if answering else ("first_byte_timeout", "did not answer")
-    hint = "Try again, or allow more time with Deadlines."
-    return ErrorInfo("provider", code, f"{label} {what} for {seconds:g} s.", hint, retryable=True)
+    hint, within = "Try again, or allow more time with Deadlines.", f"for {seconds:g} s."
+    if answering:
+        return ErrorInfo("provider", "idle_timeout", f"{label} stopped sending {within}", hint, retryable=True)
+    return ErrorInfo("provider", "first_byte_timeout", f"{label} did not answer {within}", hint, retryable=True)
