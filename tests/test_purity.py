@@ -157,6 +157,7 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(16)
 REF = BlobRef("a" * 64, len(PICTURE), "image/png")
 CUT = 40
 """Bytes of a response that arrive before an interrupt."""
+JSON = {"content-type": "application/json"}
 
 
 class Pure:
@@ -166,6 +167,7 @@ class Pure:
         self.codec: Codec = codec(api)
         self.serving: ServeCodec = serve_codec(api)
         self.api, self.script, self.stream, self.split = api, script, stream, split
+        check(api, {})  # loads the validator, which is no part of the codec
         self.journal: list[Entry] = [SessionCreated("s", LOCAL, 0.0)]
         self.machine = Machine(fold(self.journal), Policy(restart="before_commit"))
         self.events: list[Event] = []
@@ -236,18 +238,21 @@ class Pure:
         segments = self.codec.encode_messages(transcript, 0, {REF.sha256: PICTURE})
         request = assemble(self.codec.encode_head(head), segments)
         body = msgspec.json.decode(request.body)
-        assert not check(self.api, body), "the request is not valid"
+        assert check(self.api, body, path=self.serving.base + request.path) == []
         self.bodies.append(body)
         return request.body
 
     def serve(self, said: Response | ApiError, exchange: Exchange) -> tuple[int, dict[str, str], list[bytes]]:
         if isinstance(said, ApiError):
-            headers = {"content-type": "application/json", "retry-after": "1"}
-            return said.status, headers, [self.serving.error_body(said, exchange)]
+            return said.status, self.refused(said) | {"retry-after": "1"}, [self.serving.error_body(said, exchange)]
         if self.stream:
-            return 200, {"content-type": "text/event-stream"}, list(self.serving.stream(said, exchange))
-        status = said.error.status if said.error else 200
-        return status, {"content-type": "application/json"}, [self.serving.body(said, exchange)]
+            return 200, {"content-type": self.serving.stream_type}, list(self.serving.stream(said, exchange))
+        if said.error:
+            return said.error.status, self.refused(said.error), [self.serving.body(said, exchange)]
+        return 200, JSON, [self.serving.body(said, exchange)]
+
+    def refused(self, error: ApiError) -> dict[str, str]:
+        return {**JSON, **self.serving.error_headers(error)}
 
 
 def outcome_of(made: ToolCall) -> ToolResult:

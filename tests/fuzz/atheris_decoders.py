@@ -1,10 +1,11 @@
 """Every decoder, fuzzed with coverage as the guide: the longer run beside test_decoders.py.
 
     pip install 'turnwise[test,fuzz]'
-    python tests/fuzz/atheris_decoders.py -max_total_time=3600 [-jobs=2] [--api openai.chat] [FOLDER]
+    python tests/fuzz/atheris_decoders.py -max_total_time=3600 [--api openai.chat] [FOLDER]
 
-The options with one dash are libFuzzer's; FOLDER keeps what was found interesting from run to run. A failing input is written to
-`crash-…`; `python tests/fuzz/atheris_decoders.py crash-…` runs it again.
+The options with one dash are libFuzzer's (not `-jobs`: it would start this file as a program; start several runs with one FOLDER
+instead). FOLDER keeps what was found interesting from run to run. A failing input is written to `crash-…`;
+`python tests/fuzz/atheris_decoders.py [--api openai.chat] crash-…`, with the same `--api`, runs it again.
 """
 
 from __future__ import annotations
