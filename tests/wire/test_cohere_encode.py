@@ -5,20 +5,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import types
-import typing
 from base64 import b64encode
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
-import pydantic
 import pytest
-import typing_extensions
-from cohere.v2.raw_client import RawV2Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire.official import cohere_problems
 
 from turnwise.core.content import (
     Audio,
@@ -53,66 +47,6 @@ WEATHER = ToolSpec("weather", "Forecast for a city.", SCHEMA)
 MAP = ToolSpec("map", " ", '{"type":"object"}', strict=True)
 HI = UserMessage("hi")
 
-# --- the SDK's models, strictly: unknown keys are refused, and a Literal that may be anything is only what it names ---
-
-
-@cache
-def parameters(stream: bool) -> dict[str, Any]:
-    hints = typing.get_type_hints(RawV2Client.chat_stream if stream else RawV2Client.chat, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name not in ("return", "request_options", "self")}
-
-
-def sdk_problems(body: dict[str, Any]) -> list[str]:
-    fields = {name: value for name, value in body.items() if name != "stream"}
-    known = parameters(body.get("stream") is True)
-    problems = [f"{name}: unknown" for name in fields if name not in known]
-    problems += [f"{name}: missing" for name in ("model", "messages") if name not in fields]
-    return problems + [p for name, v in fields.items() if name in known for p in mismatch(known[name], v, name)]
-
-
-def mismatch(kind: Any, value: Any, at: str) -> list[str]:
-    """What is wrong with parsed JSON as a value of a type of the SDK; [] if nothing is."""
-    origin, args = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return []
-    if origin is typing.Annotated:
-        return mismatch(args[0], value, at)
-    if origin in (Union, types.UnionType):
-        members = [a for a in args if a is not Any] if any(get_origin(a) is Literal for a in args) else list(args)
-        return min([mismatch(m, value, at) for m in members], key=len)
-    if origin is Literal:
-        return (
-            [] if any(value == a and type(value) is type(a) for a in args) else [f"{at}: {value!r} is none of {args}"]
-        )
-    if origin in (list, Sequence):
-        if not isinstance(value, list):
-            return [f"{at}: no array"]
-        return [p for n, v in enumerate(value) for p in mismatch(args[0], v, f"{at}[{n}]")]
-    if origin is dict:
-        return [] if isinstance(value, dict) else [f"{at}: no object"]
-    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-        return model_mismatch(kind, value, at)
-    if kind is type(None):
-        return [] if value is None else [f"{at}: not null"]
-    if kind is float:
-        return [] if isinstance(value, int | float) and not isinstance(value, bool) else [f"{at}: no number"]
-    assert kind in (str, int, bool), kind
-    return [] if type(value) is kind else [f"{at}: {value!r} is no {kind.__name__}"]
-
-
-def model_mismatch(kind: type[pydantic.BaseModel], value: Any, at: str) -> list[str]:
-    if not isinstance(value, dict):
-        return [f"{at}: no object"]
-    fields, hints = kind.model_fields, typing_extensions.get_type_hints(kind, include_extras=True)
-    tags = [n for n in ("type", "role") if n in fields]
-    problems = [f"{at}.{n}: unknown" for n in value if n not in fields]
-    problems += [f"{at}.{n}: missing" for n, f in fields.items() if (f.is_required() or n in tags) and n not in value]
-    problems += [p for n, v in value.items() if n in fields for p in mismatch(hints[n], v, f"{at}.{n}")]
-    # A member of a union that is ruled out by its tag is further off than any that is not.
-    wrong = [n for n in tags if n in value and mismatch(hints[n], value[n], at)]
-    return problems + ["ruled out"] * 50 if wrong else problems
-
-
 # --- helpers ---
 
 
@@ -129,7 +63,7 @@ def sent(*messages: Message, blobs: Any = None) -> list[dict[str, Any]]:
 
 
 def accepted(body: dict[str, Any]) -> None:
-    assert sdk_problems(body) == []
+    assert cohere_problems(body) == []
     assert check(API, body) == []
 
 
@@ -260,7 +194,7 @@ def test_both_checkers_see_mistakes() -> None:
         {**good, "messages": [{**answer, "tool_name": "x"}]},
         {k: v for k, v in good.items() if k != "model"},
     ):
-        assert sdk_problems(broken) != [] and check(API, broken) != [], broken
+        assert cohere_problems(broken) != [] and check(API, broken) != [], broken
     accepted({**good, "messages": [user, asked, answer]})
     for broken in (
         {**good, "messages": []},

@@ -3,13 +3,12 @@ rules, and what cannot be is refused before it is sent. What becomes of messages
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.wire.gemini_support import body_of, head
+from tests.wire.official import google_problems
 
 from turnwise.core.errors import ConfigError
 from turnwise.core.messages import UserMessage
@@ -29,18 +28,6 @@ PARAMETERS = '{"type":"object","properties":{"city":{"type":"string"}},"addition
 WEATHER = ToolSpec("weather", "Forecast.", PARAMETERS)
 
 
-@cache
-def support() -> Any:
-    spec = importlib.util.spec_from_file_location("gemini_support", Path(__file__).with_name("gemini_support.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-head, body_of, sdk_problems = support().head, support().body_of, support().sdk_problems
-
-
 def test_both_checkers_see_mistakes() -> None:
     """A check that cannot fail would hold nothing."""
     good = body_of(head(tools=[WEATHER], temperature=0.5))
@@ -53,7 +40,7 @@ def test_both_checkers_see_mistakes() -> None:
         {**good, "tools": [{"functionDeclarations": [{"name": 1}]}]},
         {**good, "contents": [{"role": "model", "parts": [{"text": "a", "thoughtSignature": "*"}]}]},
     ):
-        assert sdk_problems(broken) != [], broken
+        assert google_problems(broken) != [], broken
         assert check(STUDIO, broken, path=f"/v1beta/models/{MODEL}:generateContent") != [], broken
 
 

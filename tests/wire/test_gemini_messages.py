@@ -3,15 +3,14 @@ from it goes back as it came. Settings are in `test_gemini_encode`."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire.gemini_support import body_of, call, head, own, result, sent
 
 from turnwise import Agent, ToolError
 from turnwise.core.content import (
@@ -47,19 +46,6 @@ SKIP = "skip_thought_signature_validator"
 PNG = b"\x89PNG\r\n\x1a\n"
 WEATHER = ToolSpec("weather", "Forecast.", '{"type":"object","properties":{"city":{"type":"string"}}}')
 FAILED = Failed(ErrorInfo("tool", "tool_failed", "no such city"))
-
-
-@cache
-def support() -> Any:
-    spec = importlib.util.spec_from_file_location("gemini_support", Path(__file__).with_name("gemini_support.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-head, body_of, sent = support().head, support().body_of, support().sent
-call, own, result = support().call, support().own, support().result
 
 
 # --- histories (T8) ---

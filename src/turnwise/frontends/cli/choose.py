@@ -11,6 +11,11 @@ from .local import LocalServer
 DEFAULT_MODELS = {
     "anthropic": "claude-sonnet-4-5",
     "openai": "gpt-5-mini",
+    "gemini": "gemini-2.5-flash",
+    "mistral": "mistral-medium-latest",
+    "xai": "grok-4.3",
+    "deepseek": "deepseek-chat",
+    "groq": "openai/gpt-oss-120b",
 }
 """By provider, in order of preference."""
 
@@ -28,8 +33,8 @@ def choose_model(environ: Mapping[str, str]) -> tuple[str, str] | None:
 
 def no_model(servers: Sequence[LocalServer]) -> ConfigError:
     """No model is named and no key is set."""
-    variables = [v for provider in DEFAULT_MODELS for v in HOSTS[provider].key_variables]
-    set_one = f"Set {' or '.join(variables)}, or name a model with -m PROVIDER:MODEL."
+    variables = [HOSTS[provider].key_variables[0] for provider in DEFAULT_MODELS]
+    set_one = f"Set {', '.join(variables[:-1])} or {variables[-1]}, or name a model with -m PROVIDER:MODEL."
     return _error("no_model", "No model is configured.", [set_one, *_offers(servers)])
 
 
