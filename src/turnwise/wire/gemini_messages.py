@@ -183,7 +183,7 @@ def _part(block: AssistantBlock, blobs: Blobs, dialect: Dialect) -> Part | None:
 
 
 def _thought(block: Thinking, dialect: Dialect) -> dict[str, Any] | None:
-    if block.origin != dialect.origin or not (block.text or block.signature):
+    if block.origin != dialect.origin or not (block.text.strip() or block.signature):
         return None
     part = {"text": block.text, "thought": True} | _own(block.native, dialect)
     return part | {"thoughtSignature": block.signature} if block.signature else part
