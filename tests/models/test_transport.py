@@ -110,6 +110,21 @@ async def test_a_request_arrives_whole(size: int) -> None:
     assert seen == [b"".join(parts)]
 
 
+@pytest.mark.parametrize("place", ["/model/a%3Ab/converse", "/model/arn%3Aaws%2Fx%7Ey/converse?a=%2F", "/m:v1/a+b"])
+async def test_an_address_is_sent_as_it_is_written(place: str) -> None:
+    """A signature covers the address, so not even another spelling of it may be sent."""
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readline())
+        await request_of(reader)
+        writer.write(chunked([b"ok"]))
+
+    async with served(serve) as (transport, url):
+        assert await read_all(transport, url + place) == b"ok"
+    assert seen == [f"POST /v1{place} HTTP/1.1\r\n".encode()]
+
+
 async def test_cancelling_the_wait_for_headers_changes_nothing() -> None:
     """C3: whoever waits again gets the answer."""
     waited = asyncio.Event()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from tests.runtime.conftest import Host, assert_ended, in_virtual_time, read_all, read_until, until
 
-from turnwise import ProviderLimits, Runtime
-from turnwise.errors import ConfigError
+from turnwise import ProviderLimits, Retry, Runtime
+from turnwise.errors import ConfigError, ProviderError
 from turnwise.events import TextDelta
 from turnwise.testing import ScriptedProvider, fail, repeat, reply, text
 
@@ -88,9 +89,10 @@ async def test_a_response_that_is_left_gives_its_slot_back(host: Host) -> None:
         agent = host.agent(provider, runtime=runtime)
         async with agent.session().stream("Hi") as turn:
             await read_until(turn, TextDelta)
-        async with agent.session().stream("Hi") as turn:
-            assert assert_ended(await read_all(turn)).result.reason == "error"
-        assert (await agent.run("Hi")).text == "Next."
+        async with asyncio.timeout(5):
+            async with agent.session().stream("Hi") as turn:
+                assert assert_ended(await read_all(turn)).result.reason == "error"
+            assert (await agent.run("Hi")).text == "Next."
 
 
 @in_virtual_time
@@ -120,6 +122,39 @@ async def test_tokens_per_minute(host: Host) -> None:
         for _ in range(3):
             await agent.run("word " * 1000)
         assert 115 <= asyncio.get_running_loop().time() - began <= 125
+
+
+@in_virtual_time
+async def test_a_slot_comes_back_from_who_waits_for_the_minute(host: Host) -> None:
+    """C1: interrupted behind the slot, before the minute's next request, it gives the slot back."""
+    limits = ProviderLimits(concurrency=1, requests_per_minute=1)
+    async with (
+        ScriptedProvider([repeat(reply("Hi."))]) as provider,
+        Runtime(limits={"*": limits}) as runtime,
+    ):
+        agent = host.agent(provider, runtime=runtime)
+        assert (await agent.run("Hi")).text == "Hi."
+        session = agent.session()
+        async with session.stream("Hi") as turn:
+            reading = asyncio.ensure_future(read_all(turn))
+            await asyncio.sleep(1)
+            assert session.interrupt()
+            assert assert_ended(await reading).result.reason == "interrupted"
+        assert len(provider.requests) == 1
+        async with asyncio.timeout(300):
+            assert (await agent.run("Hi")).text == "Hi."
+
+
+@in_virtual_time
+async def test_a_slot_comes_back_if_nothing_can_be_sent(host: Host) -> None:
+    """C1: a connection that is refused frees the slot for the next try."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    async with Runtime(limits={"*": ProviderLimits(concurrency=1)}) as runtime, asyncio.timeout(60):
+        with pytest.raises(ProviderError) as raised:
+            await host.agent(url, runtime=runtime, retry=Retry(attempts=2, base_delay_s=0)).run("Hi")
+        assert raised.value.code == "connection_refused"
 
 
 def test_limits_that_let_nothing_through_are_refused() -> None:

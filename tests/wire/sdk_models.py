@@ -64,7 +64,11 @@ def _check_union(members: tuple[Any, ...], value: Any, at: str) -> list[str]:
     """Fits one member, or the complaints of the member that comes nearest. `Literal[…] | Any` is only what it names."""
     named = any(get_origin(m) is Literal for m in members)
     meant = [m for m in members if m is not types.NoneType and not (named and m is Any)]
-    found = [check_model(m, value, at) for m in meant]
+    found: list[list[str]] = []
+    for member in meant:
+        if not (problems := check_model(member, value, at)):
+            return []
+        found.append(problems)
     return min(found, key=lambda problems: (_is_another_kind(problems, at), len(problems)))
 
 

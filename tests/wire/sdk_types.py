@@ -58,7 +58,11 @@ _QUALIFIERS = _REQUIRED | {
 
 def _check_union(members: tuple[Any, ...], value: Any, at: str) -> list[str]:
     """Fits one member, or the complaints of the member that comes nearest."""
-    found = [check_against(m, value, at) for m in members]
+    found: list[list[str]] = []
+    for member in members:
+        if not (problems := check_against(member, value, at)):
+            return []
+        found.append(problems)
     return min(found, key=lambda problems: (_names_another_kind(problems, at), len(problems)))
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any, Required, get_origin
 import pytest
 import typing_extensions
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.content import (
@@ -335,6 +335,7 @@ def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.
     assert b",".join([p for p in parts if p]) == CODEC.encode_messages(history, 0, {})
 
 
+@example({"a.b", "a_b", "a-ub", "a-b"})
 @given(st.sets(st.text(min_size=0, max_size=6) | st.text(alphabet="a.-_ux", max_size=6), min_size=2, max_size=8))
 def test_ids_stay_different(ids: set[str]) -> None:
     """T4: injective, within the API's pattern, the same for a call and for its result."""
@@ -647,6 +648,11 @@ DONE = ToolMessage((ToolResult("t1.s1.c0", "rain"),))
         (BUDGETED, (FOREIGN, DONE, UNSIGNED, DONE), False),
         (BUDGETED, (MINE, DONE, FOREIGN, DONE), False),
         (BUDGETED, (FOREIGN, DONE, AssistantMessage("done"), UserMessage("next")), True),
+        # Said right behind results, it is sent in one message with them.
+        (BUDGETED, (FOREIGN, DONE, UserMessage("next")), False),
+        (BUDGETED, (UNSIGNED, DONE, UserMessage("next"), UserMessage("and")), False),
+        (BUDGETED, (MINE, DONE, UserMessage("next")), True),
+        (ADAPTIVE, (FOREIGN, DONE, UserMessage("next")), True),
         ("claude-sonnet-4-6", (UNSIGNED, DONE), True),
         (ADAPTIVE, (MINE, DONE), True),
         (ADAPTIVE, (UNSIGNED, DONE), True),  # a model that decides by itself may not have thought

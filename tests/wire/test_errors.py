@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from turnwise.core.errors import ProviderError, error_of
+from turnwise.core.errors import ErrorInfo, ProviderError, error_of
 from turnwise.wire.error_tables import PHRASES, STATUSES, WEAK_WORDS, WORDS, Row
 from turnwise.wire.errors import (
     PROTOCOL,
@@ -260,6 +261,21 @@ def test_waits(headers: dict[str, str], seconds: float | None) -> None:
     """A date is measured against the response's own clock."""
     assert retry_after_of(headers) == seconds
     assert http_error(429, headers, "slow").retry_after_s == seconds
+
+
+def test_headers_have_no_case() -> None:
+    """HTTP clients keep the capitals that a server writes; an answer's own wait counts before that of its limits."""
+    body, limits = (
+        b'{"error":{"message":"slow down"}}',
+        {"X-RateLimit-Remaining-Tokens": "0", "x-ratelimit-reset-tokens": "6m0s"},
+    )
+
+    def read(headers: dict[str, str]) -> ErrorInfo:
+        return body_error(429, CIMultiDictProxy(CIMultiDict(headers)), body)
+
+    assert read(limits).retry_after_s == 360.0
+    assert read({"Retry-After": "1", **limits}).retry_after_s == 1.0
+    assert not read({"X-Should-Retry": "false"}).retryable
 
 
 @pytest.mark.parametrize(

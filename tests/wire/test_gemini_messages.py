@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.wire.gemini_support import body_of, call, head, own, result, sent
+from tests.wire.gemini_support import ORIGINS, body_of, call, head, own, result, sent
 
 from turnwise import Agent, ToolError
 from turnwise.core.content import (
@@ -85,6 +85,11 @@ HISTORIES: dict[str, tuple[Message, ...]] = {
     ),
     "interrupted": (UserMessage("tell"), AssistantMessage("Once upon", partial=True), UserMessage("go on")),
     "nothing said": (UserMessage("hi"), AssistantMessage(""), UserMessage("?"), AssistantMessage((Text(" "),)), UserMessage("!")),
+    "blank thoughts": (
+        UserMessage("hi"),
+        AssistantMessage((*[Thinking("\n", None, False, o) for o in ORIGINS.values()], Text("a"))),
+        UserMessage("go on"),
+    ),
     "foreign": (
         UserMessage("hi"),
         AssistantMessage(
@@ -204,7 +209,14 @@ def test_results_say_what_came_of_calls() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "written"),
-    [("", {}), (" \n", {}), ("{", {"_invalid": "{"}), ("[1]", {"_invalid": "[1]"}), ("null", {"_invalid": "null"})],
+    [
+        ("", {}),
+        (" \n", {}),
+        ("{", {"_invalid": "{"}),
+        ("[1]", {"_invalid": "[1]"}),
+        ("null", {"_invalid": "null"}),
+        ('{"a":1e999}', {"_invalid": '{"a":1e999}'}),
+    ],
 )
 def test_arguments_are_an_object(arguments: str, written: Any) -> None:
     """E2"""

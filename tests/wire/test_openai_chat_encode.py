@@ -387,10 +387,15 @@ def test_a_missing_blob_is_named() -> None:
         sent(UserMessage((Image(BlobRef("aa", 1, "image/png")),)))
 
 
-def test_text_that_is_not_unicode_is_refused() -> None:
-    with pytest.raises(ConfigError) as raised:
-        sent(UserMessage("\ud800"))
-    assert raised.value.code == "invalid_text"
+def test_halves_of_surrogate_pairs_are_replaced() -> None:
+    """A tool that met an odd file name must not end the conversation, nor arguments that hold one."""
+    odd = "a\ud800"
+    call = ToolCall("t1.s1.c0", "f", f'{{"x":"{odd}"}}')
+    user, said, result = sent(
+        UserMessage(odd), AssistantMessage((Text(odd), call)), ToolMessage((ToolResult("t1.s1.c0", odd),))
+    )
+    assert user["content"] == said["content"] == result["content"] == "a?"
+    assert said["tool_calls"][0]["function"]["arguments"] == '{"_invalid":"{\\"x\\":\\"a?\\"}"}'
 
 
 # --- T4: ids ---

@@ -405,6 +405,11 @@ def test_calls_and_results_of_the_past_are_text() -> None:
     assert sent[5]["content"] == block("f", json.dumps('{"ci')) + "\n" + block("g", "[1]")
 
 
+def test_a_call_that_is_not_unicode_is_told_all_the_same() -> None:
+    (said,) = body_of(head(), AssistantMessage((ToolCall("t1.s1.c0", "f\ud800", '{"a":"\ud800"}'),)))["messages"][1:]
+    assert '"name": "f?"' in said["content"] and '"arguments": "{\\"a\\":\\"?\\"}"' in said["content"]
+
+
 def test_what_was_said_is_read_again_as_it_was() -> None:
     """The form that the past is shown in is the form that is asked for."""
     for message in HISTORY:

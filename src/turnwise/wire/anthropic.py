@@ -15,9 +15,10 @@ from ..core.content import Thinking
 from ..core.messages import AssistantMessage, Message, UserMessage
 from ..core.request import Extra, RequestHead
 from .anthropic_fold import AnthropicFold
-from .anthropic_head import encode_head, thinking_is_on, thinks_by_budget
+from .anthropic_head import encode_head, thinks_by_budget
 from .anthropic_messages import ORIGIN, encode_messages, is_sendable
 from .base import Blobs, Decoder, EncodedHead
+from .claude_head import thinking_is_on
 from .extras import AnthropicExtra
 from .reader import ResponseReader, sse_or_document
 
@@ -33,9 +34,10 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
         """The head, without reasoning if this tool loop holds steps that another family reasoned for (rule T5).
 
         The API wants a turn that goes on with tool results, and thinks by budget, to have begun with a thinking block
-        of its own. Where the loop began without one, thinking stays off until the next user message.
+        of its own. Where the loop began without one, thinking stays off until the next user message that is one on the
+        wire as well: what the user says right behind results (of a turn that was interrupted in a tool) is sent along with them.
         """
-        if not thinking_is_on(head.settings) or not _blocks_thinking(head, _tool_loop(messages)):
+        if not thinking_is_on(head.settings) or not _blocks_thinking(head, messages):
             return head
         settings = msgspec.structs.replace(head.settings, reasoning=None)
         return msgspec.structs.replace(head, settings=settings)
@@ -57,25 +59,21 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
         return ResponseReader(status, headers, fold, sse_or_document, ORIGIN)
 
 
-def _tool_loop(messages: Sequence[Message]) -> list[AssistantMessage]:
-    """What the model said since the last user message, oldest first."""
-    said: list[AssistantMessage] = []
+def _blocks_thinking(head: RequestHead, messages: Sequence[Message]) -> bool:
+    first: AssistantMessage | None = None
+    newer, is_behind_user = None, False
     for message in reversed(messages):
-        if type(message) is UserMessage:
-            break
         if type(message) is AssistantMessage:
-            said.append(message)
-    return said[::-1]
-
-
-def _blocks_thinking(head: RequestHead, loop: list[AssistantMessage]) -> bool:
-    thoughts = [b for m in loop for b in m.content if type(b) is Thinking]
-    if any(not is_sendable(b) for b in thoughts):
-        return True
-    if not loop or not thinks_by_budget(head.model, head.settings):
+            if type(newer) is UserMessage:
+                break
+            first = message
+            if not is_behind_user and any(type(b) is Thinking and not is_sendable(b) for b in message.content):
+                return True
+        is_behind_user = is_behind_user or type(message) is UserMessage
+        newer = message
+    if first is None or not first.tool_calls or not thinks_by_budget(head.model, head.settings):
         return False
-    first = loop[0]
-    return bool(first.tool_calls) and not any(type(b) is Thinking for b in first.content)
+    return not any(type(b) is Thinking and is_sendable(b) for b in first.content)
 
 
 _USER_TEXT = b'{"role":"user","content":"'

@@ -9,9 +9,8 @@ on blank text and on error results are the API's own error messages.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,7 +21,6 @@ from ..core.content import (
     Document,
     Image,
     Inline,
-    Native,
     Opaque,
     ProviderFile,
     ResultBlock,
@@ -33,21 +31,28 @@ from ..core.content import (
     Url,
     UserBlock,
 )
-from ..core.errors import config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs, bytes_of, elements
+from .anthropic_head import PROVIDER
+from .base import Blobs
+from .heads import foreign_file, refused_type, unsupported
+from .history import (
+    CONVERSATION_GOES_ON,
+    EMPTY_INPUT,
+    EMPTY_RESULT,
+    IMAGE_TYPES,
+    MADE,
+    base64_of,
+    is_blank,
+    is_text,
+    media_type_of,
+    object_of,
+    own_fields,
+    text_in,
+    written_elements,
+)
 
 ORIGIN = "anthropic"
-
-EMPTY_INPUT = "(empty message)"
-"""Stands for a user message in which nothing can be sent."""
-EMPTY_ERROR = "(no output)"
-"""Stands for the text of a failed call that said nothing: the API wants text there."""
-CONVERSATION_GOES_ON = "(The conversation goes on from here.)"
-"""Opens a history that does not begin with the user, as the API wants."""
-
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 Block = dict[str, Any] | msgspec.Raw
 
@@ -85,23 +90,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs) -> by
                 out.append(_Assistant(body.rstrip() if body[-1].isspace() else body))
         elif type(message) is ToolMessage:
             out.append(_User(_results(message.results, blobs)))
-    try:
-        return elements(out)
-    except UnicodeEncodeError:
-        return elements(_scrubbed(out))
-
-
-def _scrubbed(value: Any) -> Any:
-    """The same with halves of surrogate pairs replaced: tools read them from odd file names, and no JSON can hold them."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_scrubbed(v) for v in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {k: _scrubbed(v) for k, v in cast("dict[str, Any]", value).items()}
-    if isinstance(value, _User | _Assistant):
-        return type(value)(_scrubbed(value.content))
-    return value
+    return written_elements(out)
 
 
 def is_sendable(thought: Thinking) -> bool:
@@ -138,7 +127,7 @@ def _user_blocks(body: tuple[UserBlock, ...], blobs: Blobs) -> list[Block]:
 
 
 def _results(results: tuple[ToolResult, ...], blobs: Blobs) -> list[Block]:
-    """All results, then the media of failed calls: within a failed result the API takes text only."""
+    """All results, then the media of failed calls: within a failed result the API takes text only, and wants some."""
     out: list[Block] = []
     after: list[Block] = []
     for result in results:
@@ -152,7 +141,7 @@ def _results(results: tuple[ToolResult, ...], blobs: Blobs) -> list[Block]:
         else:
             content = _content(result.body, blobs)
         if content or result.is_error:
-            block["content"] = content or EMPTY_ERROR
+            block["content"] = content or EMPTY_RESULT
         if result.is_error:
             block["is_error"] = True
         out.append(block)
@@ -164,19 +153,17 @@ def _content(body: tuple[UserBlock, ...] | tuple[ResultBlock, ...], blobs: Blobs
     for block in body:
         match block:
             case Text(text=text):
-                if text and not text.isspace():
+                if not is_blank(text):
                     out.append(_text(text))
             case Image(source=source):
                 out.append({"type": "image", "source": _image_source(source, blobs)})
             case Document(source=source, name=name):
                 written: dict[str, Any] = {"type": "document", "source": _document_source(source, blobs)}
-                if name and not name.isspace():
+                if name and not is_blank(name):
                     written["title"] = name
                 out.append(written)
             case Audio():
-                raise config_error(
-                    "unsupported_feature", "Anthropic Messages does not take audio.", "Send a transcript in its place."
-                )
+                raise unsupported(PROVIDER, "audio", "Send a transcript in its place.")
     return out
 
 
@@ -189,8 +176,8 @@ def _assistant_blocks(body: tuple[AssistantBlock, ...]) -> list[Block]:
         match block:
             case Text(text=text, native=native):
                 text = text.rstrip() if position == len(kept) - 1 else text
-                if text and not text.isspace():
-                    out.append(_text(text) | _extras(native))
+                if not is_blank(text):
+                    out.append(_text(text) | own_fields(native, ORIGIN))  # citations
             case Thinking():
                 if is_sendable(block):
                     out.append(_thinking(block))
@@ -199,10 +186,8 @@ def _assistant_blocks(body: tuple[AssistantBlock, ...]) -> list[Block]:
             case Opaque(native=native):
                 if native.origin == ORIGIN:
                     out.append(msgspec.Raw(native.data.encode()))
-            case Image():
-                out.append(_text("(an image that the assistant made)"))
-            case Audio():
-                out.append(_text("(audio that the assistant made)"))
+            case Image() | Audio():
+                out.append(_text(MADE[type(block)]))
     return out
 
 
@@ -212,7 +197,7 @@ def _cannot_end(block: AssistantBlock) -> bool:
         case Thinking():
             return True
         case Text(text=text):
-            return not text or text.isspace()
+            return is_blank(text)
         case Opaque(native=native):
             return native.origin != ORIGIN
         case _:
@@ -230,61 +215,36 @@ def _thinking(block: Thinking) -> dict[str, Any]:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    written = {"type": "tool_use", "id": wire_id(call.id), "name": call.name, "input": _input(call.arguments)}
-    return written | _extras(call.native)
-
-
-def _input(arguments: str) -> Any:
-    """The arguments as an object, without touching their text: the API takes nothing else (rule E2 for what is none)."""
-    if not arguments or arguments.isspace():
-        return {}
-    try:
-        is_object = type(msgspec.json.decode(arguments)) is dict
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        is_object = False
-    return msgspec.Raw(arguments.encode()) if is_object else {"_invalid": arguments}
-
-
-def _extras(native: Native | None) -> dict[str, Any]:
-    """Fields of our own family that go back beside a block's text: citations of a text, the caller of a tool."""
-    if native is None or native.origin != ORIGIN:
-        return {}
-    return msgspec.json.decode(native.data, type=dict[str, msgspec.Raw])
+    written = {"type": "tool_use", "id": wire_id(call.id), "name": call.name, "input": object_of(call.arguments)}
+    return written | own_fields(call.native, ORIGIN)  # who called it, if a server tool did
 
 
 def _image_source(source: Source, blobs: Blobs) -> dict[str, Any]:
     if isinstance(source, Inline | BlobRef):
-        if source.media_type not in _IMAGE_TYPES:
-            raise _media_error("image", source.media_type, _IMAGE_TYPES)
-        return _base64(source, blobs)
+        if source.media_type not in IMAGE_TYPES:
+            raise refused_type(PROVIDER, source.media_type, "an image", ", ".join(IMAGE_TYPES))
+        return _base64(source, source.media_type, blobs)
     return _reference(source, "image")
 
 
 def _document_source(source: Source, blobs: Blobs) -> dict[str, Any]:
     if not isinstance(source, Inline | BlobRef):
         return _reference(source, "document")
-    media_type = source.media_type.partition(";")[0].strip().lower()
-    if media_type == "application/pdf":
-        return _base64(source, blobs) | {"media_type": media_type}
-    if media_type.startswith("text/"):
-        return {"type": "text", "media_type": "text/plain", "data": bytes_of(source, blobs).decode("utf-8", "replace")}
-    raise _media_error("document", source.media_type, ("application/pdf", "text/*"))
+    if is_text(source):
+        return {"type": "text", "media_type": "text/plain", "data": text_in(source, blobs)}
+    media_type = media_type_of(source)
+    if media_type != "application/pdf":
+        raise refused_type(PROVIDER, source.media_type, "a document", "application/pdf, text/*")
+    return _base64(source, media_type, blobs)
 
 
-def _base64(source: Inline | BlobRef, blobs: Blobs) -> dict[str, Any]:
-    data = b64encode(bytes_of(source, blobs)).decode()
-    return {"type": "base64", "media_type": source.media_type, "data": data}
+def _base64(source: Inline | BlobRef, media_type: str, blobs: Blobs) -> dict[str, Any]:
+    return {"type": "base64", "media_type": media_type, "data": base64_of(source, blobs)}
 
 
 def _reference(source: Url | ProviderFile, what: Literal["image", "document"]) -> dict[str, Any]:
     if isinstance(source, Url):
         return {"type": "url", "url": source.url}
     if source.origin != ORIGIN:
-        message = f"Anthropic Messages cannot read the {what} {source.id!r}: it was uploaded to {source.origin!r}."
-        raise config_error("unsupported_feature", message, "Upload it to Anthropic, or send its bytes.")
+        raise foreign_file(PROVIDER, source, what)
     return {"type": "file", "file_id": source.id}
-
-
-def _media_error(what: str, media_type: str, taken: tuple[str, ...]) -> Exception:
-    message = f"Anthropic Messages does not take {media_type!r} as a {what}."
-    return config_error("unsupported_feature", message, f"It takes {', '.join(taken)}.")

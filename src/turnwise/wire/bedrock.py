@@ -14,13 +14,13 @@ import msgspec
 from ..core.content import Opaque, Thinking, ToolCall
 from ..core.messages import AssistantMessage, Message, UserMessage
 from ..core.request import Extra, RequestHead
-from .anthropic_head import thinking_is_on
 from .base import Blobs, Codec, Decoder, EncodedHead, elements
 from .bedrock_fold import ConverseFold, sniff
 from .bedrock_head import encode_head, offers_tools, without_tools
 from .bedrock_messages import GAP_OF_ASSISTANT, GAP_OF_USER, encode_messages, is_sendable
 from .bedrock_models import family_of, origin_of
 from .bedrock_shapes import ORIGIN
+from .claude_head import thinking_is_on
 from .extras import BedrockExtra
 from .reader import ResponseReader
 

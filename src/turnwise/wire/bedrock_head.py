@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from ..core.errors import ConfigError, config_error
+from ..core.errors import config_error
 from ..core.request import Effort, ModelSettings, OneTool, OutputFormat, Reasoning, RequestHead, ToolSpec
-from .anthropic_head import EFFORT_BUDGETS, MIN_BUDGET_TOKENS, thinking_is_on
+from . import claude_head as claude
 from .base import EncodedHead
 from .bedrock_models import Family, Part, family_of
 from .extras import BedrockExtra
-from .heads import extra_of, fields_of, patches, unsupported, write_head
+from .heads import described, extra_of, fields_of, given, no_tool_to_call, patches, unsupported, write_head
+from .history import is_blank
 from .percent import encoded
 
 PROVIDER = "Bedrock Converse"
@@ -49,7 +50,7 @@ def encode_head(head: RequestHead) -> EncodedHead:
     extra = extra_of(settings, BedrockExtra) or BedrockExtra()
     _check(head, family)
     body: dict[str, Any] = {}
-    if head.instructions and not head.instructions.isspace():
+    if not is_blank(head.instructions):
         body["system"] = [{"text": head.instructions}, *_cache_point(head, family, extra, "system")]
     if (inference := _inference(settings)) != {}:
         body["inferenceConfig"] = inference
@@ -88,46 +89,26 @@ def _check(head: RequestHead, family: Family) -> None:
     settings = head.settings
     if settings.seed is not None:
         raise unsupported(PROVIDER, "a seed")
-    if any(not s.strip() for s in settings.stop):
-        raise config_error("invalid_setting", f"{PROVIDER} refuses stop sequences that are blank.", "Leave them out.")
+    claude.check_stops(settings, PROVIDER)
     for name, value in (("temperature", settings.temperature), ("top_p", settings.top_p)):
         if value is not None and not 0 <= value <= 1:
             raise config_error("invalid_setting", f"{PROVIDER} takes a {name} from 0 to 1, not {value:g}.")
-    forced = isinstance(settings.tool_choice, OneTool) or settings.tool_choice == "required"
-    if forced and not offers_tools(head) and not patches(settings, "toolConfig"):
-        raise _conflict("Bedrock cannot make the model call a tool: the request has none.", "")
+    if claude.forces_a_call(settings) and not offers_tools(head) and not patches(settings, "toolConfig"):
+        raise no_tool_to_call(PROVIDER)
     if settings.parallel_tool_calls is False and offers_tools(head) and not family.calls_one:
         what = f"parallel_tool_calls=False with {head.model}"
         raise unsupported(PROVIDER, what, "Leave it out: only Claude 4.5 and later can be told.")
     if family.name == "Claude":
-        _check_claude(head, family, forced)
-
-
-def _check_claude(head: RequestHead, family: Family, forced: bool) -> None:
-    settings, thinks = head.settings, thinking_is_on(head.settings)
-    if not family.takes_sampling and (settings.temperature not in (None, 1) or settings.top_p not in (None, 1)):
-        raise unsupported(PROVIDER, f"temperature and top_p with {head.model}", "Leave them out for this model.")
-    if not thinks:
-        return
-    if forced:
-        raise _conflict(
-            "Claude cannot be made to call a tool while it reasons.",
-            "Use tool_choice 'auto' or 'none', or turn reasoning off.",
-        )
-    if settings.temperature not in (None, 1):
-        raise _conflict("Claude takes no temperature but 1 while it reasons.", "Leave the temperature out.")
-    if settings.top_p is not None and settings.top_p < 0.95:
-        raise _conflict("Claude takes no top_p below 0.95 while it reasons.", "Leave top_p out.")
+        claude.check(settings, PROVIDER, head.model, takes_sampling=family.takes_sampling)
 
 
 def _inference(settings: ModelSettings) -> dict[str, Any]:
-    named = {
-        "maxTokens": settings.max_output_tokens,
-        "temperature": settings.temperature,
-        "topP": settings.top_p,
-        "stopSequences": settings.stop or None,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+    return given(
+        maxTokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        topP=settings.top_p,
+        stopSequences=settings.stop or None,
+    )
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------
@@ -146,10 +127,8 @@ def _tool(tool: ToolSpec, model: str, family: Family) -> dict[str, Any]:
     if not _TOOL_NAME.fullmatch(tool.name):
         message = f"{PROVIDER} cannot call a tool {tool.name!r}."
         raise config_error("invalid_setting", message, "Use at most 64 letters (a-z), digits, _ and -.")
-    made: dict[str, Any] = {"name": tool.name}
-    if tool.description and not tool.description.isspace():
-        made["description"] = tool.description
-    made["inputSchema"] = {"json": msgspec.Raw(tool.parameters.encode())}
+    made = described(tool, "json")
+    made["inputSchema"] = {"json": made.pop("json")}
     if tool.strict:
         if not family.strict:
             raise unsupported(PROVIDER, f"strict tools with {model}", "Leave strict out for this model.")
@@ -172,18 +151,6 @@ def _tool_choice(settings: ModelSettings) -> dict[str, Any] | None:
             return None
 
 
-def _own_tool_choice(settings: ModelSettings) -> dict[str, Any]:
-    """Claude's form of the choice, which alone has a place for one call at a time."""
-    match settings.tool_choice:
-        case "required":
-            choice: dict[str, Any] = {"type": "any"}
-        case OneTool(name=name):
-            choice = {"type": "tool", "name": name}
-        case _:
-            choice = {"type": "auto"}
-    return choice | {"disable_parallel_tool_use": True}
-
-
 def _cache_point(head: RequestHead, family: Family, extra: BedrockExtra, part: Part) -> list[dict[str, Any]]:
     if head.settings.cache == "off" or part not in family.caches:
         return []
@@ -194,7 +161,7 @@ def _cache_point(head: RequestHead, family: Family, extra: BedrockExtra, part: P
 def _output(output: OutputFormat) -> dict[str, Any]:
     """The schema goes as text; Bedrock always enforces it."""
     shape: dict[str, Any] = {"schema": output.schema, "name": output.name}
-    if output.description and not output.description.isspace():
+    if not is_blank(output.description):
         shape["description"] = output.description
     return {"type": "json_schema", "structure": {"jsonSchema": shape}}
 
@@ -205,10 +172,11 @@ def _output(output: OutputFormat) -> dict[str, Any]:
 def _model_fields(head: RequestHead, family: Family, extra: BedrockExtra) -> dict[str, Any]:
     settings = head.settings
     fields: dict[str, Any] = {}
-    if settings.reasoning is not None and thinking_is_on(settings):
+    if settings.reasoning is not None and claude.thinking_is_on(settings):
         fields |= _thinking(head, family, settings.reasoning)
     if settings.parallel_tool_calls is False and offers_tools(head):
-        fields["tool_choice"] = _own_tool_choice(settings)
+        # Claude's own form of the choice, which alone has a place for one call at a time.
+        fields["tool_choice"] = claude.tool_choice(settings)
     if extra.top_k is not None:
         if not family.top_k:
             raise unsupported(PROVIDER, f"top_k with {head.model}", _OWN_WORDS)
@@ -225,10 +193,8 @@ def _thinking(head: RequestHead, family: Family, reasoning: Reasoning) -> dict[s
         if reasoning.budget_tokens is not None and not family.takes_budget:
             raise unsupported(PROVIDER, f"a thinking budget with {head.model}", "Give an effort level in its place.")
         if family.thinks == "adaptive" and reasoning.budget_tokens is None:
-            level = {"minimal": "low", "xhigh": "xhigh" if family.has_xhigh else "high"}.get(effort, effort)
-            return {"thinking": {"type": "adaptive"}, "output_config": {"effort": level}}
-        budget = _budget(reasoning.budget_tokens, effort, head.settings.max_output_tokens)
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+            return claude.thinking_by_effort(effort, has_xhigh=family.has_xhigh)
+        return claude.thinking_by_budget(reasoning.budget_tokens, effort, head.settings.max_output_tokens)
     if reasoning.budget_tokens is not None:
         raise unsupported(PROVIDER, f"a thinking budget with {head.model}", "Give an effort level, or leave it out.")
     level = _LEVELS.get(effort, "high")
@@ -242,25 +208,3 @@ def _thinking(head: RequestHead, family: Family, reasoning: Reasoning) -> dict[s
 
 
 _OWN_WORDS = "Leave it out, or say it in the model's own words: BedrockExtra(additionalModelRequestFields=…)."
-
-
-def _budget(asked: int | None, effort: Effort, max_tokens: int | None) -> int:
-    """An effort gives way to the caller's bound on the output, and half is left for the answer; a budget is taken at its word."""
-    budget = asked
-    if budget is None:
-        budget = EFFORT_BUDGETS[effort]
-        if max_tokens is not None and budget >= max_tokens:
-            budget = max(MIN_BUDGET_TOKENS, max_tokens // 2)
-    if budget < MIN_BUDGET_TOKENS:
-        message = f"Claude takes a thinking budget of {MIN_BUDGET_TOKENS} tokens or more, not {budget}."
-        raise config_error("invalid_setting", message)
-    if max_tokens is not None and max_tokens <= budget:
-        raise _conflict(
-            f"Claude counts thinking as output: max_output_tokens ({max_tokens}) must exceed the budget ({budget}).",
-            "Raise max_output_tokens, or lower the reasoning budget.",
-        )
-    return budget
-
-
-def _conflict(message: str, hint: str) -> ConfigError:
-    return config_error("conflicting_settings", message, hint)

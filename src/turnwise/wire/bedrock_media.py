@@ -8,14 +8,14 @@ API_runtime_AudioBlock.html.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
 from ..core.content import Audio, BlobRef, Document, Image, Inline, ProviderFile, Source, Url
 from ..core.errors import ConfigError, config_error
-from .base import Blobs, bytes_of
+from .base import Blobs
 from .bedrock_shapes import ORIGIN
+from .history import base64_of
 
 IMAGES: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 DOCUMENTS: Mapping[str, str] = {
@@ -86,7 +86,7 @@ def _block(what: str, source: Source, formats: Mapping[str, str], blobs: Blobs) 
         return place if word is None else {"format": word, **place}
     if word is None:
         raise _unknown(what, media_type, formats)
-    return {"format": word, "source": {"bytes": b64encode(bytes_of(source, blobs)).decode()}}
+    return {"format": word, "source": {"bytes": base64_of(source, blobs)}}
 
 
 def _s3_uri(what: str, source: Url | ProviderFile) -> str:

@@ -29,17 +29,24 @@ from ..core.content import (
 )
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .anthropic_messages import CONVERSATION_GOES_ON, EMPTY_ERROR, EMPTY_INPUT
-from .base import Blobs, elements
+from .base import Blobs
 from .bedrock_media import audio, document, image
+from .history import (
+    CONVERSATION_GOES_ON,
+    EMPTY_INPUT,
+    EMPTY_RESULT,
+    MADE,
+    is_blank,
+    object_of,
+    own_fields,
+    written_elements,
+)
 from .openai_chat_ids import nine_id
 
 NO_REPLY = "(no reply)"
 """Stands for an answer in which nothing can be sent, and between two messages of the user."""
 SEE_DOCUMENT = "(see the document above)"
 """Ends a message that would end in a document: the API wants text beside one, and takes no cache point right behind one."""
-EMPTY_RESULT = EMPTY_ERROR
-"""Stands for a result that says nothing: the API wants content there."""
 
 Role = Literal["user", "assistant"]
 Block = dict[str, Any] | msgspec.Raw
@@ -69,10 +76,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, origi
             out.append(GAP_OF_USER if role == "user" else GAP_OF_ASSISTANT)
         out.append(Element(role, writer.content(message)))
         before = role
-    try:
-        return elements(out)
-    except UnicodeEncodeError:
-        return elements([Element(e.role, _scrubbed(e.content)) for e in out])
+    return written_elements(out)
 
 
 def role_of(message: Message) -> Role:
@@ -99,7 +103,7 @@ class _Writer:
         if type(message) is UserMessage:
             said = message.body
             if isinstance(said, str):
-                return [{"text": said if said and not said.isspace() else EMPTY_INPUT}]
+                return [{"text": EMPTY_INPUT if is_blank(said) else said}]
             return _closed(self._blocks(said)) or [{"text": EMPTY_INPUT}]
         if type(message) is AssistantMessage:
             said = message.body
@@ -113,7 +117,7 @@ class _Writer:
         for block in body:
             match block:
                 case Text(text=text):
-                    if text and not text.isspace():
+                    if not is_blank(text):
                         out.append({"text": text})
                 case Image():
                     out.append(image(block, self._blobs))
@@ -185,15 +189,13 @@ def _assistant_blocks(body: tuple[AssistantBlock, ...], origin: str) -> list[Blo
                 if is_sendable(block, origin):
                     out.append(_thinking(block))
             case ToolCall():
-                use = {"toolUseId": nine_id(block.id), "name": block.name, "input": _input(block.arguments)}
+                use = {"toolUseId": nine_id(block.id), "name": block.name, "input": object_of(block.arguments)}
                 out.append({"toolUse": use})
             case Opaque(native=native):
                 if native.origin == origin:
                     out.append(msgspec.Raw(native.data.encode()))
-            case Image():
-                out.append({"text": "(an image that the assistant made)"})
-            case Audio():
-                out.append({"text": "(audio that the assistant made)"})
+            case Image() | Audio():
+                out.append({"text": MADE[type(block)]})
     return out
 
 
@@ -203,7 +205,7 @@ def _cannot_end(block: AssistantBlock, origin: str) -> bool:
         case Thinking():
             return True
         case Text(text=text, native=native):
-            return not text.strip() and not _citations(native, origin)
+            return is_blank(text) and not own_fields(native, origin)
         case Opaque(native=native):
             return native.origin != origin
         case _:
@@ -211,43 +213,14 @@ def _cannot_end(block: AssistantBlock, origin: str) -> bool:
 
 
 def _text(text: str, native: Native | None, origin: str) -> list[Block]:
-    said: list[dict[str, Any]] = [{"text": text}] if text and not text.isspace() else []
-    citations = _citations(native, origin)
+    said: list[dict[str, Any]] = [] if is_blank(text) else [{"text": text}]
+    citations = own_fields(native, origin)
     if not citations:
         return cast("list[Block]", said)
     return [{"citationsContent": {"content": said, **citations} if said else citations}]
-
-
-def _citations(native: Native | None, origin: str) -> dict[str, Any]:
-    """What our own family said beside a text."""
-    if native is None or native.origin != origin:
-        return {}
-    return msgspec.json.decode(native.data, type=dict[str, msgspec.Raw])
 
 
 def _thinking(block: Thinking) -> dict[str, Any]:
     if block.redacted:
         return {"reasoningContent": {"redactedContent": block.signature}}
     return {"reasoningContent": {"reasoningText": {"text": block.text, "signature": block.signature}}}
-
-
-def _input(arguments: str) -> Any:
-    """The arguments as an object, without touching their text: the API takes nothing else (rule E2 for what is none)."""
-    if not arguments or arguments.isspace():
-        return {}
-    try:
-        is_object = type(msgspec.json.decode(arguments)) is dict
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        is_object = False
-    return msgspec.Raw(arguments.encode()) if is_object else {"_invalid": arguments}
-
-
-def _scrubbed(value: Any) -> Any:
-    """The same with halves of surrogate pairs replaced: tools read them from odd file names, and no JSON can hold them."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_scrubbed(v) for v in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {k: _scrubbed(v) for k, v in cast("dict[str, Any]", value).items()}
-    return value

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from ..core.errors import config_error
-from ..core.request import Effort, ModelSettings, OneTool, Reasoning, RequestHead, ToolSpec
+from ..core.request import Effort, ModelSettings, OneTool, Reasoning, RequestHead
 from .base import EncodedHead
 from .extras import CohereExtra
-from .heads import extra_of, fields_of, patches, unsupported, write_head
+from .heads import extra_of, fields_of, function_tool, given, no_tool_to_call, patches, unsupported, write_head
 from .history import is_blank
 
 PATH = "/v2/chat"
@@ -51,14 +51,13 @@ def encode_head(head: RequestHead) -> EncodedHead:
 
 
 def _sampling(settings: ModelSettings) -> dict[str, Any]:
-    named = {
-        "max_tokens": settings.max_output_tokens,
-        "temperature": settings.temperature,
-        "p": settings.top_p,
-        "stop_sequences": settings.stop or None,
-        "seed": settings.seed,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+    return given(
+        max_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        p=settings.top_p,
+        stop_sequences=settings.stop or None,
+        seed=settings.seed,
+    )
 
 
 def _tools(head: RequestHead, extra: CohereExtra | None) -> dict[str, Any]:
@@ -77,12 +76,11 @@ def _tools(head: RequestHead, extra: CohereExtra | None) -> dict[str, Any]:
         choice = "required"
     if not tools and not patches(settings, "tools"):
         if choice == "required":
-            message = "Cohere cannot be made to call a tool: the request has none."
-            raise config_error("conflicting_settings", message)
+            raise no_tool_to_call(PROVIDER)
         return {}
     if settings.parallel_tool_calls is False:
         raise unsupported(PROVIDER, "parallel_tool_calls=False")
-    out: dict[str, Any] = {"tools": [_tool(t) for t in tools]} if tools else {}
+    out: dict[str, Any] = {"tools": [function_tool(t) for t in tools]} if tools else {}
     if choice in ("required", "none"):
         out["tool_choice"] = choice.upper()
     strict = None if extra is None else extra.strict_tools
@@ -91,14 +89,6 @@ def _tools(head: RequestHead, extra: CohereExtra | None) -> dict[str, Any]:
     if strict is not None:
         out["strict_tools"] = strict
     return out
-
-
-def _tool(tool: ToolSpec) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if not is_blank(tool.description):
-        function["description"] = tool.description
-    function["parameters"] = msgspec.Raw(tool.parameters.encode())
-    return {"type": "function", "function": function}
 
 
 def _thinking(reasoning: Reasoning) -> dict[str, Any]:

@@ -35,15 +35,16 @@ from ..core.outcomes import ToolResult
 from .base import Blobs
 from .cohere_fold import ORIGIN, PLAN
 from .cohere_head import PROVIDER
-from .heads import unsupported
+from .heads import refused_type, unsupported
 from .history import (
     EMPTY_INPUT,
     EMPTY_RESULT,
+    IMAGE_TYPES,
     MADE,
     SEE_BELOW,
     UNSENDABLE,
     attached_to,
-    base64_of,
+    data_url,
     is_blank,
     media_type_of,
     object_text,
@@ -53,7 +54,6 @@ from .history import (
 )
 from .openai_chat_ids import plain_id
 
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _DETAILS = ("auto", "low", "high")
 
 Part = dict[str, Any] | msgspec.Raw
@@ -136,9 +136,9 @@ def _image(image: Image, blobs: Blobs) -> dict[str, Any]:
             shown: dict[str, Any] = {"url": url}
         case Inline() | BlobRef():
             media_type = media_type_of(source)
-            if media_type not in _IMAGE_TYPES:
-                raise unsupported(PROVIDER, f"{media_type!r} as an image", f"It takes {', '.join(_IMAGE_TYPES)}.")
-            shown = {"url": f"data:{media_type};base64,{base64_of(source, blobs)}"}
+            if media_type not in IMAGE_TYPES:
+                raise refused_type(PROVIDER, media_type, "an image", ", ".join(IMAGE_TYPES))
+            shown = {"url": data_url(media_type, source, blobs)}
     if image.detail in _DETAILS:
         shown["detail"] = image.detail
     return {"type": "image_url", "image_url": shown}
@@ -146,7 +146,7 @@ def _image(image: Image, blobs: Blobs) -> dict[str, Any]:
 
 def _is_taken(image: Image) -> bool:
     source = image.source
-    return not isinstance(source, ProviderFile) and (isinstance(source, Url) or media_type_of(source) in _IMAGE_TYPES)
+    return not isinstance(source, ProviderFile) and (isinstance(source, Url) or media_type_of(source) in IMAGE_TYPES)
 
 
 # --- the model --------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class GeminiCodec(msgspec.Struct, frozen=True):
         return ResponseReader(status, headers, fold, _sniff, self.dialect.origin)
 
 
-def _sniff(head: bytearray, content_type: str) -> CrlfSseFramer | JsonArrayFramer | Literal["unknown", "document"]:
+def _sniff(head: bytes | bytearray, content_type: str) -> CrlfSseFramer | JsonArrayFramer | Literal["unknown", "document"]:
     """An array is a stream: no whole answer is one."""
     if head[0] == 0x5B:
         return JsonArrayFramer()

@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from ..core.errors import ConfigError, config_error
-from ..core.request import Effort, ModelSettings, OneTool, Reasoning, RequestHead, ToolSpec
+from ..core.request import Effort, ModelSettings, OneTool, Reasoning, RequestHead
 from .base import EncodedHead
 from .extras import GeminiExtra
 from .gemini_dialect import Dialect, traits_of
-from .heads import extra_of, fields_of, patches, unsupported, write_head
+from .heads import described, extra_of, fields_of, given, no_tool_to_call, patches, unsupported, write_head
+from .history import is_blank
 from .percent import encoded
 
 MAX_STOP_SEQUENCES = 5
@@ -59,7 +60,7 @@ def encode_head(head: RequestHead, dialect: Dialect) -> EncodedHead:
     _check(head, extra, dialect)
     said = {_camel(name): value for name, value in fields_of(extra, *_GENERATION, *_TOOL_CONFIG, *_ELSEWHERE).items()}
     body: dict[str, Any] = {}
-    if head.instructions and not head.instructions.isspace():
+    if not is_blank(head.instructions):
         body["systemInstruction"] = {"parts": [{"text": head.instructions}]}
     if tools := _tools(head, extra):
         body["tools"] = tools
@@ -96,8 +97,7 @@ def _check(head: RequestHead, extra: GeminiExtra, dialect: Dialect) -> None:
         raise config_error("invalid_setting", f"{dialect.name} refuses empty stop sequences.", "Leave them out.")
     choice = settings.tool_choice
     if (choice == "required" or isinstance(choice, OneTool)) and not head.tools and not patches(settings, "tools"):
-        message = f"{dialect.name} cannot be made to call a tool: the request has none."
-        raise config_error("conflicting_settings", message)
+        raise no_tool_to_call(dialect.name)
     has_tools = bool(head.tools or extra.server_tools)
     if settings.output is not None and has_tools and not traits_of(head.model).json_with_tools:
         hint = "Leave one of them out, or use Gemini 3 or later."
@@ -113,20 +113,12 @@ def _check(head: RequestHead, extra: GeminiExtra, dialect: Dialect) -> None:
 def _tools(head: RequestHead, extra: GeminiExtra) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     if head.tools:
-        out.append({"functionDeclarations": [_declaration(t) for t in head.tools]})
+        out.append({"functionDeclarations": [described(t, "parametersJsonSchema") for t in head.tools]})
     return out + [dict(t) for t in extra.server_tools]
 
 
-def _declaration(tool: ToolSpec) -> dict[str, Any]:
-    out: dict[str, Any] = {"name": tool.name}
-    if tool.description and not tool.description.isspace():
-        out["description"] = tool.description
-    out["parametersJsonSchema"] = msgspec.Raw(tool.parameters.encode())
-    return out
-
-
 def _tool_config(head: RequestHead, extra: GeminiExtra) -> dict[str, Any]:
-    out = {_camel(name): value for name in _TOOL_CONFIG if (value := getattr(extra, name)) is not None}
+    out = given(**{_camel(name): getattr(extra, name) for name in _TOOL_CONFIG})
     if not head.tools and not patches(head.settings, "tools"):
         return out
     match head.settings.tool_choice:
@@ -152,23 +144,19 @@ def _tool_config(head: RequestHead, extra: GeminiExtra) -> dict[str, Any]:
 
 def _generation(head: RequestHead, extra: GeminiExtra, dialect: Dialect) -> dict[str, Any]:
     settings = head.settings
-    out: dict[str, Any] = {}
-    if settings.max_output_tokens is not None:
-        out["maxOutputTokens"] = settings.max_output_tokens
-    if settings.temperature is not None:
-        out["temperature"] = settings.temperature
-    if settings.top_p is not None:
-        out["topP"] = settings.top_p
-    if settings.stop:
-        out["stopSequences"] = settings.stop
-    if settings.seed is not None:
-        out["seed"] = settings.seed
+    out = given(
+        maxOutputTokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        topP=settings.top_p,
+        stopSequences=settings.stop or None,
+        seed=settings.seed,
+    )
     if settings.output is not None:
         out["responseMimeType"] = "application/json"
         out["responseJsonSchema"] = msgspec.Raw(settings.output.schema.encode())
     if thinking := _thinking(head.model, settings, extra, dialect):
         out["thinkingConfig"] = thinking
-    return out | {_camel(name): value for name in _GENERATION if (value := getattr(extra, name)) is not None}
+    return out | given(**{_camel(name): getattr(extra, name) for name in _GENERATION})
 
 
 def _thinking(model: str, settings: ModelSettings, extra: GeminiExtra, dialect: Dialect) -> dict[str, Any]:

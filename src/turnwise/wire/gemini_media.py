@@ -6,14 +6,14 @@ Sources: https://ai.google.dev/gemini-api/docs/image-understanding, â€¦/audio, â
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any
 
 from ..core.content import Audio, BlobRef, Document, Image, Inline, Media, ProviderFile, Source, Url
 from ..core.errors import ConfigError
-from .base import Blobs, bytes_of
+from .base import Blobs
 from .gemini_dialect import Dialect
-from .heads import unsupported
+from .heads import foreign_file, refused_type
+from .history import base64_of, media_type_of, text_document
 
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
 _BY_SUFFIX = {
@@ -54,13 +54,12 @@ def media_part(block: Media, blobs: Blobs, dialect: Dialect) -> dict[str, Any]:
     source = block.source
     if isinstance(source, Url | ProviderFile):
         return {"fileData": _reference(block, source, dialect)}
-    kind = _media_type(source)
-    if type(block) is Document and (kind.startswith("text/") or kind in _TEXTUAL):
-        text = bytes_of(source, blobs).decode("utf-8", "replace")
-        return {"text": f"{block.name}:\n\n{text}" if block.name else text or "(empty document)"}
+    if type(block) is Document and (text := text_document(block, blobs, _TEXTUAL)) is not None:
+        return {"text": text}
+    kind = media_type_of(source)
     if not _takes(block, kind):
         raise _refused(block, kind, dialect)
-    return {"inlineData": {"mimeType": kind, "data": b64encode(bytes_of(source, blobs)).decode()}}
+    return {"inlineData": {"mimeType": kind, "data": base64_of(source, blobs)}}
 
 
 def inline_data(source: Source, blobs: Blobs) -> dict[str, str] | None:
@@ -69,7 +68,7 @@ def inline_data(source: Source, blobs: Blobs) -> dict[str, str] | None:
         return None
     if not isinstance(source, Inline | BlobRef):
         return None
-    return {"mimeType": source.media_type, "data": b64encode(bytes_of(source, blobs)).decode()}
+    return {"mimeType": source.media_type, "data": base64_of(source, blobs)}
 
 
 def _takes(block: Media, kind: str) -> bool:
@@ -82,25 +81,19 @@ def _takes(block: Media, kind: str) -> bool:
 
 def _refused(block: Media, kind: str, dialect: Dialect) -> ConfigError:
     if type(block) is Image:
-        return unsupported(dialect.name, f"{kind!r} as an image", "It takes PNG, JPEG, WebP, HEIC and HEIF.")
+        return refused_type(dialect.name, kind, "an image", "PNG, JPEG, WebP, HEIC and HEIF")
     if type(block) is Audio:
-        return unsupported(dialect.name, f"{kind!r} as audio", "It takes WAV, MP3, AIFF, AAC, OGG and FLAC.")
-    return unsupported(dialect.name, f"{kind!r} as a document", "It takes PDF, text and video.")
+        return refused_type(dialect.name, kind, "audio", "WAV, MP3, AIFF, AAC, OGG and FLAC")
+    return refused_type(dialect.name, kind, "a document", "PDF, text and video")
 
 
 def _reference(block: Media, source: Url | ProviderFile, dialect: Dialect) -> dict[str, str]:
     if isinstance(source, ProviderFile):
         if source.origin != dialect.origin:
-            hint = f"Upload it to {dialect.name}, or send its bytes."
-            raise unsupported(dialect.name, f"the file {source.id!r} of {source.origin!r}", hint)
+            raise foreign_file(dialect.name, source)
         uri = source.id if ":" in source.id else dialect.file_prefix + source.id
     else:
         uri = source.url
     suffix = uri.partition("?")[0].rpartition("/")[2].rpartition(".")[2].lower()
     kind = source.media_type or _BY_SUFFIX.get(suffix) or _DEFAULTS[type(block)]
     return {"mimeType": kind, "fileUri": uri}
-
-
-def _media_type(source: Inline | BlobRef) -> str:
-    """Without parameters such as a charset."""
-    return source.media_type.partition(";")[0].strip().lower()

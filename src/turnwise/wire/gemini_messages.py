@@ -9,7 +9,7 @@ calls follow a user's turn, and as many results follow them in one content, are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,6 @@ from ..core.content import (
     AssistantBlock,
     Audio,
     Image,
-    Native,
     Opaque,
     ResultBlock,
     Text,
@@ -27,18 +26,21 @@ from ..core.content import (
 )
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs, elements
+from .base import Blobs
 from .gemini_dialect import SKIP_SIGNATURE, Dialect
 from .gemini_media import inline_data, media_part
-from .gemini_shapes import UNREADABLE
+from .history import (
+    CONVERSATION_GOES_ON,
+    EMPTY_INPUT,
+    MADE,
+    SEE_BELOW,
+    is_blank,
+    object_of,
+    own_fields,
+    written_elements,
+)
 from .openai_chat_ids import plain_id
 
-EMPTY_INPUT = "(empty message)"
-"""Stands for a user message in which nothing can be sent."""
-CONVERSATION_GOES_ON = "(The conversation goes on from here.)"
-"""Stands between two messages of the model, and opens a history that begins with one: calls must follow a user's turn."""
-SEE_BELOW = "(The result is attached to the message below.)"
-"""The text of a result that is media alone."""
 UNNAMED = "unknown_tool"
 """The name of a call that has none, and of a result whose call is not in the history: the API demands one."""
 
@@ -81,10 +83,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, diale
         elif type(message) is ToolMessage:
             out += _results(message.results, _calls_before(messages, position), blobs, dialect)
         after_model = type(message) is AssistantMessage
-    try:
-        return elements(out)
-    except UnicodeEncodeError:
-        return elements([type(content)(_scrubbed(content.parts)) for content in out])
+    return written_elements(out)
 
 
 def _follows_model(messages: Sequence[Message], start: int, blobs: Blobs, dialect: Dialect) -> bool:
@@ -103,17 +102,6 @@ def _calls_before(messages: Sequence[Message], position: int) -> _Calls:
     return {c.id: c for c in before.tool_calls} if type(before) is AssistantMessage else {}
 
 
-def _scrubbed(value: Any) -> Any:
-    """The same with halves of surrogate pairs replaced: tools read them from odd file names, and no JSON can hold them."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_scrubbed(v) for v in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {k: _scrubbed(v) for k, v in cast("dict[str, Any]", value).items()}
-    return value
-
-
 def _text(text: str) -> dict[str, Any]:
     return {"text": text}
 
@@ -124,7 +112,7 @@ def _text(text: str) -> dict[str, Any]:
 def _asked(message: UserMessage, blobs: Blobs, dialect: Dialect) -> list[Part]:
     body = message.body
     if isinstance(body, str):
-        return [_text(body if body and not body.isspace() else EMPTY_INPUT)]
+        return [_text(body if not is_blank(body) else EMPTY_INPUT)]
     return _content(body, blobs, dialect) or [_text(EMPTY_INPUT)]
 
 
@@ -132,7 +120,7 @@ def _content(body: tuple[UserBlock, ...] | tuple[ResultBlock, ...], blobs: Blobs
     out: list[Part] = []
     for block in body:
         if isinstance(block, Text):
-            if block.text and not block.text.isspace():
+            if not is_blank(block.text):
                 out.append(_text(block.text))
         else:
             out.append(media_part(block, blobs, dialect))
@@ -146,7 +134,7 @@ def _said(message: AssistantMessage, blobs: Blobs, dialect: Dialect) -> list[Par
     """The parts of what the model said; none if there is nothing to send but thoughts."""
     body = message.body
     if isinstance(body, str):
-        return [_text(body)] if body and not body.isspace() else []
+        return [_text(body)] if not is_blank(body) else []
     out: list[Part] = []
     needs_signature = True
     speaks = False
@@ -166,8 +154,8 @@ def _part(block: AssistantBlock, blobs: Blobs, dialect: Dialect) -> Part | None:
     """A block as the part that it was, or what stands for it; None if it is not sent."""
     match block:
         case Text(text=text, native=native):
-            own = _own(native, dialect)
-            return _text(text) | own if own or (text and not text.isspace()) else None
+            own = own_fields(native, dialect.origin)
+            return _text(text) | own if own or (not is_blank(text)) else None
         case Thinking():
             return _thought(block, dialect)
         case Opaque(kind=kind, native=native):
@@ -176,8 +164,8 @@ def _part(block: AssistantBlock, blobs: Blobs, dialect: Dialect) -> Part | None:
         case Image(source=source, native=native) | Audio(source=source, native=native):
             data = inline_data(source, blobs) if native is not None and native.origin == dialect.origin else None
             if data is not None:
-                return {"inlineData": data} | _own(native, dialect)
-            return _text(f"({'an image' if type(block) is Image else 'audio'} that the assistant made)")
+                return {"inlineData": data} | own_fields(native, dialect.origin)
+            return _text(MADE[type(block)])
         case _:
             return None
 
@@ -185,16 +173,16 @@ def _part(block: AssistantBlock, blobs: Blobs, dialect: Dialect) -> Part | None:
 def _thought(block: Thinking, dialect: Dialect) -> dict[str, Any] | None:
     if block.origin != dialect.origin or not (block.text.strip() or block.signature):
         return None
-    part = {"text": block.text, "thought": True} | _own(block.native, dialect)
+    part = {"text": block.text, "thought": True} | own_fields(block.native, dialect.origin)
     return part | {"thoughtSignature": block.signature} if block.signature else part
 
 
 def _call(call: ToolCall, dialect: Dialect, needs_signature: bool) -> dict[str, Any]:
     """A call with its signature. The first of a step must have one: if it never got one, it gets the value that says so."""
-    function: dict[str, Any] = {"name": call.name or UNNAMED, "args": _arguments(call.arguments)}
+    function: dict[str, Any] = {"name": call.name or UNNAMED, "args": object_of(call.arguments)}
     if _has_id(call, dialect):
         function = {"id": plain_id(call.id)} | function
-    part = {"functionCall": function} | _own(call.native, dialect)
+    part: dict[str, Any] = {"functionCall": function} | own_fields(call.native, dialect.origin)
     if needs_signature and "thoughtSignature" not in part:
         part["thoughtSignature"] = SKIP_SIGNATURE
     return part
@@ -204,27 +192,6 @@ def _has_id(call: ToolCall, dialect: Dialect) -> bool:
     if dialect.call_ids == "all":
         return True
     return bool(call.provider_id) and call.native is not None and call.native.origin == dialect.origin
-
-
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _arguments(arguments: str) -> Any:
-    """The arguments as an object, without touching their text: the API takes nothing else (rule E2 for what is none)."""
-    if not arguments or arguments.isspace():
-        return {}
-    try:
-        _decode_object(arguments)
-    except UNREADABLE:
-        return {"_invalid": arguments}
-    return msgspec.Raw(arguments.encode())
-
-
-def _own(native: Native | None, dialect: Dialect) -> dict[str, Any]:
-    """Fields of our own family that go back beside a block: its thought signature first of all."""
-    if native is None or native.origin != dialect.origin:
-        return {}
-    return _decode_object(native.data)
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -241,7 +208,7 @@ def _results(results: tuple[ToolResult, ...], calls: _Calls, blobs: Blobs, diale
             media = _content(tuple([b for b in result.body if type(b) is not Text]), blobs, dialect)
             if media:
                 attached += [_text(f"Attached to the result of {name} ({plain_id(result.call_id)}):"), *media]
-                text = text if text and not text.isspace() else SEE_BELOW
+                text = text if not is_blank(text) else SEE_BELOW
         answer: dict[str, Any] = {"name": name, "response": {"error" if result.is_error else "output": text}}
         if dialect.call_ids == "all" or (call is not None and _has_id(call, dialect)):
             answer = {"id": plain_id(result.call_id)} | answer

@@ -7,9 +7,11 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from ..core.content import ProviderFile
 from ..core.errors import ConfigError, config_error
-from ..core.request import Extra, ModelSettings
+from ..core.request import Extra, ModelSettings, ToolSpec
 from .base import EncodedHead
+from .history import is_blank
 
 E = TypeVar("E", bound=Extra)
 
@@ -29,8 +31,23 @@ def fields_of(extra: Extra | None, *but: str) -> dict[str, Any]:
     """The fields of an extra that were set, by name, for those that go into the body as they are."""
     if extra is None:
         return {}
-    named = {name: getattr(extra, name) for name in extra.__struct_fields__ if name not in but}
-    return {name: value for name, value in named.items() if value is not None}
+    return given(**{name: getattr(extra, name) for name in extra.__struct_fields__ if name not in but})
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that are set, for those that go into the body as they are."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def described(tool: ToolSpec, schema: str) -> dict[str, Any]:
+    """A tool's name, its description if it has one, and its parameters in the field `schema`."""
+    said = {"name": tool.name} if is_blank(tool.description) else {"name": tool.name, "description": tool.description}
+    return said | {schema: msgspec.Raw(tool.parameters.encode())}
+
+
+def function_tool(tool: ToolSpec) -> dict[str, Any]:
+    """A tool as Chat Completions and APIs modelled on it want it."""
+    return {"type": "function", "function": described(tool, "parameters")}
 
 
 def patched_body(settings: ModelSettings, name: str) -> Mapping[str, Any]:
@@ -85,6 +102,23 @@ def written(value: object) -> bytes:
 def unsupported(provider: str, feature: str, hint: str = "Leave it out for this provider.") -> ConfigError:
     """The error for what a provider has no place for."""
     return config_error("unsupported_feature", f"{provider} does not take {feature}.", hint)
+
+
+def no_tool_to_call(provider: str) -> ConfigError:
+    """The error for a tool choice that asks for a call where there is nothing to call."""
+    message = f"{provider} cannot be made to call a tool: the request has none."
+    return config_error("conflicting_settings", message)
+
+
+def foreign_file(provider: str, file: ProviderFile, what: str = "file") -> ConfigError:
+    """The error for a file that was uploaded elsewhere."""
+    hint = "Upload it here too, or send its bytes."
+    return unsupported(provider, f"the {what} {file.id!r} of {file.origin!r}", hint)
+
+
+def refused_type(provider: str, media_type: str, what: str, taken: str) -> ConfigError:
+    """The error for bytes of a kind that a provider does not take; `what` they were sent as comes with its article."""
+    return unsupported(provider, f"{media_type!r} as {what}", f"It takes {taken}.")
 
 
 def _merged(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

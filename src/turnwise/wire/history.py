@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import msgspec
 
-from ..core.content import Audio, BlobRef, Document, Image, Inline, Native
+from ..core.content import Audio, BlobRef, Document, Image, Inline, Native, Source
 from .base import Blobs, bytes_of, elements
 from .unreadable import UNREADABLE
 
@@ -17,12 +17,18 @@ EMPTY_INPUT = "(empty message)"
 """Stands for a user message in which nothing can be sent."""
 EMPTY_RESULT = "(no output)"
 """Stands for a result that says nothing, where the API wants text."""
+EMPTY_DOCUMENT = "(empty document)"
+CONVERSATION_GOES_ON = "(The conversation goes on from here.)"
+"""Stands for the user before and between messages of the assistant, where the API wants them to take turns."""
 SEE_BELOW = "(The result is attached to the message below.)"
 """The text of a tool result that is media alone, where the tool role takes text only."""
 MADE: dict[type, str] = {Image: "(an image that the assistant made)", Audio: "(audio that the assistant made)"}
 """Stand for media that the model made, where the assistant role takes none."""
 UNSENDABLE: dict[type, str] = {Image: "(an image)", Audio: "(a recording)", Document: "(a document)"}
 """Stand for media of a tool result that the API has no place for at all."""
+
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+"""The images that most APIs take."""
 
 
 def is_blank(text: str) -> bool:
@@ -43,13 +49,33 @@ def base64_of(source: Inline | BlobRef, blobs: Blobs) -> str:
     return b64encode(bytes_of(source, blobs)).decode()
 
 
-def text_document(document: Document, blobs: Blobs) -> str | None:
-    """A document that is text, as text with its name; None for any other."""
-    source = document.source
-    if not isinstance(source, Inline | BlobRef) or not media_type_of(source).startswith("text/"):
+def data_url(media_type: str, source: Inline | BlobRef, blobs: Blobs) -> str:
+    return f"data:{media_type};base64,{base64_of(source, blobs)}"
+
+
+def file_name(media_type: str) -> str:
+    """The name of a document that has none, for APIs that want one."""
+    return "document.pdf" if media_type == "application/pdf" else "document"
+
+
+def is_text(source: Source, more: Sequence[str] = ()) -> TypeGuard[Inline | BlobRef]:
+    """Whether a document is text at hand; `more` are media types that count as text beside `text/*`."""
+    if not isinstance(source, Inline | BlobRef):
+        return False
+    kind = media_type_of(source)
+    return kind.startswith("text/") or kind in more
+
+
+def text_in(source: Inline | BlobRef, blobs: Blobs) -> str:
+    return bytes_of(source, blobs).decode("utf-8", "replace")
+
+
+def text_document(document: Document, blobs: Blobs, more: Sequence[str] = ()) -> str | None:
+    """A document that is text (`is_text`), as text with its name; None for any other."""
+    if not is_text(document.source, more):
         return None
-    text = bytes_of(source, blobs).decode("utf-8", "replace")
-    return f"{document.name}:\n\n{text}" if document.name else text or "(empty document)"
+    text = text_in(document.source, blobs)
+    return f"{document.name}:\n\n{text}" if document.name else text or EMPTY_DOCUMENT
 
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -62,15 +88,31 @@ def object_text(arguments: str) -> str:
     try:
         _decode_object(arguments)
     except UNREADABLE:
-        return msgspec.json.encode({"_invalid": scrubbed(arguments)}).decode()
+        return _wrapped(arguments).decode()
     return arguments
+
+
+def object_of(arguments: str) -> msgspec.Raw:
+    """The same as a part of a JSON document. What lies in it counts too: a number that no reader can hold would make the
+    whole request unreadable."""
+    if is_blank(arguments):
+        return msgspec.Raw(b"{}")
+    try:
+        is_object = type(msgspec.json.decode(arguments)) is dict
+    except UNREADABLE:
+        is_object = False
+    return msgspec.Raw(arguments.encode() if is_object else _wrapped(arguments))
+
+
+def _wrapped(arguments: str) -> bytes:
+    return msgspec.json.encode({"_invalid": scrubbed(arguments)})
 
 
 def own_fields(native: Native | None, origin: str) -> dict[str, msgspec.Raw]:
     """The fields of a native item of this family; none of any other's."""
     if native is None or native.origin != origin:
         return {}
-    return msgspec.json.decode(native.data, type=dict[str, msgspec.Raw])
+    return _decode_object(native.data)
 
 
 def written_elements(values: Sequence[Any]) -> bytearray:

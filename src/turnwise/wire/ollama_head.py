@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from ..core.request import ModelSettings, OneTool, Reasoning, RequestHead, ToolSpec
+from ..core.request import ModelSettings, OneTool, Reasoning, RequestHead
 from .base import EncodedHead
 from .extras import OllamaExtra
-from .heads import extra_of, fields_of, unsupported, write_head
+from .heads import extra_of, fields_of, function_tool, given, unsupported, write_head
 from .history import is_blank
 
 PATH = "/api/chat"
@@ -66,15 +66,7 @@ def _tools(head: RequestHead) -> dict[str, Any]:
         raise unsupported(PROVIDER, "parallel_tool_calls=False")
     if choice == "none" or not head.tools:
         return {}
-    return {"tools": [_tool(t) for t in head.tools]}
-
-
-def _tool(tool: ToolSpec) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if not is_blank(tool.description):
-        function["description"] = tool.description
-    function["parameters"] = msgspec.Raw(tool.parameters.encode())
-    return {"type": "function", "function": function}
+    return {"tools": [function_tool(t) for t in head.tools]}
 
 
 def _think(reasoning: Reasoning) -> dict[str, Any]:
@@ -87,14 +79,12 @@ def _options(settings: ModelSettings, extra: OllamaExtra | None) -> dict[str, An
     """https://docs.ollama.com/modelfile#parameter; those given by name win over the free ones."""
     out: dict[str, Any] = {}
     if extra is not None:
-        if (given := extra.options) is not None:
-            out |= given
-        out |= {n: v for n in _OPTIONS if (v := getattr(extra, n)) is not None}
-    named = {
-        "num_predict": settings.max_output_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "seed": settings.seed,
-        "stop": settings.stop or None,
-    }
-    return out | {name: value for name, value in named.items() if value is not None}
+        out |= extra.options or {}
+        out |= given(**{name: getattr(extra, name) for name in _OPTIONS})
+    return out | given(
+        num_predict=settings.max_output_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        stop=settings.stop or None,
+    )

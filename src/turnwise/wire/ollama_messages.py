@@ -30,7 +30,7 @@ from ..core.content import (
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
 from .base import Blobs
-from .heads import unsupported
+from .heads import refused_type, unsupported
 from .history import (
     EMPTY_INPUT,
     EMPTY_RESULT,
@@ -41,7 +41,7 @@ from .history import (
     base64_of,
     is_blank,
     media_type_of,
-    object_text,
+    object_of,
     text_document,
     written_elements,
 )
@@ -132,7 +132,7 @@ def _image(image: Image, blobs: Blobs) -> str:
     if not isinstance(source, Inline | BlobRef):
         raise unsupported(PROVIDER, "images by URL or file id", "Send the image's bytes.")
     if not media_type_of(source).startswith("image/"):
-        raise unsupported(PROVIDER, f"{source.media_type!r} as an image", "It takes PNG, JPEG and WebP.")
+        raise refused_type(PROVIDER, source.media_type, "an image", "PNG, JPEG and WebP")
     return base64_of(source, blobs)
 
 
@@ -149,8 +149,8 @@ def _assistant(body: tuple[AssistantBlock, ...]) -> list[_Assistant]:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    arguments = msgspec.Raw(object_text(call.arguments).encode())
-    return {"id": plain_id(call.id), "function": {"name": call.name, "arguments": arguments}}
+    function = {"name": call.name, "arguments": object_of(call.arguments)}
+    return {"id": plain_id(call.id), "function": function}
 
 
 def _results(results: tuple[ToolResult, ...], names: dict[str, str], blobs: Blobs) -> list[_User | _Assistant | _Tool]:

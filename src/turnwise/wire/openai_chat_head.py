@@ -14,10 +14,11 @@ from ..core.errors import ConfigError, config_error
 from ..core.request import ModelSettings, OneTool, OutputFormat, Reasoning, RequestHead, ToolSpec
 from .base import EncodedHead
 from .extras import OpenAIExtra
-from .heads import extra_of, fields_of, patches, write_head
+from .heads import extra_of, fields_of, function_tool, given, no_tool_to_call, patches, write_head
 from .heads import unsupported as not_taken
-from .openai_chat_shapes import UNREADABLE
+from .history import is_blank
 from .profile import Profile, nearest
+from .unreadable import UNREADABLE
 
 PATH = "/chat/completions"
 
@@ -43,19 +44,17 @@ def encode_head(head: RequestHead, profile: Profile) -> EncodedHead:
             body["stream_options"] = {"include_usage": True}
     body |= _extras(settings, profile)
     first = None
-    if instructions and not instructions.isspace():
+    if not is_blank(instructions):
         first = {"role": profile.instructions_role, "content": instructions}
     return write_head(PATH, body, settings, "messages", first=first)
 
 
 def _sampling(settings: ModelSettings, profile: Profile) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    if settings.max_output_tokens is not None:
-        out[profile.max_tokens_field] = settings.max_output_tokens
-    if settings.temperature is not None:
-        out["temperature"] = settings.temperature
-    if settings.top_p is not None:
-        out["top_p"] = settings.top_p
+    out = given(
+        **{profile.max_tokens_field: settings.max_output_tokens},
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+    )
     if settings.stop:
         if profile.max_stops is not None and len(settings.stop) > profile.max_stops:
             raise unsupported(profile, f"more than {profile.max_stops} stop sequences", "Give fewer.")
@@ -81,8 +80,7 @@ def _tools(head: RequestHead, profile: Profile) -> dict[str, Any]:
     if not head.tools and not patches(settings, "tools"):
         # The API refuses these fields without tools; those that then mean nothing are left out.
         if choice == "required" or isinstance(choice, OneTool):
-            message = f"{profile.name} cannot be made to call a tool: the request has none."
-            raise config_error("conflicting_settings", message)
+            raise no_tool_to_call(profile.name)
         return {}
     if head.tools and not profile.tools:
         raise unsupported(profile, "tools", 'Model(…, tools="prompted") speaks of them in text instead.')
@@ -104,13 +102,10 @@ def _tools(head: RequestHead, profile: Profile) -> dict[str, Any]:
 
 
 def _tool(tool: ToolSpec, profile: Profile) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description and not tool.description.isspace():
-        function["description"] = tool.description
-    function["parameters"] = msgspec.Raw(tool.parameters.encode())
+    out = function_tool(tool)
     if tool.strict and profile.strict:
-        function["strict"] = True
-    return {"type": "function", "function": function}
+        out["function"]["strict"] = True
+    return out
 
 
 def _reasoning(reasoning: Reasoning, profile: Profile) -> dict[str, Any]:

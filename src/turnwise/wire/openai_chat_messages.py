@@ -7,7 +7,6 @@ https://platform.openai.com/docs/api-reference/chat/create and the guides on ima
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,14 +30,28 @@ from ..core.content import (
     UserBlock,
     text_of,
 )
-from ..core.errors import config_error
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs, bytes_of, elements
-from .history import MADE, SEE_BELOW, UNSENDABLE
+from .base import Blobs
+from .heads import foreign_file, refused_type
+from .history import (
+    MADE,
+    SEE_BELOW,
+    UNSENDABLE,
+    attached_to,
+    base64_of,
+    data_url,
+    file_name,
+    is_blank,
+    is_text,
+    media_type_of,
+    object_text,
+    own_fields,
+    text_document,
+    written_elements,
+)
 from .openai_chat_head import unsupported
 from .openai_chat_ids import nine_id, plain_id
-from .openai_chat_shapes import UNREADABLE
 from .profile import Profile
 from .prompted import Spoken
 
@@ -75,7 +88,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
     """`messages[start:]` as comma-separated elements of the `messages` array.
 
     An assistant message with nothing to send is left out. Raises `ConfigError` for content that the host does not take
-    or that cannot be written as JSON, `StateError` for a missing blob.
+    `StateError` for a missing blob.
     """
     if not profile.tools:
         messages = Spoken(messages)  # calls and results of other models, in words
@@ -100,10 +113,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
                 follows_user = False
         elif type(message) is ToolMessage:
             out += _results(message.results, blobs, profile)
-    try:
-        return elements(out)
-    except UnicodeEncodeError as error:
-        raise config_error("invalid_text", f"A message holds text that is not Unicode: {error}.") from None
+    return written_elements(out)
 
 
 def _ends_with_user(messages: Sequence[Message], profile: Profile) -> bool:
@@ -127,9 +137,9 @@ def _results(results: tuple[ToolResult, ...], blobs: Blobs, profile: Profile) ->
         if not isinstance(result.body, str):
             shown = tuple([b for b in result.body if type(b) is not Text and _can_send(b, profile)])
             if media := _parts(shown, blobs, profile):
-                attached += [_text(f"Attached to the result of tool call {id}:"), *media]
+                attached += [_text(attached_to(id)), *media]
             lost = [UNSENDABLE[type(b)] for b in result.body if type(b) is not Text and not _can_send(b, profile)]
-            text = "\n".join([t for t in (text, *lost) if t and not t.isspace()])
+            text = "\n".join([t for t in (text, *lost) if not is_blank(t)])
             text = text or (SEE_BELOW if media else "")
         out.append(_Tool(id, text))
     if attached:
@@ -144,9 +154,9 @@ def _can_send(block: ResultBlock, profile: Profile) -> bool:
             return profile.images
         case Audio():
             return profile.audio
-        case Document(source=Inline() | BlobRef() as source) if _media_type(source).startswith("text/"):
-            return True
         case Document(source=source):
+            if is_text(source):
+                return True
             return profile.documents is not None and (profile.document_urls or not isinstance(source, Url))
         case _:
             return True
@@ -196,30 +206,13 @@ def _own_fields(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str,
 
 
 def _fields_of(native: Native | None, profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
-    if native is None or native.origin != profile.origin:
-        return {}
-    fields = msgspec.json.decode(native.data, type=dict[str, msgspec.Raw])
-    return {n: v for n, v in fields.items() if n in names}
+    return {n: v for n, v in own_fields(native, profile.origin).items() if n in names}
 
 
 def _call(call: ToolCall, profile: Profile) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": _arguments(call.arguments)}
+    function = {"name": call.name, "arguments": object_text(call.arguments)}
     out = {"id": wire_id(call.id, profile), "type": "function", "function": function}
     return out | _fields_of(call.native, profile, profile.returned_fields)
-
-
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _arguments(arguments: str) -> str:
-    """The text of the arguments: unchanged if it is an object, wrapped in one if it is not (rule E2)."""
-    if not arguments or arguments.isspace():
-        return "{}"
-    try:
-        _decode_object(arguments)
-    except UNREADABLE:
-        return msgspec.json.encode({"_invalid": arguments}).decode()
-    return arguments
 
 
 def _parts(
@@ -229,7 +222,7 @@ def _parts(
     for block in body:
         match block:
             case Text(text=text):
-                if text and not text.isspace():
+                if not is_blank(text):
                     out.append(_text(text))
             case Image():
                 out.append(_image(block, blobs, profile))
@@ -255,8 +248,8 @@ def _image(image: Image, blobs: Blobs, profile: Profile) -> dict[str, Any]:
         shown: dict[str, Any] = {"url": source.url}
     else:
         if not source.media_type.startswith("image/"):
-            raise unsupported(profile, f"{source.media_type!r} as an image", "It takes PNG, JPEG, GIF and WebP.")
-        shown = {"url": _data_url(source.media_type, bytes_of(source, blobs))}
+            raise refused_type(profile.name, source.media_type, "an image", "PNG, JPEG, GIF and WebP")
+        shown = {"url": data_url(source.media_type, source, blobs)}
     if image.detail is not None:
         shown["detail"] = image.detail
     return {"type": "image_url", "image_url": shown}
@@ -269,33 +262,29 @@ def _audio(audio: Audio, blobs: Blobs, profile: Profile) -> dict[str, Any]:
         raise unsupported(profile, "audio", "Send a transcript in its place.")
     if not isinstance(source, Inline | BlobRef):
         raise unsupported(profile, "audio by URL or file id", "Send the recording's bytes.")
-    format = _AUDIO_FORMATS.get(_media_type(source))
+    format = _AUDIO_FORMATS.get(media_type_of(source))
     if format is None:
-        raise unsupported(profile, f"{source.media_type!r} as audio", "It takes WAV and MP3.")
-    data = b64encode(bytes_of(source, blobs)).decode()
-    return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
+        raise refused_type(profile.name, source.media_type, "audio", "WAV and MP3")
+    return {"type": "input_audio", "input_audio": {"data": base64_of(source, blobs), "format": format}}
 
 
 def _document(document: Document, blobs: Blobs, profile: Profile) -> dict[str, Any]:
     """https://platform.openai.com/docs/guides/pdf-files; text goes as text."""
     source, name = document.source, document.name
-    if isinstance(source, Inline | BlobRef) and _media_type(source).startswith("text/"):
-        text = bytes_of(source, blobs).decode("utf-8", "replace")
-        return _text(f"{name}:\n\n{text}" if name else text or "(empty document)")
+    if (text := text_document(document, blobs)) is not None:
+        return _text(text)
     if profile.documents is None:
         raise unsupported(profile, "documents", "Send their text in their place.")
     if isinstance(source, ProviderFile):
         if source.origin != profile.origin and source.origin not in profile.file_origins:
-            raise unsupported(profile, f"the file {source.id!r} of {source.origin!r}", "Send the document's bytes.")
+            raise foreign_file(profile.name, source)
         return {"type": "file", "file": {"file_id": source.id}}
     if isinstance(source, Url):
         if not profile.document_urls:
             raise unsupported(profile, "documents by URL", "Send the document's bytes.")
         return _file(source.url, name or "document", profile)
-    kind = _media_type(source)
-    data = bytes_of(source, blobs)
-    filename = name or ("document.pdf" if kind == "application/pdf" else "document")
-    return _file(_data_url(kind, data), filename, profile)
+    kind = media_type_of(source)
+    return _file(data_url(kind, source, blobs), name or file_name(kind), profile)
 
 
 def _file(url: str, name: str, profile: Profile) -> dict[str, Any]:
@@ -308,12 +297,3 @@ def _file(url: str, name: str, profile: Profile) -> dict[str, Any]:
             return {"type": "file_url", "file_url": {"url": url.partition(";base64,")[2] or url}, "file_name": name}
         case _:
             return {"type": "file", "file": {"filename": name, "file_data": url}}
-
-
-def _media_type(source: Inline | BlobRef) -> str:
-    """Without parameters such as a charset."""
-    return source.media_type.partition(";")[0].strip().lower()
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{b64encode(data).decode()}"

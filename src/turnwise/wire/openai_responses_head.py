@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from ..core.errors import config_error
 from ..core.request import ModelSettings, OneTool, OutputFormat, Reasoning, RequestHead, ToolSpec
 from .base import EncodedHead
 from .extras import ResponsesExtra
-from .heads import extra_of, fields_of, patches, unsupported, write_head
+from .heads import described, extra_of, fields_of, given, no_tool_to_call, patches, unsupported, write_head
+from .history import is_blank
 
 PATH = "/responses"
 SEALED = "reasoning.encrypted_content"
@@ -38,7 +38,7 @@ def encode_head(head: RequestHead, name: str) -> EncodedHead:
     settings = head.settings
     extra = extra_of(settings, ResponsesExtra) or ResponsesExtra()
     body: dict[str, Any] = {"model": head.model}
-    if head.instructions and not head.instructions.isspace():
+    if not is_blank(head.instructions):
         body["instructions"] = head.instructions
     body |= _tools(head, extra, name)
     body |= _sampling(settings, name)
@@ -60,12 +60,7 @@ def _sampling(settings: ModelSettings, name: str) -> dict[str, Any]:
         raise unsupported(name, "stop sequences", "Cut the answer yourself, or use Chat Completions.")
     if settings.seed is not None:
         raise unsupported(name, "a seed")
-    given = {
-        "max_output_tokens": settings.max_output_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-    }
-    return {n: v for n, v in given.items() if v is not None}
+    return given(max_output_tokens=settings.max_output_tokens, temperature=settings.temperature, top_p=settings.top_p)
 
 
 def _tools(head: RequestHead, extra: ResponsesExtra, name: str) -> dict[str, Any]:
@@ -75,8 +70,7 @@ def _tools(head: RequestHead, extra: ResponsesExtra, name: str) -> dict[str, Any
     if not tools and not patches(settings, "tools"):
         # A choice among no tools is refused by the API; one that then means nothing is left out.
         if choice == "required" or isinstance(choice, OneTool):
-            message = f"{name} cannot be made to call a tool: the request has none."
-            raise config_error("conflicting_settings", message)
+            raise no_tool_to_call(name)
         return {}
     out: dict[str, Any] = {"tools": tools} if tools else {}
     if isinstance(choice, OneTool):
@@ -90,10 +84,7 @@ def _tools(head: RequestHead, extra: ResponsesExtra, name: str) -> dict[str, Any
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
     """`strict` is always said: where it is missing, this API makes a schema strict by itself."""
-    out: dict[str, Any] = {"type": "function", "name": tool.name}
-    if tool.description and not tool.description.isspace():
-        out["description"] = tool.description
-    return out | {"parameters": msgspec.Raw(tool.parameters.encode()), "strict": tool.strict}
+    return {"type": "function"} | described(tool, "parameters") | {"strict": tool.strict}
 
 
 def _reasoning(reasoning: Reasoning | None, extra: ResponsesExtra, name: str) -> dict[str, Any]:
@@ -114,7 +105,7 @@ def _text(output: OutputFormat | None, extra: ResponsesExtra) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if output is not None:
         form: dict[str, Any] = {"type": "json_schema", "name": output.name}
-        if output.description and not output.description.isspace():
+        if not is_blank(output.description):
             form["description"] = output.description
         out["format"] = form | {"schema": msgspec.Raw(output.schema.encode()), "strict": output.strict}
     if extra.verbosity is not None:

@@ -17,7 +17,6 @@ Source: https://platform.openai.com/docs/api-reference/responses/create, /docs/g
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -27,14 +26,11 @@ from msgspec import Raw
 from ..core.content import AssistantBlock, Audio, BlobRef, Image, Inline, Native, Opaque, Text, Thinking, ToolCall
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from .base import Blobs, bytes_of, elements
+from .base import Blobs
+from .history import EMPTY_INPUT, MADE, base64_of, is_blank, object_text, scrubbed, written_elements
 from .openai_chat_ids import plain_id
-from .openai_responses_events import UNREADABLE
 from .openai_responses_items import IMAGE_CALL
 from .openai_responses_parts import Taker
-
-EMPTY_INPUT = "(empty message)"
-"""Stands for a user message in which nothing can be sent."""
 
 _OUTPUTS = {
     "computer_call": "computer_call_output",
@@ -68,21 +64,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, origi
         elif type(message) is ToolMessage:
             custom = _custom_calls(messages[place - 1], origin) if place else frozenset[str]()
             out += [_result(r, r.call_id in custom, taker) for r in message.results]
-    try:
-        return elements(out)
-    except UnicodeEncodeError:
-        return elements(_scrubbed(out))
-
-
-def _scrubbed(value: Any) -> Any:
-    """The same with halves of surrogate pairs replaced: tools read them from odd file names, and no JSON can hold them."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_scrubbed(v) for v in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {k: _scrubbed(v) for k, v in cast("dict[str, Any]", value).items()}
-    return value
+    return written_elements(out)
 
 
 # --- what the model said --------------------------------------------------------------------------------------------
@@ -133,14 +115,12 @@ def _items(
             case Image(native=native) if native is not None and (made := _picture(block, origin, blobs)) is not None:
                 out.append(made)
             case Text(text=text, native=native):
-                if text and not text.isspace():
+                if not is_blank(text):
                     _say(out, native if native is not None and native.origin == origin else None, text)
                 else:
                     out.append(None)
-            case Image():
-                _say(out, None, "(an image that the assistant made)")
-            case Audio():
-                _say(out, None, "(audio that the assistant made)")
+            case Image() | Audio():
+                _say(out, None, MADE[type(block)])
     return out
 
 
@@ -181,7 +161,7 @@ def _message(said: _Said) -> dict[str, Any] | None:
         head = {"type": "message", "role": "assistant", "status": "completed"}
         return head | item | {"content": said.parts}
     text = "".join([str(_read(p.get("text") or p.get("refusal")) or "") for p in said.parts])
-    if not text or text.isspace():
+    if is_blank(text):
         return None
     short: dict[str, Any] = {"role": "assistant", "content": text}
     return short | {"phase": item["phase"]} if _read(item.get("phase")) else short
@@ -197,23 +177,10 @@ def _call(call: ToolCall, origin: str) -> dict[str, Any]:
     head: dict[str, Any] = {"type": "function_call", "call_id": plain_id(call.id), "name": call.name}
     if "type" in extras:
         return head | {"type": _read(extras.pop("type")), "input": call.arguments} | extras
-    return head | {"arguments": _arguments(call.arguments)} | extras
+    return head | {"arguments": object_text(scrubbed(call.arguments))} | extras
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-
-
-def _arguments(arguments: str) -> str:
-    """The text of the arguments: unchanged if it is an object, wrapped in one if it is not (rule E2)."""
-    if not arguments or arguments.isspace():
-        return "{}"
-    try:
-        _decode_object(arguments)
-    except UnicodeEncodeError:
-        return _arguments(_scrubbed(arguments))
-    except UNREADABLE:
-        return msgspec.json.encode({"_invalid": arguments}).decode()
-    return arguments
 
 
 def _picture(image: Image, origin: str, blobs: Blobs) -> dict[str, Any] | None:
@@ -224,7 +191,7 @@ def _picture(image: Image, origin: str, blobs: Blobs) -> dict[str, Any] | None:
     fields = _fields(native)
     if _read(fields.get("type")) != IMAGE_CALL:
         return None
-    return fields | {"result": b64encode(bytes_of(source, blobs)).decode()}
+    return fields | {"result": base64_of(source, blobs)}
 
 
 def _answered(body: tuple[AssistantBlock, ...], origin: str) -> set[str]:

@@ -7,15 +7,22 @@ https://platform.openai.com/docs/guides/images-vision and /pdf-files.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any
 
-from ..core.content import Audio, BlobRef, Document, Image, Inline, ProviderFile, ResultBlock, Text, Url, UserBlock
+from ..core.content import Audio, Document, Image, ProviderFile, ResultBlock, Text, Url, UserBlock
 from ..core.errors import ConfigError
-from .base import Blobs, bytes_of
-from .heads import unsupported
+from .base import Blobs
+from .heads import foreign_file, refused_type, unsupported
+from .history import (
+    EMPTY_DOCUMENT,
+    IMAGE_TYPES,
+    data_url,
+    file_name,
+    is_blank,
+    media_type_of,
+    text_document,
+)
 
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 FILE_OWNER = "openai"
 """Whose uploaded files can be named, beside those of the codec's own family."""
 
@@ -48,7 +55,7 @@ class Taker:
     def _part(self, block: UserBlock | ResultBlock) -> dict[str, Any] | None:
         match block:
             case Text(text=text):
-                return text_part(text) if text and not text.isspace() else None
+                return None if is_blank(text) else text_part(text)
             case Image():
                 return self._image(block)
             case Document():
@@ -63,42 +70,31 @@ class Taker:
             return part | {"file_id": self._file_id(source, "image")}
         if isinstance(source, Url):
             return part | {"image_url": source.url}
-        kind = media_type(source)
+        kind = media_type_of(source)
         if kind not in IMAGE_TYPES:
-            raise unsupported(self._name, f"{kind!r} as an image", f"It takes {', '.join(IMAGE_TYPES)}.")
-        return part | {"image_url": data_url(kind, bytes_of(source, self._blobs))}
+            raise refused_type(self._name, kind, "an image", ", ".join(IMAGE_TYPES))
+        return part | {"image_url": data_url(kind, source, self._blobs)}
 
     def _document(self, document: Document) -> dict[str, Any]:
         """Text goes as text: so any model can read it."""
-        source, name = document.source, document.name
+        source = document.source
         if isinstance(source, Url):
             return {"type": "input_file", "file_url": source.url}
         if isinstance(source, ProviderFile):
             return {"type": "input_file", "file_id": self._file_id(source, "file")}
-        kind, data = media_type(source), bytes_of(source, self._blobs)
-        if kind.startswith("text/"):
-            text = data.decode("utf-8", "replace")
-            return text_part(f"{name}:\n\n{text}" if name else text if text.strip() else "(empty document)")
+        if (text := text_document(document, self._blobs)) is not None:
+            return text_part(EMPTY_DOCUMENT if is_blank(text) else text)
+        kind = media_type_of(source)
         if kind.startswith(("audio/", "video/")):
             raise unsupported(self._name, f"{kind!r} as a document", "Send a transcript in its place.")
-        filename = name or ("document.pdf" if kind == "application/pdf" else "document")
-        return {"type": "input_file", "filename": filename, "file_data": data_url(kind, data)}
+        url = data_url(kind, source, self._blobs)
+        return {"type": "input_file", "filename": document.name or file_name(kind), "file_data": url}
 
     def _file_id(self, source: ProviderFile, what: str) -> str:
         if source.origin not in (self._origin, FILE_OWNER):
-            feature = f"the {what} {source.id!r} of {source.origin!r}"
-            raise unsupported(self._name, feature, "Upload it here too, or send its bytes.")
+            raise foreign_file(self._name, source, what)
         return source.id
 
 
 def text_part(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
-
-
-def media_type(source: Inline | BlobRef) -> str:
-    """Without parameters such as a charset."""
-    return source.media_type.partition(";")[0].strip().lower()
-
-
-def data_url(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{b64encode(data).decode()}"

@@ -8,7 +8,9 @@ from ..core.content import AssistantBlock, Text, ToolCall, UserBlock
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import Ok, ToolResult
 from ..core.request import OneTool, RequestHead
+from .history import scrubbed
 from .prompted_text import CLOSE, OPEN
+from .unreadable import UNREADABLE
 
 _HOW = f"""\
 # Tools
@@ -89,9 +91,9 @@ def _call(call: ToolCall) -> str:
     arguments = call.arguments if call.arguments.strip() else "{}"
     try:
         msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        arguments = msgspec.json.encode(arguments).decode()
-    name = msgspec.json.encode(call.name).decode()
+    except UNREADABLE:
+        arguments = msgspec.json.encode(scrubbed(arguments)).decode()
+    name = msgspec.json.encode(scrubbed(call.name)).decode()
     return f'{OPEN}\n{{"name": {name}, "arguments": {arguments}}}\n{CLOSE}'
 
 

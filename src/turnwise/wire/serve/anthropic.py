@@ -178,9 +178,8 @@ def _message(
         "stop_sequence": response.stop_sequence if stop else None,
     }
     if usage is not None:
-        made["usage"] = _usage(
-            usage if stop else msgspec.structs.replace(usage, output_tokens=1, reasoning_tokens=None)
-        )
+        counted = usage if stop else msgspec.structs.replace(usage, output_tokens=1, reasoning_tokens=None)
+        made["usage"] = _usage(counted) | {"service_tier": "standard"}
     return made
 
 
@@ -192,7 +191,6 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "cache_creation_input_tokens": write,
         "cache_read_input_tokens": read,
         "output_tokens": usage.output_tokens or 0,
-        "service_tier": "standard",
     }
     if usage.reasoning_tokens is not None:
         made["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
