@@ -31,8 +31,9 @@ from event_types import EVENT_TYPES
 
 from turnwise.core.reducer import Reducer
 from turnwise.testing import call, reply, text, think
-from turnwise.wire import decoder
+from turnwise.wire import Codec, codec
 from turnwise.wire.serve import Exchange, Response, serve_codec
+
 
 def records(folder: str) -> Iterator[tuple[str, dict[str, str], bytes]]:
     """Recorded streams that came to their end: API, headers, body."""
@@ -100,8 +101,8 @@ def base_line(api: str, body: bytes) -> Callable[[], int]:
     return partial(decode_all, decode, payloads_of(api, body))
 
 
-def read(api: str, headers: dict[str, str], body: bytes) -> None:
-    reading, reducer = decoder(api, 200, headers), Reducer()
+def read(codec: Codec, headers: dict[str, str], body: bytes) -> None:
+    reading, reducer = codec.decoder(200, headers), Reducer()
     reducer.feed(reading.feed(body))
     reducer.feed(reading.finish())
     reducer.finish()
@@ -119,13 +120,17 @@ def least(function: Callable[[], Any], other: Callable[[], Any], rounds: int) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--api", default="")
     parser.add_argument("--rounds", type=int, default=60)
     given = parser.parse_args()
-    streams = list(records(given.folder)) if given.folder else [made(api) for api in EVENT_TYPES if api.startswith(given.api)]
-    print(f"{'api':32} {'streams':>10} {'events':>7} {'ratio':>6}  of single streams: median, worst with 20 events or more")
+    streams = (
+        list(records(given.folder)) if given.folder else [made(api) for api in EVENT_TYPES if api.startswith(given.api)]
+    )
+    print(
+        f"{'api':32} {'streams':>10} {'events':>7} {'ratio':>6}  of single streams: median, worst with 20 events or more"
+    )
     for api in EVENT_TYPES:
         if not api.startswith(given.api):
             continue
@@ -138,14 +143,16 @@ def main() -> None:
                 count = bare()
             except msgspec.MsgspecError:
                 continue  # an event of a kind that the base line's type does not have
-            a, b = least(partial(read, api, headers, body), bare, given.rounds)
+            a, b = least(partial(read, codec(api), headers, body), bare, given.rounds)
             ours, base, events = ours + a, base + b, events + count
             ratios.append(a / b)
             if count >= 20:
                 worst = max(worst, a / b)
         if ratios:
             median = sorted(ratios)[len(ratios) // 2]
-            print(f"{api:32} {len(ratios):4} of {len(of_api):3} {events:7} {ours / base:6.2f}  {median:.2f}, {worst:.2f}")
+            print(
+                f"{api:32} {len(ratios):4} of {len(of_api):3} {events:7} {ours / base:6.2f}  {median:.2f}, {worst:.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tests.fuzz.rich_bodies import RICH
+
 from turnwise.core.errors import ErrorInfo
 from turnwise.core.events import BlockAdded, ResponseEnded, ResponseFailed, TextDelta, ThinkingDelta, ToolCallDelta
 from turnwise.core.messages import AssistantMessage
@@ -81,5 +83,6 @@ def samples(api: str) -> list[tuple[bytes, str]]:
         assert isinstance(made.answer, Response)
         out.append((b"".join(served.stream(made.answer, exchange)), served.stream_type))
         out.append((served.body(made.answer, exchange), "application/json"))
+    out.append((RICH[api], served.stream_type))
     out.append((served.error_body(ApiError(429, "Slow down."), exchange), "application/json"))
     return out

@@ -520,6 +520,33 @@ def test_garbage(body: bytes, status: int, headers: dict[str, str]) -> None:
     assert events([body[i : i + 1] for i in range(len(body))], status, headers) == found
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b'{"type":"tool_use","id":"t","name":"f","input":{"a":"\xcc"}}',
+        b'{"type":"later_kind","x":"\xcc"}',
+    ],
+)
+def test_bytes_that_are_no_utf8_in_a_block_without_end(begun: bytes) -> None:
+    """S8: a block that is kept raw and ends with the message is looked into only then; nothing is raised."""
+    event = b'data: {"type":"content_block_start","index":0,"content_block":' + begun + b"}\n\n"
+    body = sse(START) + event + sse(STOP, END)
+    found = events([body])
+    check_sound(found)
+    assert found[-1].error.code == "protocol"
+    assert events([body[i : i + 1] for i in range(len(body))]) == found
+
+
+def test_a_call_keeps_who_called_it_and_what_else_is_said_of_it() -> None:
+    """Fields beside the known ones go back with the call, streamed as whole."""
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": {}, "caller": {"type": "direct"}, "new": [1]}
+    body = sse(START, {"type": "content_block_start", "index": 0, "content_block": block}, STOP, END)
+    message = {"id": "m", "model": "claude", "content": [block], "stop_reason": "tool_use"}
+    for found in (events([body]), events([json.dumps(message).encode()], headers=JSON)):
+        (sealed,) = [e for e in found if type(e) is BlockSealed]
+        assert sealed.native == Native("anthropic", '{"caller":{"type":"direct"},"new":[1]}')
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

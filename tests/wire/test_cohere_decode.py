@@ -350,6 +350,13 @@ def test_garbage_is_a_protocol_error(body: bytes) -> None:
         assert failure(events(bytewise(body))).error.code == failed.error.code
 
 
+def test_bytes_that_are_no_utf8_in_a_citation_are_an_error() -> None:
+    """S8: citations are kept as raw JSON, and looked into at the end; nothing is raised."""
+    cited = b'data: {"type":"citation-start","index":0,"delta":{"message":{"citations":{"text":"\xcc"}}}}\n\n'
+    body = sse(start(0), more(0, "x"), done=False) + cited + sse(end())
+    assert failure(events([body])).error.code == failure(events(bytewise(body))).error.code == "protocol"
+
+
 def test_unknown_events_and_fields_are_passed_over() -> None:
     """Events and fields that the API adds later change nothing; ends of parts and debug events say nothing."""
     extras = [

@@ -396,6 +396,26 @@ def test_what_is_no_answer_is_an_error(data: bytes) -> None:
         assert error is not None and error.code in ("protocol", "truncated") and error.message
 
 
+@pytest.mark.parametrize(
+    "candidate_text",
+    [
+        b'{"content":{"parts":[{"text":"a"},{"newKind":{"x":"\xcc"}}]}}',
+        b'{"content":{"parts":[{"text":"a","newField":"\xcc"}]}}',
+        b'{"content":{"parts":[{"functionCall":{"name":"f","args":{"x":"\xcc"}}}]}}',
+        b'{"content":{"parts":[{"functionCall":{"name":"f","args":"\xcc"}}]}}',
+        b'{"content":{"parts":[{"text":"a"}]},"groundingMetadata":{"x":"\xcc"},"finishReason":"STOP"}',
+    ],
+)
+@pytest.mark.parametrize("form", ["sse", "array", "json"])
+def test_bytes_that_are_no_utf8_in_what_is_kept_whole_are_an_error(candidate_text: bytes, form: str) -> None:
+    """S8: what is kept as raw JSON may turn out to be unreadable late, even at the end; nothing is raised."""
+    chunk = b'{"candidates":[' + candidate_text + b"]}"
+    data = {"sse": b"data: " + chunk + b"\n\n", "array": b"[" + chunk + b"]", "json": chunk}[form]
+    for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
+        last = events_of(chunks)[-1]
+        assert isinstance(last, ResponseFailed) and last.error.code == "protocol" and last.error.message
+
+
 def test_streamed_arguments_that_nobody_asked_for_are_refused() -> None:
     part = {"functionCall": {"name": "f", "willContinue": True}}
     error = read(sse(candidate([part]))).error

@@ -48,6 +48,13 @@ def test_every_split_of_googles_own_spelling() -> None:
     assert cut([data[i : i + 1] for i in range(len(data))]) == wanted
 
 
+@pytest.mark.parametrize("end", [b"]", b"\n]\n", b" , ]", b']\n,\r\n{"c": 3}', b"] {}", b']\n,\r\n{"c": 3}]'])
+def test_nothing_counts_after_the_bracket_that_closes(end: bytes) -> None:
+    """Whichever way is taken: the short one for the usual form, or the careful one for bytes one by one."""
+    data = b'[{"a": 1}\n,\r\n{"b": [2]}' + end
+    assert cut([data]) == cut([data[i : i + 1] for i in range(len(data))]) == [b'{"a": 1}', b'{"b": [2]}']
+
+
 def test_objects_come_as_soon_as_they_are_whole() -> None:
     framer = JsonArrayFramer()
     assert framer.feed(b'[{"a": 1}') == [b'{"a": 1}']

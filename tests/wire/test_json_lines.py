@@ -13,11 +13,11 @@ from turnwise.wire.json_lines import JsonLinesFramer, lines_or_document
 
 
 def lines_of(chunks: Sequence[bytes], limit: int = 1000) -> list[bytes]:
-    """The lines in the payloads of all chunks, without their ends."""
+    """The lines of all chunks, without their ends."""
     framer = JsonLinesFramer(limit)
-    payloads = [p for c in chunks for p in framer.feed(c)] + framer.finish()
-    assert all(p and not p.isspace() for p in payloads)
-    return [line.rstrip(b"\r") for p in payloads for line in p.split(b"\n") if line.strip()]
+    lines = [line for c in chunks for line in framer.feed(c)] + framer.finish()
+    assert all(line and not line.isspace() for line in lines)
+    return [line.rstrip(b"\r") for line in lines]
 
 
 BODIES = {
@@ -58,13 +58,12 @@ def test_any_lines_at_any_split(lines: list[bytes], data: st.DataObject) -> None
 def test_a_line_that_is_too_long_is_refused_after_those_before_it(size: int) -> None:
     """S8: not more than one line is held, and what came before it is not lost."""
     body = b'{"a":1}\n' + b"x" * 31 + b'\n{"b":2}\n'
-    framer, got = JsonLinesFramer(30), b""
+    framer, got = JsonLinesFramer(30), list[bytes]()
     with pytest.raises(FramingError, match="30 bytes"):
         for at in range(0, len(body), size):
-            for payload in framer.feed(body[at : at + size]):
-                got += payload
+            got += framer.feed(body[at : at + size])
         framer.finish()
-    assert got == b'{"a":1}\n'
+    assert got == [b'{"a":1}']
 
 
 def test_a_line_without_end_is_not_held_without_bound() -> None:

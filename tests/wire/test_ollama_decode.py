@@ -335,6 +335,27 @@ def test_garbage_is_a_protocol_error(body: bytes) -> None:
         assert failure(events(bytewise(body))).error.code == failed.error.code
 
 
+@pytest.mark.parametrize(
+    "joined", [b"%s%s\n", b"%s %s\n", b"%s\r%s\n"], ids=["together", "with a space", "with a CR alone"]
+)
+def test_two_values_on_one_line_are_no_line(joined: bytes) -> None:
+    """S1: they are refused wherever the bytes are cut, not read if they happen to come in one piece."""
+    a, b = ndjson(line({"content": "a"}), end=False).strip(), ndjson(end=True).strip()
+    body = ndjson(line({"content": "first"}), end=False) + joined % (a, b)
+    found = events([body])
+    assert failure(found).error.code == "protocol" and found[1] == TextDelta("first")
+    assert events(bytewise(body)) == found
+
+
+def test_a_value_on_two_lines_is_no_line() -> None:
+    """S1: nor if another line makes up for it, so that there are as many values as lines."""
+    first, end = ndjson(line({"content": "first"}), end=False), ndjson(end=True).strip()
+    body = first + b'{"message":\n{"content":"a"}}' + end + b"\n"
+    found = events([body])
+    assert failure(found).error.code == "protocol" and found[1] == TextDelta("first")
+    assert events(bytewise(body)) == found
+
+
 def test_what_comes_before_garbage_counts() -> None:
     body = ndjson(line({"content": "Half"}), line({"content": " an"}), end=False) + b"{nope}\n"
     done = read(body)

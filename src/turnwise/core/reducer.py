@@ -82,7 +82,7 @@ class Reducer:
         one append; a batch with nothing to hide is returned as it is."""
         last, parts = self._last, self._last_parts
         for event in events:
-            if type(event) is TextDelta and event.block == last:
+            if (type(event) is TextDelta or type(event) is ThinkingDelta) and event.block == last:
                 parts.append(event.text)
             elif type(event) is ToolCallDelta and event.block == last:
                 parts.append(event.arguments)

@@ -25,7 +25,6 @@ from ..core.events import (
 )
 from .anthropic_events import (
     KNOWN_DELTAS,
-    CallStart,
     CitationDeltaPart,
     ContentBlock,
     DeltaPart,
@@ -33,19 +32,17 @@ from .anthropic_events import (
     LooseDelta,
     SignatureDeltaPart,
     TextDeltaPart,
-    TextStart,
     ThinkingDeltaPart,
-    ThinkingStart,
 )
 from .anthropic_messages import ORIGIN
 
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 """What reading raises on bytes that are not what they should be."""
 
-_decode_block = msgspec.json.Decoder(ContentBlock).decode
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_loose = msgspec.json.Decoder(LooseDelta).decode
 _CALL_FIELDS = ("type", "id", "name", "input")
+WITHOUT_FIELDS = ("text", "thinking", "redacted_thinking")
+"""Kinds of blocks of which nothing is kept but what `ContentBlock` names."""
 
 
 class _Open(msgspec.Struct):
@@ -80,50 +77,31 @@ class Blocks:
         self.number = 0
         self.takes: type[DeltaPart] = TextDeltaPart
 
-    def begin(self, index: int, begun: TextStart | ThinkingStart | CallStart, out: list[DecoderEvent]) -> None:
-        """A block begins in one of the usual forms."""
+    def start(self, index: int, begun: ContentBlock, fields: Mapping[str, Raw], out: list[DecoderEvent]) -> None:
+        """A block begins, with as much of it as is already there. `fields` is all of it, for kinds not in `WITHOUT_FIELDS`."""
         if index in self._open:
             self.stop(index, out)
+        kind = begun.type
         number, self._begun = self._begun, self._begun + 1
-        if type(begun) is TextStart:
-            block = self._open[index] = _Open(number, "text")
+        block = self._open[index] = _Open(number, kind)
+        if kind == "text":
+            if begun.citations:
+                block.citations = [bytes(c) for c in begun.citations]
             if begun.text:
                 block.any_text = True
                 out.append(TextDelta(begun.text, number, self._attempt))
-        elif type(begun) is ThinkingStart:
-            self._open[index] = _Open(number, "thinking")
+        elif kind == "thinking":
             if begun.thinking:
                 out.append(ThinkingDelta(begun.thinking, number, self._attempt))
             if begun.signature:
                 out.append(BlockSealed(number, begun.signature, ORIGIN))
-        else:
-            assert type(begun) is CallStart
-            block = self._open[index] = _Open(number, "tool_use")
-            self._open_call(block, begun.name, begun.id, begun.input, out)
-
-    def start(self, index: int, raw: Raw, out: list[DecoderEvent]) -> None:
-        """A block of any form begins, with as much of it as is already there."""
-        begun = _decode_block(raw)
-        self.stop(index, out)
-        number, self._begun = self._begun, self._begun + 1
-        block = self._open[index] = _Open(number, begun.type)
-        if begun.type == "text":
-            block.citations = [bytes(c) for c in begun.citations or ()]
-            if begun.text:
-                block.any_text = True
-                out.append(TextDelta(begun.text, number, self._attempt))
-        elif begun.type == "thinking":
-            if begun.thinking:
-                out.append(ThinkingDelta(begun.thinking, number, self._attempt))
-            if begun.signature:
-                out.append(BlockSealed(number, begun.signature, ORIGIN))
-        elif begun.type == "redacted_thinking":
+        elif kind == "tool_use":
+            self._start_call(block, begun, fields, out)
+        elif kind == "redacted_thinking":
             block.kind = "done"
             out.append(BlockAdded(number, Thinking("", begun.data or "", True, ORIGIN)))
-        elif begun.type == "tool_use":
-            self._start_call(block, begun, raw, out)
         else:
-            block.kind, block.fields = "opaque", _decode_fields(raw)
+            block.kind, block.fields = "opaque", dict(fields)
 
     def delta(self, index: int, delta: DeltaPart, payload: bytes, out: list[DecoderEvent]) -> None:
         """More of a block. `payload` is the whole event, for blocks that keep everything."""
@@ -132,7 +110,10 @@ class Blocks:
             raise ValueError("a delta of no open block")
         kind = block.kind
         if kind == "opaque":
-            _grow(block, _decode_loose(payload).delta)
+            if type(delta) is JsonDeltaPart:
+                block.partial.append(delta.partial_json)
+            else:
+                _grow(block, _decode_loose(payload).delta)
         elif kind == "text" and isinstance(delta, TextDeltaPart):
             if delta.text:
                 block.any_text = True
@@ -187,17 +168,16 @@ class Blocks:
         for index in list(self._open):
             self.stop(index, out)
 
-    def _open_call(self, block: _Open, name: str, id: str | None, input: Raw, out: list[DecoderEvent]) -> None:
-        call_id = f"{self._step}.c{self._calls}"
+    def _start_call(
+        self, block: _Open, begun: ContentBlock, fields: Mapping[str, Raw], out: list[DecoderEvent]
+    ) -> None:
+        id = f"{self._step}.c{self._calls}"
         self._calls += 1
-        out.append(ToolCallStarted(call_id, name, block.number, self._attempt, id))
+        out.append(ToolCallStarted(id, begun.name or "", block.number, self._attempt, begun.id))
         # A filled input counts if no fragments follow; an empty one is what they grow from.
-        if (begun := bytes(input)) != b"{}" and begun.strip() not in (b"{}", b"null"):
-            block.input = begun
-
-    def _start_call(self, block: _Open, begun: ContentBlock, raw: Raw, out: list[DecoderEvent]) -> None:
-        self._open_call(block, begun.name or "", begun.id, begun.input, out)
-        if extras := {k: v for k, v in _decode_fields(raw).items() if k not in _CALL_FIELDS}:
+        if (input := bytes(begun.input)) != b"{}" and input.strip() not in (b"{}", b"null"):
+            block.input = input
+        if extras := {k: v for k, v in fields.items() if k not in _CALL_FIELDS}:
             out.append(BlockSealed(block.number, native=_native(extras)))
 
 

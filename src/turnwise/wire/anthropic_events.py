@@ -67,34 +67,29 @@ class BlockDelta(Struct, frozen=True, gc=False, tag="content_block_delta"):
     delta: DeltaPart
 
 
-class TextStart(Struct, frozen=True, gc=False, tag="text", forbid_unknown_fields=True):
-    text: str = ""
-    citations: None = None
+class ContentBlock(Struct, frozen=True, gc=False):
+    """A block as it begins, or a whole one."""
 
-
-class ThinkingStart(Struct, frozen=True, gc=False, tag="thinking", forbid_unknown_fields=True):
-    thinking: str = ""
+    type: str
+    text: str | None = None
+    citations: list[Raw] | None = None
+    thinking: str | None = None
     signature: str | None = None
-
-
-class CallStart(Struct, frozen=True, gc=False, tag="tool_use", forbid_unknown_fields=True):
-    id: str
-    name: str
-    input: Raw
+    data: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Raw = Raw(b"{}")
 
 
 class BlockStart(Struct, frozen=True, gc=False, tag="content_block_start"):
-    """A block begins in one of the usual forms."""
-
     index: int
-    content_block: TextStart | ThinkingStart | CallStart
+    content_block: ContentBlock
 
 
-class LooseStart(Struct, frozen=True, gc=False):
-    """A block of any form begins."""
+class BlockFields(Struct, frozen=True, gc=False):
+    """The same event read again, for blocks that are kept whole."""
 
-    index: int
-    content_block: Raw
+    content_block: dict[str, Raw]
 
 
 class BlockStop(Struct, frozen=True, gc=False, tag="content_block_stop"):
@@ -183,24 +178,13 @@ class LooseDelta(Struct, frozen=True, gc=False):
     delta: dict[str, Raw]
 
 
-class ContentBlock(Struct, frozen=True, gc=False):
-    """A block as it begins, or a whole one."""
-
-    type: str
-    text: str | None = None
-    citations: list[Raw] | None = None
-    thinking: str | None = None
-    signature: str | None = None
-    data: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: Raw = Raw(b"{}")
+_decode_counts = msgspec.json.Decoder(Counts | None).decode
 
 
 def read_counts(raw: Raw) -> Counts | None:
     """The counts; None if there are none or they are not what the API promises. Usage is never worth a failed answer."""
     try:
-        return msgspec.json.decode(raw, type=Counts | None)
+        return _decode_counts(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 
@@ -209,8 +193,15 @@ def later_counts(before: Counts | None, now: Counts | None) -> Counts | None:
     """The counts after another report: what it names replaces what was said before (rule S4)."""
     if before is None or now is None:
         return now or before
-    said = {f: v for f in now.__struct_fields__ if (v := getattr(now, f)) is not None}
-    return msgspec.structs.replace(before, **said)
+    given, made, details = now.input_tokens, now.output_tokens, now.output_tokens_details
+    read, written = now.cache_read_input_tokens, now.cache_creation_input_tokens
+    return Counts(
+        before.input_tokens if given is None else given,
+        before.output_tokens if made is None else made,
+        before.cache_read_input_tokens if read is None else read,
+        before.cache_creation_input_tokens if written is None else written,
+        before.output_tokens_details if details is None else details,
+    )
 
 
 def usage_of(counts: Counts | None, provenance: Provenance) -> Usage | None:

@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+from msgspec import Raw
 
 from ..core.errors import ErrorInfo
 from ..core.events import DecoderEvent, ResponseEnded, ResponseStarted, TextDelta, ThinkingDelta, ToolCallDelta
 from ..core.usage import Provenance, Usage
-from .anthropic_blocks import UNREADABLE, Blocks
+from .anthropic_blocks import UNREADABLE, WITHOUT_FIELDS, Blocks
 from .anthropic_events import (
     KNOWN_EVENTS,
     STOP_REASONS,
     BlockDelta,
+    BlockFields,
     BlockStart,
     BlockStop,
+    ContentBlock,
     Counts,
     Failure,
     JsonDeltaPart,
-    LooseStart,
     LooseUsage,
     Message,
     MessageDelta,
@@ -43,7 +45,9 @@ from .reader import Failed
 
 _decode_event = msgspec.json.Decoder(StreamEvent).decode
 _decode_outline = msgspec.json.Decoder(Outline).decode
-_decode_start = msgspec.json.Decoder(LooseStart).decode
+_decode_start = msgspec.json.Decoder(BlockFields).decode
+_decode_block = msgspec.json.Decoder(ContentBlock).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_loose = msgspec.json.Decoder(LooseUsage).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
@@ -107,7 +111,8 @@ class AnthropicFold:
             self._stop_word = message.stop_reason
             out.append(ResponseStarted(message.model or "", message.id))
             for index, raw in enumerate(message.content):
-                self._blocks.start(index, raw, out)
+                begun = _decode_block(raw)
+                self._blocks.start(index, begun, {} if begun.type in WITHOUT_FIELDS else _decode_fields(raw), out)
                 self._blocks.stop(index, out)
         except UNREADABLE as error:
             raise Failed(_unreadable(body, error)) from None
@@ -128,7 +133,9 @@ class AnthropicFold:
     def _event(self, event: StreamEvent, payload: bytes, out: list[DecoderEvent]) -> None:
         if type(event) is BlockStart:
             self._started = True
-            self._blocks.begin(event.index, event.content_block, out)
+            begun = event.content_block
+            fields = {} if begun.type in WITHOUT_FIELDS else _decode_start(payload).content_block
+            self._blocks.start(event.index, begun, fields, out)
         elif type(event) is BlockStop:
             self._blocks.stop(event.index, out)
         elif type(event) is MessageStart:
@@ -152,7 +159,7 @@ class AnthropicFold:
         self._counts = later_counts(self._counts, counts)
 
     def _unusual(self, payload: bytes, out: list[DecoderEvent]) -> None:
-        """What the typed decoder refused: blocks of other kinds; usage that cannot be read, which is never worth a failed answer;
+        """What the typed decoder refused: usage that cannot be read, which is never worth a failed answer;
         events and deltas of types added to the API later, which are passed over."""
         try:
             outline = _decode_outline(payload)
@@ -163,11 +170,6 @@ class AnthropicFold:
                     return
             if outline.type == "content_block_delta":
                 self._blocks.unknown_delta(payload)
-                return
-            if outline.type == "content_block_start":
-                self._started = True
-                begun = _decode_start(payload)
-                self._blocks.start(begun.index, begun.content_block, out)
                 return
             if outline.type in ("message_start", "message_delta"):
                 loose = _decode_loose(payload)

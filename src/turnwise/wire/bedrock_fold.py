@@ -158,7 +158,7 @@ class ConverseFold:
         return http_error(0, {}, problem.text, type=_plain(problem.type or ""), provider=ORIGIN)
 
 
-def sniff(head: bytearray, content_type: str) -> EventStreamFramer | Literal["unknown", "document"]:
+def sniff(head: bytes | bytearray, content_type: str) -> EventStreamFramer | Literal["unknown", "document"]:
     """A message of an event stream begins with its length, whose first byte no JSON and no web page begins with."""
     return EventStreamFramer() if head[0] < 0x09 else "document"
 

@@ -30,6 +30,7 @@ from ..core.messages import StopReason
 from ..core.usage import Provenance, Usage
 from .cohere_shapes import (
     KNOWN,
+    PASSED,
     Call,
     CallDelta,
     CallStart,
@@ -137,6 +138,8 @@ class CohereFold:
             if type(event) is ContentDelta and event.index == index and (text := event.delta.message.content.text):
                 add(TextDelta(text, block, attempt))
                 continue
+            if type(event) in PASSED:
+                continue
             self._event(event, out)
             if self.is_done:
                 return
@@ -196,29 +199,28 @@ class CohereFold:
 
     def _event(self, event: Event, out: list[DecoderEvent]) -> None:
         started, self._is_started = self._is_started, True
-        match event:
-            case MessageStart(id=id):
-                if not started:
-                    out.append(ResponseStarted("", id))
-            case ContentStart(index=index, delta=delta):
-                self._begin(index, delta.message.content, out)
-            case ContentDelta(index=index, delta=delta):
-                self._more(index, delta.message.content, out)
-            case PlanDelta(delta=delta):
-                if delta.message.tool_plan:
-                    self._planned(delta.message.tool_plan, out)
-            case CallStart(index=index, delta=delta):
-                self._call(index, delta.message.tool_calls, out)
-            case CallDelta(index=index, delta=delta):
-                block = self._call_blocks.get(index)
-                if block is None:
-                    raise Failed(broken(PROTOCOL, f"The answer goes on with call {index}, which never began."))
-                if arguments := delta.message.tool_calls.function.arguments:
-                    out.append(ToolCallDelta(arguments, block, self._attempt))
-            case CitationStart(delta=delta):
-                self._cite(delta.message.citations)
-            case MessageEnd(delta=delta):
-                self._finish(delta)
+        if type(event) is ContentDelta:
+            self._more(event.index, event.delta.message.content, out)
+        elif type(event) is CallDelta:
+            block = self._call_blocks.get(event.index)
+            if block is None:
+                raise Failed(broken(PROTOCOL, f"The answer goes on with call {event.index}, which never began."))
+            if arguments := event.delta.message.tool_calls.function.arguments:
+                out.append(ToolCallDelta(arguments, block, self._attempt))
+        elif type(event) is PlanDelta:
+            if plan := event.delta.message.tool_plan:
+                self._planned(plan, out)
+        elif type(event) is CitationStart:
+            self._cite(event.delta.message.citations)
+        elif type(event) is ContentStart:
+            self._begin(event.index, event.delta.message.content, out)
+        elif type(event) is CallStart:
+            self._call(event.index, event.delta.message.tool_calls, out)
+        elif type(event) is MessageStart:
+            if not started:
+                out.append(ResponseStarted("", event.id))
+        elif type(event) is MessageEnd:
+            self._finish(event.delta)
 
     def _unusual(self, payload: bytes, problem: Exception) -> None:
         """What the typed decoder refused: events of types that carry nothing for us, or came later, are passed over."""

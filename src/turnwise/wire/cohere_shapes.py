@@ -148,9 +148,24 @@ class MessageEnd(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="m
     delta: EndDelta = EndDelta()
 
 
-Event = MessageStart | ContentStart | ContentDelta | PlanDelta | CallStart | CallDelta | CitationStart | MessageEnd
-KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Event))
-"""Types whose events must be as above; of any other type (ends of parts, debug, what comes later) nothing is needed."""
+class ContentEnd(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="content-end"):
+    """This and the next two say nothing that another event does not say."""
+
+
+class CallEnd(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="tool-call-end"):
+    pass
+
+
+class CitationEnd(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="citation-end"):
+    pass
+
+
+Meant = MessageStart | ContentStart | ContentDelta | PlanDelta | CallStart | CallDelta | CitationStart | MessageEnd
+Passed = ContentEnd | CallEnd | CitationEnd
+Event = Meant | Passed
+KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in get_args(Meant))
+"""Types whose events must be as above; of any other type (debug, what comes later) nothing is needed."""
+PASSED = frozenset(get_args(Passed))
 
 
 class Outline(msgspec.Struct, frozen=True, gc=False):

@@ -47,6 +47,9 @@ class SseFramer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes, in order."""
+        if self._at_start and not self._line and data and data[0] != _BOM[0]:
+            self._at_start = False
+            self._between_events = True
         if self._between_events and len(data) <= self._max_bytes:
             payloads = _regular_payloads(data)
             if payloads is not None:
@@ -72,9 +75,6 @@ class SseFramer:
 
     def _feed_in_parts(self, data: bytes) -> list[bytes]:
         """The rest of the event that was begun, whole events, the beginning of one more."""
-        if self._at_start and not self._line and data[0] != _BOM[0]:
-            self._at_start = False
-            self._between_events = True
         payloads: list[bytes] = []
         if not self._between_events:
             end = data.find(b"\n\n") + 2

@@ -38,6 +38,7 @@ from .gemini_dialect import Dialect
 from .gemini_errors import response_error
 from .gemini_shapes import (
     CALLS_COUNT,
+    NULL,
     STOP_REASONS,
     UNREADABLE,
     Blob,
@@ -45,12 +46,15 @@ from .gemini_shapes import (
     Chunk,
     Counts,
     FunctionCall,
-    Part,
+    UsualCandidate,
+    UsualChunk,
+    UsualPart,
     decode_chunk,
     decode_feedback,
     decode_fields,
     decode_part,
     decode_text_chunk,
+    decode_usual_chunk,
     later,
     read_counts,
     usage_of,
@@ -159,7 +163,7 @@ class GeminiFold:
     def fold_document(self, body: bytes, out: list[DecoderEvent]) -> None:
         """Append the events of a whole response in one JSON document, the end included. Raises `Failed`."""
         try:
-            chunk = decode_chunk(body)
+            chunk = _chunk(body)
         except UNREADABLE as error:
             # A document has no other terminator than its last brace.
             kind = TRUNCATED if "truncated" in str(error) and body[:1] == b"{" else PROTOCOL
@@ -189,28 +193,29 @@ class GeminiFold:
             self.is_done = True
             return
         try:
-            chunk = decode_chunk(payload)
+            chunk = _chunk(payload)
         except UNREADABLE:
             message = f"An event of the answer cannot be read: {excerpt(payload)}"
             raise Failed(self._broken(PROTOCOL, message)) from None
         self._fold_chunk(chunk, payload, out)
 
-    def _fold_chunk(self, chunk: Chunk, payload: bytes, out: list[DecoderEvent]) -> None:
-        if bytes(chunk.error) != b"null":
+    def _fold_chunk(self, chunk: Chunk | UsualChunk, payload: bytes, out: list[DecoderEvent]) -> None:
+        if chunk.error is not NULL and bytes(chunk.error) != b"null":
             raise Failed(response_error(0, self._headers, payload, self._dialect.origin))
         if not self._is_started:
             self._start(chunk, out)
-        self._counts = later(self._counts, read_counts(chunk.usageMetadata))
+        counts = chunk.usageMetadata
+        self._counts = later(self._counts, read_counts(counts) if isinstance(counts, Raw) else counts)
         candidates = chunk.candidates
         if candidates:
             # Others than the first are there if they were asked for, and then they are the caller's business.
             candidate = candidates[0] if not candidates[0].index else next((c for c in candidates if not c.index), None)
             if candidate is not None:
                 self._fold_candidate(candidate, out)
-        if bytes(chunk.promptFeedback) != b"null":
+        if chunk.promptFeedback is not NULL:
             self._fold_feedback(chunk.promptFeedback)
 
-    def _start(self, chunk: Chunk, out: list[DecoderEvent]) -> None:
+    def _start(self, chunk: Chunk | UsualChunk, out: list[DecoderEvent]) -> None:
         """Say who answers, once, as soon as it is known."""
         model, id = chunk.modelVersion, chunk.responseId
         if chunk.candidates or model or id:
@@ -228,18 +233,16 @@ class GeminiFold:
             self._stop = feedback.blockReason
             self._keep("promptFeedback", raw)
 
-    def _fold_candidate(self, candidate: Candidate, out: list[DecoderEvent]) -> None:
+    def _fold_candidate(self, candidate: Candidate | UsualCandidate, out: list[DecoderEvent]) -> None:
         content = candidate.content
         if content is not None and content.parts:
-            for raw in content.parts:
-                try:
-                    part, fields = decode_part(raw), decode_fields(raw)
-                except UNREADABLE:
-                    message = f"A part of the answer cannot be read: {excerpt(bytes(raw))}"
-                    raise Failed(self._broken(PROTOCOL, message)) from None
-                self._fold_part(part, fields, out)
+            for part in content.parts:
+                if type(part) is UsualPart:
+                    self._fold_usual_part(part, {}, out)
+                else:
+                    self._fold_part(cast("Raw", part), out)
         for name in _ABOUT:
-            if bytes(value := getattr(candidate, name)) != b"null":
+            if (value := getattr(candidate, name)) is not NULL and bytes(value) != b"null":
                 self._keep(name, value)
         if candidate.finishReason and candidate.finishReason != "FINISH_REASON_UNSPECIFIED":
             self._stop = candidate.finishReason
@@ -248,18 +251,28 @@ class GeminiFold:
 
     # --- one part -----------------------------------------------------------------------------------------------
 
-    def _fold_part(self, part: Part, fields: dict[str, Raw], out: list[DecoderEvent]) -> None:
-        beside = {name: value for name, value in fields.items() if name not in _KNOWN and bytes(value) != b"null"}
+    def _fold_usual_part(self, part: UsualPart, beside: dict[str, Raw], out: list[DecoderEvent]) -> None:
+        """Text, reasoning, a call or nothing; `beside` are fields that we do not know."""
         signature = part.thoughtSignature
         if part.functionCall is not None:
             self._fold_call(part.functionCall, _signed(beside, signature), out)
         elif part.text is not None and part.thought:
             self._think(part.text, signature, beside, out)
-        elif part.text is not None:
-            self._say(part.text, _signed(beside, signature), out)
-        elif part.inlineData is None and not beside:
-            self._say("", _signed(beside, signature), out)
-        elif part.inlineData is None or part.thought or not self._show(part.inlineData, beside, signature, out):
+        else:
+            self._say(part.text or "", _signed(beside, signature), out)
+
+    def _fold_part(self, raw: Raw, out: list[DecoderEvent]) -> None:
+        try:
+            part, fields = decode_part(raw), decode_fields(raw)
+        except UNREADABLE:
+            message = f"A part of the answer cannot be read: {excerpt(bytes(raw))}"
+            raise Failed(self._broken(PROTOCOL, message)) from None
+        beside = {name: value for name, value in fields.items() if name not in _KNOWN and bytes(value) != b"null"}
+        if part.functionCall is not None or part.text is not None or (part.inlineData is None and not beside):
+            self._fold_usual_part(part, beside, out)
+            return
+        signature = part.thoughtSignature
+        if part.inlineData is None or part.thought or not self._show(part.inlineData, beside, signature, out):
             kind = next((name for name in _DATA if name in fields), min(beside, default="part"))
             self._add(Opaque(kind, self._native(fields)), out)
 
@@ -355,6 +368,14 @@ class GeminiFold:
 
     def _broken(self, kind: Kind, message: str) -> ErrorInfo:
         return broken(kind, message, provider=self._dialect.origin)
+
+
+def _chunk(payload: bytes) -> Chunk | UsualChunk:
+    """A chunk, with its parts left raw if one of them is not of a usual kind. Raises one of `UNREADABLE`."""
+    try:
+        return decode_usual_chunk(payload)
+    except UNREADABLE:
+        return decode_chunk(payload)
 
 
 def _signed(beside: Mapping[str, Any], signature: str | None) -> dict[str, Any]:

@@ -75,8 +75,7 @@ class Content(Struct, frozen=True, gc=False):
     parts: list[Raw] | None = None
 
 
-class Candidate(Struct, frozen=True, gc=False):
-    content: Content | None = None
+class AnyCandidate(Struct, frozen=True, gc=False):
     finishReason: str | None = None
     finishMessage: str | None = None
     index: int | None = None
@@ -86,17 +85,24 @@ class Candidate(Struct, frozen=True, gc=False):
     logprobsResult: Raw = NULL
 
 
+class Candidate(AnyCandidate, frozen=True, gc=False):
+    content: Content | None = None
+
+
 class Feedback(Struct, frozen=True, gc=False):
     blockReason: str | None = None
 
 
-class Chunk(Struct, frozen=True, gc=False):
-    candidates: list[Candidate] | None = None
-    usageMetadata: Raw = NULL
+class AnyChunk(Struct, frozen=True, gc=False):
     promptFeedback: Raw = NULL
     modelVersion: Any = None
     responseId: Any = None
     error: Raw = NULL
+
+
+class Chunk(AnyChunk, frozen=True, gc=False):
+    candidates: list[Candidate] | None = None
+    usageMetadata: Raw = NULL
 
 
 class FunctionCall(Struct, frozen=True, gc=False):
@@ -112,16 +118,40 @@ class Blob(Struct, frozen=True, gc=False):
     data: str = ""
 
 
-class Part(Struct, frozen=True, gc=False):
+class UsualPart(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A part that is nothing but text, reasoning or a call."""
+
     text: str | None = None
     thought: bool | None = None
     thoughtSignature: str | None = None
     functionCall: FunctionCall | None = None
+
+
+class Part(UsualPart, frozen=True, gc=False, forbid_unknown_fields=False):
+    """A part of any kind. What is not named here is read from its fields."""
+
     inlineData: Blob | None = None
+
+
+# --- a chunk whose parts are all of the usual kinds, read in one go ---------------------------------------------------
+
+
+class UsualContent(Struct, frozen=True, gc=False):
+    parts: list[UsualPart] | None = None
+
+
+class UsualCandidate(AnyCandidate, frozen=True, gc=False):
+    content: UsualContent | None = None
+
+
+class UsualChunk(AnyChunk, frozen=True, gc=False):
+    candidates: list[UsualCandidate] | None = None
+    usageMetadata: Counts | None = None
 
 
 decode_text_chunk = msgspec.json.Decoder(TextChunk).decode
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+decode_usual_chunk = msgspec.json.Decoder(UsualChunk).decode
 decode_feedback = msgspec.json.Decoder(Feedback | None).decode
 decode_part = msgspec.json.Decoder(Part).decode
 decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode

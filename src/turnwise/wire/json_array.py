@@ -74,9 +74,14 @@ class JsonArrayFramer:
         pieces = data.split(_SEPARATOR)
         for index, piece in enumerate(pieces):
             element = piece.strip(_BETWEEN)
+            if closes := element.endswith(b"]"):
+                element = element[:-1].rstrip(_BETWEEN)
             if len(element) > self._max_bytes or not element.startswith(b"{") or not _is_whole(element):
                 return _SEPARATOR.join(pieces[index:])
             found.append(element)
+            if closes:
+                self._end = True
+                break
         return b""
 
     def _take(self, data: bytes) -> list[bytes]:

@@ -1,8 +1,9 @@
 """JSON lines (NDJSON): body bytes in, whole lines out; and how such a stream is told from a document.
 
-A payload is one or more whole lines, as they were read: msgspec decodes them in one go, at half the cost of line by line
-(`decode_lines`, which passes over blank ones). What a line means is the codec's business. Source: https://github.com/ndjson/ndjson-spec (a line ends with LF; CRLF is
-taken too, blank lines say nothing), and Ollama's documents, https://docs.ollama.com/api/streaming.
+What a line means is the codec's business. msgspec's own `decode_lines` is not used: it reads values whatever is between them, so that
+two on one line, or one on two, would be read differently when the bytes are split elsewhere. Source:
+https://github.com/ndjson/ndjson-spec (a line ends with LF; CRLF is taken too, blank lines say nothing), and Ollama's documents,
+https://docs.ollama.com/api/streaming.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SNIFF_BYTES = 64 * 1024
 
 
 class JsonLinesFramer:
-    """Cuts a byte stream between lines; the lines in its payloads do not depend on how the bytes are split (rule S1).
+    """Cuts a byte stream into lines that are not blank; they do not depend on how the bytes are split (rule S1).
 
     Holds at most one unfinished line of `max_line_bytes`, and looks at each byte a bounded number of times. `feed` and
     `finish` raise `FramingError` when that bound is passed, but not before the lines in front of it have been returned: it
@@ -35,7 +36,7 @@ class JsonLinesFramer:
         self._too_long = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, in one payload; none if it completes none."""
+        """The lines that `data` completes, in order."""
         if self._too_long:
             raise self._error()
         end = data.rfind(b"\n") + 1
@@ -61,11 +62,14 @@ class JsonLinesFramer:
         if self._at_start and lines:
             self._at_start = False
             lines = lines.removeprefix(_BOM)
-        if not lines or lines.isspace():
-            if self._too_long:
-                raise self._error()
-            return []
-        return [lines]
+        found = lines.split(b"\n")
+        if not found[-1]:
+            found.pop()
+        if found and min(found) < b"!":  # one begins with white space, or is empty
+            found = [line for line in found if line and not line.isspace()]
+        if self._too_long and not found:
+            raise self._error()
+        return found
 
     def _short_lines(self, lines: bytes) -> bytes:
         """The lines before the first that is too long."""
@@ -81,7 +85,7 @@ class JsonLinesFramer:
         return FramingError(f"a line is longer than {self._max_bytes} bytes")
 
 
-def lines_or_document(head: bytearray, content_type: str) -> JsonLinesFramer | Literal["unknown", "document"]:
+def lines_or_document(head: bytes | bytearray, content_type: str) -> JsonLinesFramer | Literal["unknown", "document"]:
     """How an API is sniffed that streams JSON lines and else answers with JSON: a first line that is a whole object begins a
     stream, whatever the content type says. A document on one line may be read as a stream of one."""
     if head[0] != 0x7B:

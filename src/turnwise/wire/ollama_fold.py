@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -31,7 +31,7 @@ from ..core.messages import StopReason
 from ..core.usage import Provenance, Usage
 from .errors import OVERFLOW, PROTOCOL, TRUNCATED, body_error, broken
 from .json_lines import JsonLinesFramer
-from .ollama_shapes import Call, Line, decode_line, decode_lines
+from .ollama_shapes import Call, Line, decode_line
 from .reader import Failed
 from .unreadable import UNREADABLE, unreadable, unreadable_document
 
@@ -84,36 +84,35 @@ class OllamaFold:
     def fold(self, payloads: list[bytes], out: list[DecoderEvent]) -> None:
         """Append the events of a stream's lines. More text, or more reasoning, for the block that had the last is the hot
         path; everything else is rare."""
-        attempt = self._attempt
+        attempt, add = self._attempt, out.append
         kind, block = self._kind, self._block
-        for lines in payloads:
+        for payload in payloads:
             try:
-                read = decode_lines(lines)
-            except UNREADABLE:
-                read = _singly(lines)  # what comes before the line that cannot be read counts
-            for line in read:
-                said = line.message
-                if (
-                    kind
-                    and said is not None
-                    and said.tool_calls is None
-                    and not line.done
-                    and said.images is None
-                    and line.error is None
-                ):
-                    if kind == "text":
-                        if said.thinking is None:
-                            if text := said.content:
-                                out.append(TextDelta(text, block, attempt))
-                            continue
-                    elif not said.content:
-                        if text := said.thinking:
-                            out.append(ThinkingDelta(text, block, attempt))
+                line = decode_line(payload)
+            except UNREADABLE as problem:
+                raise unreadable("A line of the answer", problem, payload) from None
+            said = line.message
+            if (
+                kind
+                and said is not None
+                and not line.done
+                and said.tool_calls is None
+                and said.images is None
+                and line.error is None
+            ):
+                if kind == "text":
+                    if said.thinking is None:
+                        if text := said.content:
+                            add(TextDelta(text, block, attempt))
                         continue
-                self._fold_line(line, out)
-                if self.is_done:
-                    return
-                kind, block = self._kind, self._block
+                elif not said.content:
+                    if text := said.thinking:
+                        add(ThinkingDelta(text, block, attempt))
+                    continue
+            self._fold_line(line, out)
+            if self.is_done:
+                return
+            kind, block = self._kind, self._block
 
     def fold_document(self, body: bytes, out: list[DecoderEvent]) -> None:
         """Append the events of a whole answer. Lines that were not recognised as a stream are read as one after all."""
@@ -196,15 +195,6 @@ class OllamaFold:
     def _next(self, kind: str) -> None:
         self._block += 1
         self._kind = kind
-
-
-def _singly(lines: bytes) -> Iterator[Line]:
-    for line in lines.split(b"\n"):
-        if line and not line.isspace():
-            try:
-                yield decode_line(line)
-            except UNREADABLE as problem:
-                raise unreadable("A line of the answer", problem, line) from None
 
 
 def _arguments(raw: Raw) -> str:

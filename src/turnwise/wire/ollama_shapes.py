@@ -48,4 +48,3 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 decode_line = msgspec.json.Decoder(Line).decode
-decode_lines = msgspec.json.Decoder(Line).decode_lines

@@ -40,7 +40,7 @@ from .openai_chat_shapes import (
     decode_text_chunk,
     decode_thought,
     read_chunk,
-    read_envelope,
+    read_opening,
 )
 from .openai_chat_usage import later, usage_of
 from .reader import Failed
@@ -160,12 +160,12 @@ class ChatFold:
         """Append the events of a whole response in one JSON document, the end included. Raises `Failed`."""
         self._is_document = True
         try:
-            chunk = read_chunk(document)
+            chunk, model, id = read_opening(document)
         except Malformed as problem:
             # A document has no other terminator than its last brace.
             kind = TRUNCATED if problem.cut and document[:1] == b"{" else PROTOCOL
             raise Failed(_unreadable(kind, "The answer", problem, document)) from None
-        self._start(chunk, document, out)
+        self._start(chunk, model, id, out)
         self._fold_chunk(chunk, out)
         if not chunk.choices:
             raise Failed(broken(PROTOCOL, "The answer holds no choices."))
@@ -208,19 +208,17 @@ class ChatFold:
             self.is_done = True
             return
         try:
-            chunk = read_chunk(payload)
+            if self._is_started:
+                chunk = read_chunk(payload)
+            else:
+                chunk, model, id = read_opening(payload)
+                self._start(chunk, model, id, out)
         except Malformed as problem:
             raise Failed(_unreadable(PROTOCOL, "An event of the answer", problem, payload)) from None
-        if not self._is_started:
-            self._start(chunk, payload, out)
         self._fold_chunk(chunk, out)
 
-    def _start(self, chunk: Chunk, payload: bytes, out: list[DecoderEvent]) -> None:
+    def _start(self, chunk: Chunk, model: str, id: str | None, out: list[DecoderEvent]) -> None:
         """Say who answers, once, before the first chunk that can hold anything."""
-        try:
-            model, id = read_envelope(payload)
-        except UNREADABLE:  # bytes that are no UTF-8, in a field that nothing else looks at
-            model, id = "", None
         if chunk.choices or model or id:
             self._is_started = True
             out.append(ResponseStarted(model, id))

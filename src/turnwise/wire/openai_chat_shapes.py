@@ -7,6 +7,7 @@ https://platform.openai.com/docs/api-reference/chat and /chat-streaming; fields 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal, cast
 
 import msgspec
@@ -219,7 +220,14 @@ class FragmentChunk(msgspec.Struct, frozen=True, gc=False):
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What is said once per response, read from the first chunk only."""
+    """What is said once per response."""
+
+    id: Any = None
+    model: Any = None
+
+
+class Opening(Chunk, frozen=True, gc=False):
+    """A chunk with its envelope: the first of a stream, or a whole response."""
 
     id: Any = None
     model: Any = None
@@ -229,6 +237,7 @@ decode_fragment = msgspec.json.Decoder(FragmentChunk).decode
 decode_thought = msgspec.json.Decoder(ThoughtChunk).decode
 decode_text_chunk = msgspec.json.Decoder(TextChunk).decode
 _decode_chunk = msgspec.json.Decoder(Chunk).decode
+_decode_opening = msgspec.json.Decoder(Opening).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -245,11 +254,17 @@ def read_chunk(payload: bytes) -> Chunk:
         raise Malformed(f"it is not JSON ({error})", "truncated" in str(error)) from None
 
 
-def read_envelope(payload: bytes) -> tuple[str, str | None]:
-    """Model and response id of a payload that is a chunk; "" and None where it says nothing."""
-    envelope = _decode_envelope(payload)
-    model, id = envelope.model, envelope.id
-    return model if isinstance(model, str) else "", id if isinstance(id, str) and id else None
+def read_opening(payload: bytes) -> tuple[Chunk, str, str | None]:
+    """A chunk, the model, the response id; "" and None where it says nothing. Raises `Malformed`."""
+    try:
+        chunk = said = _decode_opening(payload)
+    except UNREADABLE:
+        chunk, said = read_chunk(payload), Envelope()
+        # The envelope may be unreadable by itself: bytes that are no UTF-8, in fields that nothing else looks at.
+        with suppress(*UNREADABLE):
+            said = _decode_envelope(payload)
+    model, id = said.model, said.id
+    return chunk, model if isinstance(model, str) else "", id if isinstance(id, str) and id else None
 
 
 def read_patiently(payload: bytes) -> Chunk:

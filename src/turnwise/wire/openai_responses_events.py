@@ -52,17 +52,26 @@ class CustomInput(_Event, frozen=True, gc=False, tag="response.custom_tool_call_
     output_index: int = 0
 
 
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """What is looked at of an output item that begins. `name` and `call_id` are those of a call."""
+
+    type: str
+    id: str | None = None
+    name: Any = None
+    call_id: Any = None
+
+
 class ItemAdded(_Event, frozen=True, gc=False, tag="response.output_item.added"):
     """An item begins; much of it may still be missing or provisional."""
 
-    item: Raw
+    item: Item
     output_index: int = 0
 
 
 class ItemDone(_Event, frozen=True, gc=False, tag="response.output_item.done"):
     """An item as it finally is."""
 
-    item: Raw
+    item: dict[str, Any]
     output_index: int = 0
 
 
@@ -191,13 +200,6 @@ class Outline(msgspec.Struct, frozen=True, gc=False):
 
     type: Any = None
     error: Any = None
-
-
-class Item(msgspec.Struct, frozen=True, gc=False):
-    """What is known of an output item before one looks at its kind."""
-
-    type: str
-    id: str | None = None
 
 
 class _InputDetails(msgspec.Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import ErrorInfo
-from ..core.events import DecoderEvent, ResponseEnded, ResponseStarted, TextDelta
+from ..core.events import DecoderEvent, ResponseEnded, ResponseStarted, TextDelta, ThinkingDelta, ToolCallDelta
 from ..core.messages import StopReason
 from ..core.usage import Provenance, Usage
 from .errors import PROTOCOL, TRUNCATED, broken, excerpt
@@ -48,6 +48,8 @@ from .reader import Failed
 DONE = b"[DONE]"
 """A payload with which some hosts end their streams, after the last event of the API's own."""
 
+THOUGHTS = (SummaryText, ReasoningText)
+
 _INCOMPLETE: dict[str, StopReason] = {
     "max_output_tokens": "length",
     "max_prompt_tokens": "length",
@@ -75,22 +77,29 @@ class ResponsesFold:
 
     def fold(self, payloads: list[bytes], out: list[DecoderEvent], /) -> None:
         """Append the events of a stream's payloads to `out`. Raises `Failed`; what came before it stands in `out`."""
-        items, attempt = self._items, self._attempt
+        items, attempt, add, decode = self._items, self._attempt, out.append, decode_event
+        item, part, block = items.text_item, items.text_part, items.text_block
         for payload in payloads:
             try:
-                event = decode_event(payload)
-                # The hot path: more text for the part that had the last.
-                if type(event) is OutputText:
-                    if event.output_index != items.text_item or event.content_index != items.text_part:
-                        items.text(event.output_index, event.content_index, event.delta, out)
-                    elif event.delta:
-                        out.append(TextDelta(event.delta, items.text_block, attempt))
-                elif type(event) not in PASSED:
-                    self._fold_event(event, out)
+                event = decode(payload)
+                # The hot path: more text for the part that had the last, more reasoning, more of a call.
+                if type(event) is OutputText and event.output_index == item and event.content_index == part:
+                    if event.delta:
+                        add(TextDelta(event.delta, block, attempt))
+                    continue
+                if type(event) in PASSED:
+                    continue
+                if type(event) is items.more_kind and event.output_index == items.more_item:
+                    if event.delta:
+                        delta = ThinkingDelta if type(event) in THOUGHTS else ToolCallDelta
+                        add(delta(event.delta, items.more_block, attempt))
+                    continue
+                self._fold_event(event, out)
             except UNREADABLE as problem:
                 self._fold_unknown(payload, problem, out)
             if self.is_done:
                 return
+            item, part, block = items.text_item, items.text_part, items.text_block
 
     def fold_document(self, body: bytes, out: list[DecoderEvent], /) -> None:
         """Append the events of a whole response in one JSON document, the end included. Raises `Failed`."""
@@ -131,12 +140,14 @@ class ResponsesFold:
 
     def _fold_event(self, event: StreamEvent, out: list[DecoderEvent]) -> None:
         items = self._items
-        if type(event) is SummaryText:
-            items.summary(event.output_index, event.delta, out)
+        if type(event) is OutputText:
+            items.text(event.output_index, event.content_index, event.delta, out)
+        elif type(event) is SummaryText:
+            items.summary(event, out)
         elif type(event) is Arguments or type(event) is CustomInput:
-            items.input(event.output_index, event.delta, out)
+            items.input(event, out)
         elif type(event) is ReasoningText:
-            items.reasoning(event.output_index, event.delta, out)
+            items.reasoning(event, out)
         elif type(event) is ItemAdded:
             items.add(event.output_index, event.item, out)
         elif type(event) is ItemDone:

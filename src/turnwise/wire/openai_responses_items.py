@@ -25,7 +25,15 @@ from ..core.events import (
     ToolCallDelta,
     ToolCallStarted,
 )
-from .openai_responses_events import decode_fields, decode_item
+from .openai_responses_events import (
+    Arguments,
+    CustomInput,
+    Item,
+    ReasoningText,
+    SummaryText,
+    decode_fields,
+    decode_item,
+)
 
 IMAGE_CALL = "image_generation_call"
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
@@ -48,7 +56,8 @@ class _Open(msgspec.Struct):
 class Items:
     """The items of one response. Every method appends its events to `out`; what does not fit raises one of `UNREADABLE`.
 
-    More text for part `text_part` of item `text_item` needs no call: it is a `TextDelta` of block `text_block`.
+    More text for part `text_part` of item `text_item` needs no call: it is a `TextDelta` of block `text_block`. Nor does an
+    event of type `more_kind` for item `more_item`: it is more reasoning, or more of a call, of block `more_block`.
     """
 
     __slots__ = (
@@ -62,6 +71,9 @@ class Items:
         "_origin",
         "_step",
         "is_refused",
+        "more_block",
+        "more_item",
+        "more_kind",
         "text_block",
         "text_item",
         "text_part",
@@ -81,6 +93,9 @@ class Items:
         self.text_item: int | None = None
         self.text_part = 0
         self.text_block = 0
+        self.more_kind: type | None = None
+        self.more_item = 0
+        self.more_block = 0
 
     @property
     def any_calls(self) -> bool:
@@ -90,14 +105,14 @@ class Items:
     def any_blocks(self) -> bool:
         return self._begun > 0
 
-    def add(self, index: int, raw: Raw, out: list[DecoderEvent]) -> None:
+    def add(self, index: int, item: Item, out: list[DecoderEvent]) -> None:
         """An item begins. A call is told of as soon as its name is known."""
-        kind = decode_item(raw).type
+        kind = item.type
         opened = self._open[index] = _Open(kind)
+        self.more_kind = None
         if kind in CALLS:
-            fields = decode_fields(raw)
-            if fields.get("name"):
-                self._start_call(opened, fields, out)
+            if item.name:
+                self._start_call(opened, item.name, item.call_id, out)
         elif kind != "message":
             opened.block = self._next_block()
 
@@ -111,24 +126,26 @@ class Items:
         self.text_item, self.text_part, self.text_block = index, part, block
         out.append(TextDelta(text, block, self._attempt))
 
-    def summary(self, index: int, text: str, out: list[DecoderEvent]) -> None:
-        self._opened(index, "reasoning").has_summary = True
-        self._think(index, text, out)
+    def summary(self, event: SummaryText, out: list[DecoderEvent]) -> None:
+        opened = self._opened(event.output_index, "reasoning")
+        opened.has_summary = True
+        self._think(opened, event, out)
 
-    def reasoning(self, index: int, text: str, out: list[DecoderEvent]) -> None:
-        self._opened(index, "reasoning").has_content = True
-        self._think(index, text, out)
+    def reasoning(self, event: ReasoningText, out: list[DecoderEvent]) -> None:
+        opened = self._opened(event.output_index, "reasoning")
+        opened.has_content = True
+        self._think(opened, event, out)
 
-    def input(self, index: int, text: str, out: list[DecoderEvent]) -> None:
+    def input(self, event: Arguments | CustomInput, out: list[DecoderEvent]) -> None:
         """More of what a call is called with; of a call without a name nothing is told before it is done."""
-        opened = self._open.get(index)
-        if text and opened is not None and opened.kind in CALLS and opened.block >= 0:
+        opened = self._open.get(event.output_index)
+        if event.delta and opened is not None and opened.kind in CALLS and opened.block >= 0:
             opened.has_input = True
-            out.append(ToolCallDelta(text, opened.block, self._attempt))
+            self.more_kind, self.more_item, self.more_block = type(event), event.output_index, opened.block
+            out.append(ToolCallDelta(event.delta, opened.block, self._attempt))
 
-    def done(self, index: int, raw: Raw, out: list[DecoderEvent]) -> None:
+    def done(self, index: int, item: dict[str, Any], out: list[DecoderEvent]) -> None:
         """An item as it finally is: what was not shown of it yet is shown, and what it needs to go back is kept."""
-        item = decode_fields(raw)
         kind, id = item.get("type"), item.get("id")
         if not isinstance(kind, str):
             raise ValueError("an item without a type")
@@ -141,6 +158,7 @@ class Items:
             self._done_ids.add(id)
         if index == self.text_item:
             self.text_item = None
+        self.more_kind = None
         if kind == "message":
             self._finish_message(opened, item, out)
         elif kind == "reasoning":
@@ -158,16 +176,17 @@ class Items:
         done = frozenset(self._done_ids)  # of the stream: within one response, xAI gives several items the same id
         for index, raw in enumerate(items):
             if index not in self._done and decode_item(raw).id not in done:
-                self.done(index, raw, out)
+                self.done(index, decode_fields(raw), out)
         unsealed = [o.block for o in self._open.values() if o.kind == "reasoning" and o.block >= 0]
         out += [BlockSealed(block, origin=self._origin) for block in unsealed]
 
     # --- reasoning ----------------------------------------------------------------------------------------------
 
-    def _think(self, index: int, text: str, out: list[DecoderEvent]) -> None:
-        opened = self._opened(index, "reasoning")
-        if text:
-            out.append(ThinkingDelta(text, self._block_of(opened), self._attempt))
+    def _think(self, opened: _Open, event: SummaryText | ReasoningText, out: list[DecoderEvent]) -> None:
+        if event.delta:
+            block = self._block_of(opened)
+            self.more_kind, self.more_item, self.more_block = type(event), event.output_index, block
+            out.append(ThinkingDelta(event.delta, block, self._attempt))
 
     def _finish_reasoning(self, opened: _Open, item: dict[str, Any], out: list[DecoderEvent]) -> None:
         """The encrypted content is the seal; without it, and without the reasoning itself, an item says nothing to the
@@ -211,8 +230,7 @@ class Items:
 
     # --- calls and all the rest ---------------------------------------------------------------------------------
 
-    def _start_call(self, opened: _Open, fields: Mapping[str, Any], out: list[DecoderEvent]) -> None:
-        name, id = fields.get("name"), fields.get("call_id")
+    def _start_call(self, opened: _Open, name: Any, id: Any, out: list[DecoderEvent]) -> None:
         opened.block = self._next_block()
         call_id = f"{self._step}.c{self._calls}"
         self._calls += 1
@@ -221,7 +239,7 @@ class Items:
 
     def _finish_call(self, opened: _Open, item: dict[str, Any], out: list[DecoderEvent]) -> None:
         if opened.block < 0:
-            self._start_call(opened, item, out)
+            self._start_call(opened, item.get("name"), item.get("call_id"), out)
         given = item.get(CALLS[opened.kind])
         if not opened.has_input and given not in (None, ""):
             text = given if isinstance(given, str) else msgspec.json.encode(given).decode()

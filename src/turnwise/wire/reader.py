@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Generic, Literal, Protocol, TypeVar
 
+import msgspec
+
 from ..core.errors import ErrorInfo
 from ..core.events import DecoderEvent, ResponseFailed
 from ..core.usage import Provenance, Usage
@@ -21,6 +23,10 @@ BLANK = b" \t\r\n\xef\xbb\xbf"
 """White space and the bytes of a byte order mark."""
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """What a line of an event stream begins with."""
+
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What msgspec raises on bytes that are no JSON, are not UTF-8, do not fit, or are nested too deep."""
 
 
 class Failed(Exception):
@@ -46,6 +52,7 @@ class Fold(Protocol[P]):
 
     `is_done`: the end was said, and nothing that follows counts. `may_end`: if the body ends here, nothing is missing. `fold`
     and `fold_document` raise `Failed` for an error, or for what cannot be read; what came before it stands in `out`.
+    A part that was kept as raw JSON may turn out to be unreadable late: any method may then raise one of `UNREADABLE`.
     `fold_document` reads a whole response, its end included. `end` appends what is known only at the end, `ResponseEnded`
     last. `usage` is what was said of it so far. `error` reads a response whose status is an error.
     """
@@ -62,7 +69,7 @@ class Fold(Protocol[P]):
 
 
 Form = Literal["unknown", "stream", "document", "error", "over"]
-Sniff = Callable[[bytearray, str], Framer[P] | Literal["unknown", "document"]]
+Sniff = Callable[[bytes | bytearray, str], Framer[P] | Literal["unknown", "document"]]
 """From the first bytes that are not blank (at least one) and the content type in lower case: the framer of a stream, or
 "document", or "unknown" as long as more bytes are needed."""
 
@@ -100,8 +107,8 @@ class ResponseReader(Generic[P]):
             self._fail(self._unreadable(error), out)
         except Failed as failed:
             self._fail(failed.error, out)
-        except RecursionError:
-            self._fail(self._broken("The answer cannot be read: its JSON is nested too deep."), out)
+        except UNREADABLE as problem:
+            self._fail(self._cannot_be_read(problem), out)
         return out
 
     def finish(self) -> list[DecoderEvent]:
@@ -116,8 +123,8 @@ class ResponseReader(Generic[P]):
                 self._finish_document(out)
         except Failed as failed:
             self._fail(failed.error, out)
-        except RecursionError:
-            self._fail(self._broken("The answer cannot be read: its JSON is nested too deep."), out)
+        except UNREADABLE as problem:
+            self._fail(self._cannot_be_read(problem), out)
         return out
 
     # --- a stream -----------------------------------------------------------------------------------------------
@@ -147,20 +154,22 @@ class ResponseReader(Generic[P]):
             return
         if self._form == "over":
             return
-        self._body += data
         if self._form == "unknown":
             # Hosts that are busy send blank lines to keep the connection alive; they count for nothing.
-            self._body = self._body.lstrip(BLANK)
-            if not self._body:
+            begun = bytes(self._body) + data if self._body else data
+            begun = begun.lstrip(BLANK)
+            if not begun:
                 return
-            found = self._sniff(self._body, self._headers.get("content-type", "").lower())
-            if isinstance(found, str):
-                self._form = found
-            else:
+            found = self._sniff(begun, self._headers.get("content-type", "").lower())
+            if not isinstance(found, str):
                 self._form, self._framer = "stream", found
-                begun, self._body = bytes(self._body), bytearray()
+                self._body.clear()
                 self._fold.fold(found.feed(begun), out)
                 return
+            self._form = found
+            self._body[:] = begun
+        else:
+            self._body += data
         if len(self._body) > MAX_BODY_BYTES:
             raise Failed(self._broken(f"The answer is longer than {MAX_BODY_BYTES} bytes."))
 
@@ -179,6 +188,10 @@ class ResponseReader(Generic[P]):
         self._body.clear()
         out.append(ResponseFailed(error, self._fold.usage("partial")))
 
+    def _cannot_be_read(self, problem: Exception) -> ErrorInfo:
+        what = "its JSON is nested too deep" if isinstance(problem, RecursionError) else str(problem)
+        return self._broken(f"The answer cannot be read: {what}.")
+
     def _unreadable(self, error: FramingError) -> ErrorInfo:
         return self._broken(f"The answer cannot be read: {error}.")
 
@@ -189,7 +202,7 @@ class ResponseReader(Generic[P]):
         return broken(TRUNCATED, "The answer ended before it was complete.", provider=self._provider)
 
 
-def sse_or_document(head: bytearray, content_type: str) -> SseFramer | Literal["unknown", "document"]:
+def sse_or_document(head: bytes | bytearray, content_type: str) -> SseFramer | Literal["unknown", "document"]:
     """How an API is sniffed that streams server-sent events and else answers with JSON."""
     if head[0] in b"{[<":
         return "document"

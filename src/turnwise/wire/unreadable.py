@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from .errors import PROTOCOL, TRUNCATED, broken, excerpt
-from .reader import Failed
+from .reader import UNREADABLE, Failed
 
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What msgspec raises on bytes that are no JSON, are not UTF-8, do not fit, or are nested too deep."""
+__all__ = ["UNREADABLE", "unreadable", "unreadable_document"]
 
 
 def unreadable(what: str, problem: object, body: bytes) -> Failed:
