@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from turnwise.wire.event_stream import write_message
+from turnwise.wire.framing.event_stream import write_message
 
 
 def _events(*events: dict[str, Any]) -> bytes:

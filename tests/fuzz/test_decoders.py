@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from tests.fuzz.invariants import APIS_WITH_STREAMS, check, samples
 
 from turnwise.wire import decoder
-from turnwise.wire.event_stream import EventStreamFramer
-from turnwise.wire.framing import MAX_BODY_BYTES, MAX_EVENT_BYTES, FramingError, SseFramer
-from turnwise.wire.json_array import JsonArrayFramer
-from turnwise.wire.json_lines import JsonLinesFramer
+from turnwise.wire.framing.event_stream import EventStreamFramer
+from turnwise.wire.framing.json_array import JsonArrayFramer
+from turnwise.wire.framing.json_lines import JsonLinesFramer
+from turnwise.wire.framing.limits import MAX_BODY_BYTES, MAX_EVENT_BYTES, FramingError
+from turnwise.wire.framing.sse import SseFramer
 
 SECONDS = float(os.environ.get("TURNWISE_FUZZ_S", "8"))
 EXAMPLES = max(25, int(SECONDS * 10))

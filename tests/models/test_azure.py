@@ -276,7 +276,7 @@ def test_credentials_are_told_apart_without_being_told() -> None:
 
 def test_responses() -> None:
     """Asked at the v1 API unless a dated version is named; never at a deployment's URL."""
-    pytest.importorskip("turnwise.wire.openai_responses")
+    pytest.importorskip("turnwise.wire.openai_responses.codec")
     handle = resolve("azure-responses:gpt-5", **SET)
     assert (handle.base_url, handle.address("/responses")[0]) == (
         "https://res.openai.azure.com/openai/v1",

@@ -20,9 +20,9 @@ from turnwise.models.connection import Model
 from turnwise.models.handle import ModelHandle, resolve_model
 from turnwise.models.hosts import HOSTS, Host
 from turnwise.wire.base import assemble
-from turnwise.wire.openai_chat import ChatCodec
-from turnwise.wire.openai_chat_ids import nine_id
-from turnwise.wire.profile import PROFILES, Profile
+from turnwise.wire.openai_chat.codec import ChatCodec
+from turnwise.wire.openai_chat.ids import nine_id
+from turnwise.wire.openai_chat.profile import PROFILES, Profile
 
 ROOT = Path(__file__).parents[2]
 CHAT = {name: host for name, host in HOSTS.items() if host.api == "openai.chat"}

@@ -8,7 +8,7 @@ ROWS = [
     Row(
         "S3",
         "a Responses stream without its last event is taken for whole",
-        "wire/openai_responses_fold.py",
+        "wire/openai_responses/fold.py",
         "        return self.is_done\n",
         "        return True\n",
         (f"{W}test_openai_responses_decode.py::test_every_early_end_is_an_error[text]",),
@@ -16,7 +16,7 @@ ROWS = [
     Row(
         "S3",
         "a Gemini stream without a finish reason is taken for whole",
-        "wire/gemini_fold.py",
+        "wire/gemini/fold.py",
         "return self._stop is not None",
         "return True",
         (f"{W}test_gemini_decode.py::test_cut_anywhere_it_is_never_a_clean_end_with_parts_missing",),
@@ -24,7 +24,7 @@ ROWS = [
     Row(
         "S3",
         "a Cohere stream without `message-end` is taken for whole",
-        "wire/cohere_fold.py",
+        "wire/cohere/fold.py",
         "        return self.is_done\n",
         "        return True\n",
         (f"{W}test_cohere_decode.py::test_a_cut_before_the_end_is_a_truncation[text]",),
@@ -32,7 +32,7 @@ ROWS = [
     Row(
         "S3",
         "a Bedrock stream without `messageStop` is taken for whole",
-        "wire/bedrock_fold.py",
+        "wire/bedrock/fold.py",
         "return self._stop is not None",
         "return True",
         (f"{W}test_bedrock_decode.py::test_a_stream_cut_anywhere_is_truncated[text]",),
@@ -40,7 +40,7 @@ ROWS = [
     Row(
         "S3",
         "an Ollama stream without a line that is done is taken for whole",
-        "wire/ollama_fold.py",
+        "wire/ollama/fold.py",
         "        return self.is_done\n",
         "        return True\n",
         (f"{W}test_ollama_decode.py::test_a_cut_anywhere_is_a_truncation[text]",),
@@ -48,7 +48,7 @@ ROWS = [
     Row(
         "S3",
         "an exception in a Bedrock stream is passed over",
-        "wire/bedrock_fold.py",
+        "wire/bedrock/fold.py",
         'if headers.get(":message-type", "event") != "event":',
         "if False:",
         (f"{W}test_bedrock_decode.py::test_exceptions_in_a_stream[throttlingException-rate_limit-True]",),
@@ -56,7 +56,7 @@ ROWS = [
     Row(
         "S4",
         "Anthropic's cached tokens are no input",
-        "wire/anthropic_events.py",
+        "wire/anthropic/events.py",
         "total += (read or 0) + (written or 0)",
         "total += written or 0",
         (f"{W}test_anthropic_decode.py::test_events_of_a_text",),
@@ -64,7 +64,7 @@ ROWS = [
     Row(
         "S4",
         "cached tokens are counted twice: Chat Completions",
-        "wire/openai_chat_usage.py",
+        "wire/openai_chat/usage.py",
         "return Usage(given, made,",
         "return Usage((given or 0) + (cached or 0), made,",
         (f"{W}test_openai_chat_decode.py::test_events_of_a_text",),
@@ -72,7 +72,7 @@ ROWS = [
     Row(
         "S4",
         "reasoning that is counted apart is no output: Chat Completions",
-        "wire/openai_chat_usage.py",
+        "wire/openai_chat/usage.py",
         "        made += reasoning\n",
         "        pass\n",
         (f"{W}test_openai_chat_decode.py::test_usage_in_normal_form[usage1-expected1]",),
@@ -80,7 +80,7 @@ ROWS = [
     Row(
         "S4",
         "Responses: reasoning is not counted",
-        "wire/openai_responses_events.py",
+        "wire/openai_responses/events.py",
         "CompletionDetails(made.reasoning_tokens)",
         "CompletionDetails(None)",
         (f"{W}test_openai_responses_decode.py::test_events_of_a_text",),
@@ -88,7 +88,7 @@ ROWS = [
     Row(
         "S4",
         "Responses: cached tokens are not told",
-        "wire/openai_responses_events.py",
+        "wire/openai_responses/events.py",
         "PromptDetails(given.cached_tokens, ",
         "PromptDetails(None, ",
         (f"{W}test_openai_responses_decode.py::test_events_of_a_text",),
@@ -96,7 +96,7 @@ ROWS = [
     Row(
         "S4",
         "Gemini's thoughts are no output",
-        "wire/gemini_shapes.py",
+        "wire/gemini/shapes.py",
         "made = (made or 0) + (thought or 0)",
         "made = made or 0",
         (f"{W}test_gemini_decode.py::test_thoughts_are_thoughts",),
@@ -104,7 +104,7 @@ ROWS = [
     Row(
         "S4",
         "Gemini's cached tokens are counted twice",
-        "wire/gemini_shapes.py",
+        "wire/gemini/shapes.py",
         "return Usage(counts.promptTokenCount, made,",
         "return Usage((counts.promptTokenCount or 0) + (counts.cachedContentTokenCount or 0), made,",
         (f"{W}test_gemini_decode.py::test_thoughts_are_thoughts",),
@@ -112,7 +112,7 @@ ROWS = [
     Row(
         "S4",
         "Cohere's cached tokens are counted twice",
-        "wire/cohere_fold.py",
+        "wire/cohere/fold.py",
         "return Usage(_whole(given),",
         "return Usage((_whole(given) or 0) + (_whole(cached) or 0),",
         (f"{W}test_cohere_decode.py::test_usage",),
@@ -120,7 +120,7 @@ ROWS = [
     Row(
         "S4",
         "Bedrock's cached tokens are no input",
-        "wire/bedrock_shapes.py",
+        "wire/bedrock/shapes.py",
         "fresh + (read or 0) + (written or 0)",
         "fresh",
         (f"{W}test_bedrock_decode.py::test_cached_tokens_are_input",),
@@ -128,7 +128,7 @@ ROWS = [
     Row(
         "S4",
         "Ollama's prompt is not counted",
-        "wire/ollama_fold.py",
+        "wire/ollama/fold.py",
         "(line.prompt_eval_count, line.eval_count)",
         "(None, line.eval_count)",
         (f"{W}test_ollama_decode.py::test_events_of_a_text",),
@@ -136,7 +136,7 @@ ROWS = [
     Row(
         "S6",
         "fragments go to the block that came last, whatever their index: Anthropic",
-        "wire/anthropic_fold.py",
+        "wire/anthropic/fold.py",
         "type(delta) is takes and event.index == index",
         "type(delta) is takes",
         (f"{W}test_anthropic_decode.py::test_interleaved_fragments_go_to_their_own_call",),
@@ -144,7 +144,7 @@ ROWS = [
     Row(
         "S6",
         "fragments go to the first item, whatever their index: Responses",
-        "wire/openai_responses_items.py",
+        "wire/openai_responses/items.py",
         "opened = self._open.get(event.output_index)\n        if event.delta",
         "opened = next(iter(self._open.values()), None)\n        if event.delta",
         (f"{W}test_openai_responses_decode.py::test_interleaved_fragments_find_their_items",),
@@ -152,7 +152,7 @@ ROWS = [
     Row(
         "S6",
         "fragments go to the first call, whatever their index: Bedrock",
-        "wire/bedrock_blocks.py",
+        "wire/bedrock/blocks.py",
         '        block = self._open.get(index)\n        if block is None or block.kind != "call":',
         '        block = next((b for b in self._open.values() if b.kind == "call"), None)\n        if block is None:',
         (f"{W}test_bedrock_decode.py::test_served_answers_say_the_same_in_both_forms",),
@@ -160,7 +160,7 @@ ROWS = [
     Row(
         "S6",
         "fragments go to the first call, whatever their index: Cohere",
-        "wire/cohere_fold.py",
+        "wire/cohere/fold.py",
         "block = self._call_blocks.get(event.index)",
         "block = next(iter(self._call_blocks.values()), None)",
         (f"{W}test_cohere_decode.py::test_interleaved_calls_and_content",),
@@ -168,7 +168,7 @@ ROWS = [
     Row(
         "S7",
         "an answer that Gemini cut off counts as one that calls",
-        "wire/gemini_fold.py",
+        "wire/gemini/fold.py",
         "self._stop in CALLS_COUNT",
         "True",
         (f"{W}test_gemini_decode.py::test_calls_that_were_cut_off_do_not_count_as_a_reason",),
@@ -176,7 +176,7 @@ ROWS = [
     Row(
         "S7",
         "Responses: an answer that was cut off passes for whole",
-        "wire/openai_responses_fold.py",
+        "wire/openai_responses/fold.py",
         '    "max_output_tokens": "length",\n',
         "",
         (f"{W}test_openai_responses_decode.py::test_a_cut_off_answer_is_whole_and_says_so",),
@@ -184,7 +184,7 @@ ROWS = [
     Row(
         "S7",
         "Bedrock: an answer that was cut off passes for one that calls",
-        "wire/bedrock_shapes.py",
+        "wire/bedrock/shapes.py",
         '    "max_tokens": "length",',
         '    "max_tokens": "tool_calls",',
         (f"{W}test_bedrock_decode.py::test_stop_reasons[max_tokens-length]",),
@@ -192,7 +192,7 @@ ROWS = [
     Row(
         "S8",
         "the checksum of a message is not looked at",
-        "wire/event_stream.py",
+        "wire/framing/event_stream.py",
         "if _crc_at(data, stop - 4)[0] != crc32(data[at + 8 : stop - 4], crc):",
         "if False:",
         (f"{W}test_event_stream.py::test_any_changed_byte_is_seen[as before]",),
@@ -200,7 +200,7 @@ ROWS = [
     Row(
         "S8",
         "the checksum in front of a message is not looked at",
-        "wire/event_stream.py",
+        "wire/framing/event_stream.py",
         "if crc32(_lengths(size, header_bytes)) != crc:",
         "if False:",
         (f"{W}test_event_stream.py::test_any_changed_byte_is_seen[as before]",),
@@ -208,7 +208,7 @@ ROWS = [
     Row(
         "S8",
         "an array that never ends is kept without bound",
-        "wire/json_array.py",
+        "wire/framing/json_array.py",
         "if len(self._held) > self._max_bytes:",
         "if False:",
         (f"{W}test_json_array.py::test_memory_is_bounded[1]",),

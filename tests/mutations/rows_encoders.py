@@ -8,7 +8,7 @@ ROWS = [
     Row(
         "T4",
         "two calls of one step get the same id: Chat Completions",
-        "wire/openai_chat_calls.py",
+        "wire/openai_chat/calls.py",
         'f"{self._step}.c{self._started}"',
         'f"{self._step}.c0"',
         (f"{W}test_openai_chat_decode.py::test_events_of_interleaved_calls",),
@@ -16,7 +16,7 @@ ROWS = [
     Row(
         "T4",
         "two calls of one step get the same id: Responses",
-        "wire/openai_responses_items.py",
+        "wire/openai_responses/items.py",
         'f"{self._step}.c{self._calls}"',
         'f"{self._step}.c0"',
         (f"{W}test_openai_responses_decode.py::test_events_of_calls",),
@@ -24,7 +24,7 @@ ROWS = [
     Row(
         "T4",
         "two calls of one step get the same id: Gemini",
-        "wire/gemini_fold.py",
+        "wire/gemini/fold.py",
         'f"{self._step}.c{self._calls}"',
         'f"{self._step}.c0"',
         (f"{W}test_gemini_decode.py::test_calls_are_whole_numbered_and_signed",),
@@ -32,7 +32,7 @@ ROWS = [
     Row(
         "T4",
         "two calls of one step get the same id: Cohere",
-        "wire/cohere_fold.py",
+        "wire/cohere/fold.py",
         'f"{self._step}.c{self._calls}"',
         'f"{self._step}.c0"',
         (f"{W}test_cohere_decode.py::test_events_of_a_plan_and_calls",),
@@ -40,7 +40,7 @@ ROWS = [
     Row(
         "T4",
         "two calls of one step get the same id: Bedrock",
-        "wire/bedrock_blocks.py",
+        "wire/bedrock/blocks.py",
         'f"{self._step}.c{self._calls}"',
         'f"{self._step}.c0"',
         (f"{W}test_bedrock_decode.py::test_events_of_calls",),
@@ -48,7 +48,7 @@ ROWS = [
     Row(
         "T4",
         "two calls of one step get the same id: Ollama",
-        "wire/ollama_fold.py",
+        "wire/ollama/fold.py",
         'f"{self._step}.c{self._calls}"',
         'f"{self._step}.c0"',
         (f"{W}test_ollama_decode.py::test_events_of_reasoning_and_calls",),
@@ -56,7 +56,7 @@ ROWS = [
     Row(
         "T4",
         "ids of forty characters: two become one",
-        "wire/openai_chat_ids.py",
+        "wire/openai_chat/ids.py",
         "hexdigest()[: MAX_PLAIN_CHARS - 1]",
         "hexdigest()[:1]",
         (f"{W}test_openai_chat_encode.py::test_ids_fit_and_stay_apart",),
@@ -64,7 +64,7 @@ ROWS = [
     Row(
         "T4",
         "ids of nine characters: the step is left out",
-        "wire/openai_chat_ids.py",
+        "wire/openai_chat/ids.py",
         "_digits(step, 3)",
         "_digits(0, 3)",
         (f"{W}test_bedrock_encode.py::test_ids_stay_different",),
@@ -72,7 +72,7 @@ ROWS = [
     Row(
         "T5",
         "foreign reasoning is sent to Responses",
-        "wire/openai_responses_messages.py",
+        "wire/openai_responses/messages.py",
         "return thought.origin == origin and thought.native is not None and thought.native.origin == origin",
         "return thought.native is not None",
         (f"{W}test_openai_responses_encode.py::test_reasoning_of_another_family_of_hosts_stays_there",),
@@ -80,7 +80,7 @@ ROWS = [
     Row(
         "T5",
         "foreign reasoning is sent to Gemini",
-        "wire/gemini_messages.py",
+        "wire/gemini/messages.py",
         "block.origin != dialect.origin or ",
         "",
         (f"{W}test_gemini_messages.py::test_histories_are_accepted[foreign-gemini.generateContent]",),
@@ -88,7 +88,7 @@ ROWS = [
     Row(
         "T5",
         "foreign reasoning is sent to Cohere",
-        "wire/cohere_messages.py",
+        "wire/cohere/messages.py",
         "block.origin == ORIGIN and block.native != PLAN",
         "block.native != PLAN",
         (f"{W}test_cohere_encode.py::test_reasoning_goes_back_to_its_own_family_only",),
@@ -96,7 +96,7 @@ ROWS = [
     Row(
         "T5",
         "reasoning that another family sealed is sent to Bedrock",
-        "wire/bedrock_messages.py",
+        "wire/bedrock/messages.py",
         "return thought.origin == origin and bool(",
         "return bool(",
         (f"{W}test_bedrock_encode.py::test_requests_are_accepted[signed, redacted and foreign reasoning-True]",),
@@ -104,7 +104,7 @@ ROWS = [
     Row(
         "T5",
         "foreign reasoning is sent to Ollama",
-        "wire/ollama_messages.py",
+        "wire/ollama/messages.py",
         " and b.origin == ORIGIN])",
         "])",
         (f"{W}test_ollama_encode.py::test_reasoning_goes_back_to_its_own_family_only",),
@@ -112,7 +112,7 @@ ROWS = [
     Row(
         "T5",
         "Anthropic gets its reasoning back without its seal",
-        "wire/anthropic_messages.py",
+        "wire/anthropic/messages.py",
         '"signature": block.signature}',
         '"signature": "x"}',
         (f"{W}test_anthropic_encode.py::test_what_was_received_can_be_sent[thinking]",),
@@ -120,7 +120,7 @@ ROWS = [
     Row(
         "T5",
         "Bedrock gets its reasoning back without its seal",
-        "wire/bedrock_messages.py",
+        "wire/bedrock/messages.py",
         '"signature": block.signature}',
         '"signature": "x"}',
         (f"{W}test_bedrock_encode.py::test_what_was_received_goes_back",),
@@ -128,7 +128,7 @@ ROWS = [
     Row(
         "T5",
         "Responses gets its reasoning back without its seal",
-        "wire/openai_responses_messages.py",
+        "wire/openai_responses/messages.py",
         'item["encrypted_content"] = block.signature',
         "pass",
         (f"{W}test_openai_responses_encode.py::test_what_was_received_can_be_sent",),
@@ -136,7 +136,7 @@ ROWS = [
     Row(
         "T5",
         "Gemini's thought signatures are dropped",
-        "wire/gemini_messages.py",
+        "wire/gemini/messages.py",
         "own_fields(call.native, dialect.origin)",
         "{}",
         (f"{W}test_gemini_messages.py::test_what_came_goes_back_as_it_came",),
@@ -144,7 +144,7 @@ ROWS = [
     Row(
         "T5",
         "a foreign call goes to Gemini without the value that says so",
-        "wire/gemini_messages.py",
+        "wire/gemini/messages.py",
         'if needs_signature and "thoughtSignature" not in part:',
         "if False:",
         (f"{W}test_gemini_messages.py::test_histories_are_accepted[two of the model-gemini.generateContent]",),
@@ -152,7 +152,7 @@ ROWS = [
     Row(
         "T5",
         "reasoning goes to Responses without the item that follows it",
-        "wire/openai_responses_messages.py",
+        "wire/openai_responses/messages.py",
         "            out += [*thoughts, written]\n",
         "            out.append(written)\n        if True:\n            out += thoughts\n",
         (f"{W}test_openai_responses_encode.py::test_reasoning_goes_with_what_followed_it",),
@@ -160,7 +160,7 @@ ROWS = [
     Row(
         "T5",
         "Responses keeps a copy of every answer",
-        "wire/openai_responses_head.py",
+        "wire/openai_responses/head.py",
         'body["store"] = bool(extra.store)',
         'body["store"] = True',
         (f"{W}test_openai_responses_encode.py::test_settings",),
@@ -168,7 +168,7 @@ ROWS = [
     Row(
         "T5",
         "sealed reasoning is not asked for",
-        "wire/openai_responses_head.py",
+        "wire/openai_responses/head.py",
         "[*asked, *extra.include]",
         "extra.include",
         (f"{W}test_openai_responses_encode.py::test_seals_are_asked_for_where_there_are_any",),
@@ -176,7 +176,7 @@ ROWS = [
     Row(
         "T7",
         "where the second half of a history begins, Bedrock's turns are not kept apart",
-        "wire/bedrock_messages.py",
+        "wire/bedrock/messages.py",
         'role_of(messages[start - 1]) if start else "assistant"',
         '"assistant"',
         (f"{W}test_bedrock_encode.py::test_encoding_in_parts_is_encoding_at_once",),
@@ -184,7 +184,7 @@ ROWS = [
     Row(
         "T7",
         "names of tools are not found where a history is continued",
-        "wire/ollama_messages.py",
+        "wire/ollama/messages.py",
         "    while position > 0:\n",
         "    while False:\n",
         (f"{W}test_ollama_encode.py::test_names_of_tools_are_found_where_a_history_is_continued",),

@@ -96,7 +96,7 @@ ROWS = [
     Row(
         "T7",
         "a request has five cache breakpoints",
-        "wire/anthropic_head.py",
+        "wire/anthropic/head.py",
         '"cache_control": cache_control(extra)}]',
         '"cache_control": cache_control(extra)}] * 2',
         (f"{R}test_cache_marks.py::test_what_is_marked",),
@@ -220,7 +220,7 @@ ROWS = [
     Row(
         "T4",
         "prompted tools: a tag that is split over two chunks is lost",
-        "wire/prompted_text.py",
+        "wire/prompted/text.py",
         "cut = _trimmed(text, len(text) - _begun(text, OPEN))",
         "cut = _trimmed(text, len(text))",
         (f"{W}test_prompted.py::test_splits_change_nothing",),
@@ -228,7 +228,7 @@ ROWS = [
     Row(
         "T4",
         "prompted tools: two calls get the same id",
-        "wire/prompted_text.py",
+        "wire/prompted/text.py",
         'return f"{self._step}.c{self._calls - 1}"',
         'return f"{self._step}.c0"',
         (f"{W}test_prompted.py::test_several_calls_in_one_answer",),
@@ -236,7 +236,7 @@ ROWS = [
     Row(
         "E2",
         "prompted tools: a call that cannot be read is dropped",
-        "wire/prompted_text.py",
+        "wire/prompted/text.py",
         "if named else []",
         "if False else []",
         (

@@ -8,7 +8,7 @@ ROWS = [
     Row(
         "S1",
         "a read that begins within an event is taken for whole events",
-        "wire/framing.py",
+        "wire/framing/sse.py",
         " and self._data is None\n",
         "\n",
         (f"{W}test_framing.py::test_forms",),
@@ -16,7 +16,7 @@ ROWS = [
     Row(
         "S2",
         "a byte order mark is taken for data",
-        "wire/framing.py",
+        "wire/framing/sse.py",
         "lines[0] = lines[0].removeprefix(_BOM)",
         "lines[0] = bytes(lines[0])",
         (f"{W}test_framing.py::test_forms",),
@@ -24,7 +24,7 @@ ROWS = [
     Row(
         "S2",
         "`data:` without a space is not read",
-        "wire/framing.py",
+        "wire/framing/sse.py",
         "        return line[5:]\n",
         "        return None\n",
         (f"{W}test_framing.py::test_forms",),
@@ -32,7 +32,7 @@ ROWS = [
     Row(
         "S3",
         "an Anthropic stream without its terminator is taken for whole",
-        "wire/anthropic_fold.py",
+        "wire/anthropic/fold.py",
         "        return self.is_done\n",
         "        return True\n",
         (f"{R}test_failures.py::test_run_tries_a_broken_stream_again[anthropic-no end]",),
@@ -48,7 +48,7 @@ ROWS = [
     Row(
         "S3",
         "an error event inside a 200 stream is passed over",
-        "wire/anthropic_fold.py",
+        "wire/anthropic/fold.py",
         "elif type(event) is Failure:",
         "elif False:",
         (f"{W}test_anthropic_decode.py::test_an_error_event_in_a_stream",),
@@ -72,7 +72,7 @@ ROWS = [
     Row(
         "S4",
         "counts at the end of a response do not replace those at its beginning",
-        "wire/anthropic_events.py",
+        "wire/anthropic/events.py",
         "        before.output_tokens if made is None else made,\n",
         "        before.output_tokens,\n",
         (f"{R}test_limits.py::test_usage_adds_up[anthropic-streamed]",),
@@ -80,7 +80,7 @@ ROWS = [
     Row(
         "S4",
         "counts without a final report pass for reported",
-        "wire/anthropic_fold.py",
+        "wire/anthropic/fold.py",
         'self.usage("reported" if self._counted else "partial")',
         'self.usage("reported")',
         (f"{W}test_anthropic_decode.py::test_no_final_count_is_partial",),
@@ -96,7 +96,7 @@ ROWS = [
     Row(
         "S5",
         "calls of an unstreamed answer lose their arguments",
-        "wire/anthropic_blocks.py",
+        "wire/anthropic/blocks.py",
         "            block.input = input\n",
         "            pass\n",
         (f"{W}test_anthropic_decode.py::test_streamed_and_whole_are_equal",),
@@ -104,7 +104,7 @@ ROWS = [
     Row(
         "S6",
         "fragments go to the call that was begun last, whatever their index",
-        "wire/openai_chat_calls.py",
+        "wire/openai_chat/calls.py",
         "        call = self._by_index.get(index)\n",
         "        call = self._last\n",
         (f"{W}test_openai_chat_decode.py::test_interleaved_fragments_find_their_calls",),
@@ -128,7 +128,7 @@ ROWS = [
     Row(
         "S8",
         "a line without end is kept without bound",
-        "wire/framing.py",
+        "wire/framing/sse.py",
         "elif len(line) > max_bytes:",
         "elif False:",
         (f"{W}test_framing.py::test_lines_are_bounded",),

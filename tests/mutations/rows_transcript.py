@@ -64,7 +64,7 @@ ROWS = [
     Row(
         "T4",
         "calls bear the provider's ids, which it may repeat",
-        "wire/anthropic_blocks.py",
+        "wire/anthropic/blocks.py",
         'f"{self._step}.c{self._calls}"',
         '""',
         (f"{R}test_sessions.py::test_ids_are_ours[anthropic-streamed]",),
@@ -80,7 +80,7 @@ ROWS = [
     Row(
         "T4",
         "two ids become one on the wire",
-        "wire/anthropic_messages.py",
+        "wire/anthropic/messages.py",
         'return "-u"',
         'return "_"',
         (f"{W}test_anthropic_encode.py::test_ids_stay_different",),
@@ -88,7 +88,7 @@ ROWS = [
     Row(
         "T5",
         "reasoning sealed by another provider is sent to Anthropic",
-        "wire/anthropic_messages.py",
+        "wire/anthropic/messages.py",
         "return thought.origin == ORIGIN and bool(thought.signature)",
         "return bool(thought.signature)",
         (f"{W}test_anthropic_encode.py::test_foreign_and_unsigned_reasoning_is_never_sent",),
@@ -96,7 +96,7 @@ ROWS = [
     Row(
         "T5",
         "reasoning of another family is sent to a chat host",
-        "wire/openai_chat_messages.py",
+        "wire/openai_chat/messages.py",
         "if type(b) is Thinking and b.origin == profile.origin]",
         "if type(b) is Thinking]",
         (f"{W}test_openai_chat_encode.py::test_foreign_reasoning_is_never_sent",),
@@ -104,7 +104,7 @@ ROWS = [
     Row(
         "T5",
         "Anthropic does not get its own thinking back in a tool loop",
-        "wire/anthropic_messages.py",
+        "wire/anthropic/messages.py",
         "                if is_sendable(block):\n                    out.append(_thinking(block))",
         "                if is_sendable(block) and False:\n                    out.append(_thinking(block))",
         (f"{W}test_handover.py::test_own_reasoning_stays_in_a_tool_loop",),
@@ -152,7 +152,7 @@ ROWS = [
     Row(
         "T8",
         "the picture that a tool returned is lost on the way to a chat host",
-        "wire/openai_chat_messages.py",
+        "wire/openai_chat/messages.py",
         "    if attached:\n        out.append(_User(attached))\n",
         "",
         (f"{R}test_parallel_calls.py::test_images_as_results[openai-streamed]",),

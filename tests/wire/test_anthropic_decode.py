@@ -23,7 +23,8 @@ from turnwise.core.events import (
     ToolCallStarted,
 )
 from turnwise.core.usage import Usage
-from turnwise.wire import codec, decoder, framing, read_response
+from turnwise.wire import codec, decoder, read_response
+from turnwise.wire.framing import limits
 
 API = "anthropic.messages"
 FOLDER = Path(__file__).parent / "fixtures" / "anthropic"
@@ -630,7 +631,7 @@ def test_an_endless_line_is_given_up() -> None:
     made.feed(sse(START))
     chunk, fed = b"x" * (1 << 20), 0
     found: list[Any] = made.feed(b"data: ")
-    while not found and fed <= framing.MAX_EVENT_BYTES:
+    while not found and fed <= limits.MAX_EVENT_BYTES:
         found = made.feed(chunk)
         fed += len(chunk)
     assert failure(found).error.code == "protocol"
@@ -642,7 +643,7 @@ def test_an_endless_body_is_given_up() -> None:
     made = decoder(API, 200, JSON)
     found: list[Any] = made.feed(b'{"content":"')
     chunk, fed = b"x" * (1 << 22), 0
-    while not found and fed <= framing.MAX_BODY_BYTES:
+    while not found and fed <= limits.MAX_BODY_BYTES:
         found = made.feed(chunk)
         fed += len(chunk)
     assert failure(found).error.code == "protocol"

@@ -29,7 +29,7 @@ from turnwise.core.events import (
 )
 from turnwise.core.usage import Usage
 from turnwise.wire import codec, decoder, read_response
-from turnwise.wire.event_stream import write_message
+from turnwise.wire.framing.event_stream import write_message
 from turnwise.wire.serve import (
     ApiError,
     CallPart,

@@ -35,8 +35,8 @@ from turnwise.core.request import ModelSettings, OneTool, OutputFormat, Reasonin
 from turnwise.testing import check
 from turnwise.wire import codec, encode, read_response
 from turnwise.wire.base import assemble
-from turnwise.wire.bedrock import bedrock_codec
-from turnwise.wire.bedrock_models import family_of, origin_of
+from turnwise.wire.bedrock.codec import bedrock_codec
+from turnwise.wire.bedrock.models import family_of, origin_of
 from turnwise.wire.extras import AnthropicExtra, BedrockExtra
 from turnwise.wire.percent import decoded
 

@@ -23,7 +23,8 @@ from turnwise.core.events import (
 )
 from turnwise.core.usage import Usage
 from turnwise.testing import error_event, raw_call, redacted, reply, text, think
-from turnwise.wire import codec, cohere_fold, decoder, read_response
+from turnwise.wire import codec, decoder, read_response
+from turnwise.wire.cohere import fold as cohere_fold
 from turnwise.wire.serve import Exchange, Response, serve_codec
 
 API = "cohere.v2.chat"

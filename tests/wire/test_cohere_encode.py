@@ -35,7 +35,7 @@ from turnwise.core.outcomes import Cancelled, Failed, ToolResult, result_of
 from turnwise.core.request import ModelSettings, OneTool, OutputFormat, Reasoning, Request, RequestHead, ToolSpec
 from turnwise.testing.validators import check
 from turnwise.wire import codec, encode, read_response
-from turnwise.wire.cohere_fold import PLAN
+from turnwise.wire.cohere.fold import PLAN
 from turnwise.wire.extras import CohereExtra, OllamaExtra
 
 API = "cohere.v2.chat"

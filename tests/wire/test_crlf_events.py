@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from turnwise.wire.crlf_events import CrlfSseFramer
-from turnwise.wire.framing import FramingError, SseFramer
+from turnwise.wire.framing.crlf import CrlfSseFramer
+from turnwise.wire.framing.limits import FramingError
+from turnwise.wire.framing.sse import SseFramer
 
 pieces = st.lists(
     st.sampled_from(

@@ -16,8 +16,8 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.wire.event_stream import MAX_HEADER_BYTES, EventStreamFramer, Message, write_message
-from turnwise.wire.framing import FramingError
+from turnwise.wire.framing.event_stream import MAX_HEADER_BYTES, EventStreamFramer, Message, write_message
+from turnwise.wire.framing.limits import FramingError
 
 ID = uuid.UUID(int=7)
 

@@ -15,8 +15,13 @@ from turnwise.errors import ConfigError
 from turnwise.models import resolve_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
-TOOLS = (ToolSpec("look", "Look.", '{"type":"object","properties":{}}'), ToolSpec("see", "See.", '{"type":"object","properties":{}}'))
-SCHEMA = OutputFormat('{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}')
+TOOLS = (
+    ToolSpec("look", "Look.", '{"type":"object","properties":{}}'),
+    ToolSpec("see", "See.", '{"type":"object","properties":{}}'),
+)
+SCHEMA = OutputFormat(
+    '{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}'
+)
 ENVIRON: dict[str, str] = {}
 OWN = [p for p in PROVIDERS.values() if p.api != "openai.chat"]
 """Providers with an API of their own; hosts of Chat Completions are held against their table in tests/models/test_hosts.py."""
@@ -66,14 +71,25 @@ def row_of(provider: Provider) -> list[str]:
     lacks = ", ".join(f for f in ("parallel off", "seed", "stop") if not can[f]) or "-"
     reasoning = ", ".join(f for f in ("effort", "budget") if can[f]) or "no"
     media = ", ".join(f for f in MEDIA if can[f]) or "text"
-    return [f"`{provider.name}`", reasoning, among("auto", "none", "required", "one"), "schema" if can["schema"] else "no", media, lacks]
+    return [
+        f"`{provider.name}`",
+        reasoning,
+        among("auto", "none", "required", "one"),
+        "schema" if can["schema"] else "no",
+        media,
+        lacks,
+    ]
 
 
 def test_the_table_is_true() -> None:
     """What the page says of each API is what its codec does."""
     page = PAGE.read_text("utf-8").partition("## What each API of its own takes")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")]
-    assert rows == [row_of(provider) for provider in OWN], "\n" + "\n".join("| " + " | ".join(row_of(p)) + " |" for p in OWN)
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    assert rows == [row_of(provider) for provider in OWN], "\n" + "\n".join(
+        "| " + " | ".join(row_of(p)) + " |" for p in OWN
+    )
 
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda p: p.name)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from turnwise.wire.framing import MAX_EVENT_BYTES, FramingError, SseFramer
+from turnwise.wire.framing.limits import MAX_EVENT_BYTES, FramingError
+from turnwise.wire.framing.sse import SseFramer
 
 
 def payloads(chunks: Sequence[bytes], max_event_bytes: int = MAX_EVENT_BYTES) -> list[bytes | type[FramingError]]:

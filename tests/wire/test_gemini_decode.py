@@ -423,7 +423,7 @@ def test_streamed_arguments_that_nobody_asked_for_are_refused() -> None:
 
 
 def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("turnwise.wire.gemini_fold.MAX_BODY_BYTES", 200)
+    monkeypatch.setattr("turnwise.wire.gemini.fold.MAX_BODY_BYTES", 200)
     many = [{"candidates": [{"citationMetadata": {"citations": [{"uri": f"https://{n}"}]}}]} for n in range(20)]
     error = read(sse(*many)).error
     assert error is not None and error.code == "protocol"

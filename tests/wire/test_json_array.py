@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.wire.framing import FramingError
-from turnwise.wire.json_array import JsonArrayFramer
+from turnwise.wire.framing.json_array import JsonArrayFramer
+from turnwise.wire.framing.limits import FramingError
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text('ab"\\{}[],\n\r é\u2028', max_size=6),

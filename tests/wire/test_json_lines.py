@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnwise.wire.framing import FramingError
-from turnwise.wire.json_lines import JsonLinesFramer, lines_or_document
+from turnwise.wire.framing.json_lines import JsonLinesFramer, lines_or_document
+from turnwise.wire.framing.limits import FramingError
 
 
 def lines_of(chunks: Sequence[bytes], limit: int = 1000) -> list[bytes]:

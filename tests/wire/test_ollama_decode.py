@@ -23,7 +23,9 @@ from turnwise.core.events import (
 )
 from turnwise.core.usage import Usage
 from turnwise.testing import call, error_event, raw_call, redacted, reply, text, think
-from turnwise.wire import codec, decoder, framing, json_lines, read_response
+from turnwise.wire import codec, decoder, read_response
+from turnwise.wire.framing import json_lines
+from turnwise.wire.framing import sse as framing
 from turnwise.wire.serve import Exchange, Response, serve_codec
 
 API = "ollama.chat"

@@ -24,7 +24,9 @@ from turnwise.core.events import (
     ToolCallStarted,
 )
 from turnwise.core.usage import Usage
-from turnwise.wire import codec, decoder, framing, openai_chat_fold, read_response, reader
+from turnwise.wire import codec, decoder, read_response, reader
+from turnwise.wire.framing import limits
+from turnwise.wire.openai_chat import fold as openai_chat_fold
 
 API = "openai.chat"
 FOLDER = Path(__file__).parent / "fixtures" / "openai_chat"
@@ -797,7 +799,7 @@ def test_deep_json_never_raises(depth: int, form: bytes) -> None:
 
 def test_huge_bodies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """S8: bounds are those of `framing`; here they are lowered."""
-    assert reader.MAX_BODY_BYTES == framing.MAX_BODY_BYTES == openai_chat_fold.MAX_BODY_BYTES
+    assert reader.MAX_BODY_BYTES == limits.MAX_BODY_BYTES == openai_chat_fold.MAX_BODY_BYTES
     monkeypatch.setattr(reader, "MAX_BODY_BYTES", 1000)
     monkeypatch.setattr(openai_chat_fold, "MAX_BODY_BYTES", 1000)
     assert failure(events([b'{"a":"', *[b"x" * 100] * 11], headers=JSON)).error.code == "protocol"
@@ -810,7 +812,7 @@ def test_an_endless_event_is_refused() -> None:
     """S8: `MAX_EVENT_BYTES` holds in a stream; nothing follows the failure."""
     made = decoder(API, 200, SSE)
     block, found = b"x" * (1 << 20), made.feed(b'data: {"a":"')
-    for _ in range(framing.MAX_EVENT_BYTES // len(block) + 1):
+    for _ in range(limits.MAX_EVENT_BYTES // len(block) + 1):
         found += made.feed(block)
     assert failure(found).error.code == "protocol" and made.finish() == []
 

@@ -43,8 +43,8 @@ from turnwise.testing.validators import check
 from turnwise.wire import codec, encode, read_response
 from turnwise.wire.base import assemble
 from turnwise.wire.extras import OpenAIExtra
-from turnwise.wire.openai_chat import chat_codec
-from turnwise.wire.profile import COMPATIBLE, LEVELS, OPENAI, PROFILES, Profile, nearest
+from turnwise.wire.openai_chat.codec import chat_codec
+from turnwise.wire.openai_chat.profile import COMPATIBLE, LEVELS, OPENAI, PROFILES, Profile, nearest
 
 API = "openai.chat"
 FOLDER = Path(__file__).parent / "fixtures" / "openai_chat"

@@ -27,7 +27,8 @@ from turnwise.core.events import (
 )
 from turnwise.core.usage import Usage
 from turnwise.testing import call, error_event, raw_call, redacted, reply, text, think
-from turnwise.wire import codec, decoder, framing, read_response, reader
+from turnwise.wire import codec, decoder, read_response, reader
+from turnwise.wire.framing import limits
 from turnwise.wire.serve import ApiError, Exchange, Response, serve_codec
 
 API = "openai.responses"
@@ -697,7 +698,7 @@ def test_deep_json_never_raises(depth: int, form: str) -> None:
 
 def test_huge_bodies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """S8: bounds are those of `framing`; here they are lowered."""
-    assert reader.MAX_BODY_BYTES == framing.MAX_BODY_BYTES
+    assert reader.MAX_BODY_BYTES == limits.MAX_BODY_BYTES
     monkeypatch.setattr(reader, "MAX_BODY_BYTES", 1000)
     assert failure(events([b'{"a":"', *[b"x" * 100] * 11], headers=JSON)).error.code == "protocol"
     assert type(events([sse(*[delta("x" * 100)] * 11, end())])[-1]) is ResponseEnded

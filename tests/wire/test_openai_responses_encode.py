@@ -41,7 +41,7 @@ from turnwise.testing.validators import check
 from turnwise.wire import codec, encode, read_response
 from turnwise.wire.base import assemble
 from turnwise.wire.extras import OpenAIExtra, ResponsesExtra
-from turnwise.wire.openai_responses import CODEC, responses_codec
+from turnwise.wire.openai_responses.codec import CODEC, responses_codec
 
 API = "openai.responses"
 FOLDER = Path(__file__).parent / "fixtures" / "openai_responses"

@@ -36,9 +36,9 @@ from turnwise.testing import ScriptedProvider, reply
 from turnwise.testing.validators import check
 from turnwise.wire import APIS, codec
 from turnwise.wire.base import assemble
-from turnwise.wire.prompted import PromptedCodec, Spoken, prompted_codec
-from turnwise.wire.prompted_text import MAX_HELD_SPACE, PromptedDecoder
-from turnwise.wire.prompted_words import spoken
+from turnwise.wire.prompted.codec import PromptedCodec, Spoken, prompted_codec
+from turnwise.wire.prompted.text import MAX_HELD_SPACE, PromptedDecoder
+from turnwise.wire.prompted.words import spoken
 
 WEATHER = ToolSpec("weather", "Forecast for a city.", '{"type":"object","properties":{"city":{"type":"string"}}}')
 CLOCK = ToolSpec("clock", "", '{"type":"object"}')

@@ -109,7 +109,7 @@ def resolve_model(model: str | Model, environ: Mapping[str, str]) -> ModelHandle
     endpoint = _endpoint(host, name, environ, connection)
     made = _codec(host if connection is asked.connection else _elsewhere(host), name)
     if asked.tools == "prompted" and made is not None:
-        from ..wire.prompted import prompted_codec
+        from ..wire.prompted.codec import prompted_codec
 
         made = prompted_codec(made)
     return ModelHandle(host, name, endpoint, made, asked.settings)
@@ -188,12 +188,12 @@ def _codec(host: Host, model: str) -> Codec | None:
     if not host.api:
         return None
     if host.api == "bedrock.converse":
-        from ..wire.bedrock import bedrock_codec
+        from ..wire.bedrock.codec import bedrock_codec
 
         return bedrock_codec(model)
     if host.api == "openai.chat":
-        from ..wire.openai_chat import chat_codec
-        from ..wire.profile import PROFILES
+        from ..wire.openai_chat.codec import chat_codec
+        from ..wire.openai_chat.profile import PROFILES
 
         return chat_codec(PROFILES[host.profile])
     return codec(host.api)

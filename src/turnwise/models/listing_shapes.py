@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..wire.anthropic_head import HEADERS as ANTHROPIC_HEADERS
+from ..wire.anthropic.head import HEADERS as ANTHROPIC_HEADERS
 from .catalogue import ModelInfo
 from .catalogue_table import Capabilities
 from .prices_rows import Price, Prices

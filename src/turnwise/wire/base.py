@@ -103,14 +103,14 @@ class Codec(Protocol):
 
 
 _CODECS: dict[str, tuple[str, str]] = {
-    "anthropic.messages": ("anthropic", "CODEC"),
-    "openai.chat": ("openai_chat", "CODEC"),
-    "cohere.v2.chat": ("cohere", "CODEC"),
-    "ollama.chat": ("ollama", "CODEC"),
-    "openai.responses": ("openai_responses", "CODEC"),
-    "bedrock.converse": ("bedrock", "CODEC"),
-    "gemini.generateContent": ("gemini", "CODEC"),
-    "vertex.generateContent": ("gemini", "VERTEX_CODEC"),
+    "anthropic.messages": ("anthropic.codec", "CODEC"),
+    "openai.chat": ("openai_chat.codec", "CODEC"),
+    "cohere.v2.chat": ("cohere.codec", "CODEC"),
+    "ollama.chat": ("ollama.codec", "CODEC"),
+    "openai.responses": ("openai_responses.codec", "CODEC"),
+    "bedrock.converse": ("bedrock.codec", "CODEC"),
+    "gemini.generateContent": ("gemini.codec", "CODEC"),
+    "vertex.generateContent": ("gemini.codec", "VERTEX_CODEC"),
 }
 _SAME = {"gemini.streamGenerateContent": "gemini.generateContent", "bedrock.converse-stream": "bedrock.converse"}
 """APIs whose streamed form has a name of its own; the codec is the same."""

@@ -15,7 +15,8 @@ from ..core.errors import ErrorInfo
 from ..core.events import DecoderEvent, ResponseFailed
 from ..core.usage import Provenance, Usage
 from .errors import MAX_ERROR_BYTES, PROTOCOL, TRUNCATED, broken, text_of
-from .framing import MAX_BODY_BYTES, FramingError, SseFramer
+from .framing.limits import MAX_BODY_BYTES, FramingError
+from .framing.sse import SseFramer
 
 P = TypeVar("P")
 

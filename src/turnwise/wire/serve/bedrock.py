@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ...core.usage import Usage
-from ..event_stream import write_message
+from ..framing.event_stream import write_message
 from .response import (
     ApiError,
     CallPart,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from . import gemini
+from ..serve import gemini
 
 BASE = "/v1/projects/scripted/locations/global/publishers/google"
 

@@ -1,0 +1,1 @@
+"""Tools spoken of in text, over any other codec."""
