@@ -7,6 +7,7 @@ encoded once each and appended). A body is `before + segments + after`, so a lon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -54,7 +55,7 @@ class Decoder(Protocol):
 
     `finish` is called once, at the end of the body. The last event, of `feed` or `finish`, is a `ResponseEnded` or a
     `ResponseFailed`, and nothing follows it. A decoder never raises on any input: what is wrong with the bytes is
-    a `ResponseFailed`. What it buffers is bounded by `framing.MAX_EVENT_BYTES` (a stream) or `MAX_BODY_BYTES`.
+    a `ResponseFailed`. What it buffers is bounded by `framing.limits.MAX_EVENT_BYTES` (a stream) or `MAX_BODY_BYTES`.
     """
 
     def feed(self, data: bytes) -> list[DecoderEvent]: ...
@@ -117,6 +118,7 @@ _SAME = {"gemini.streamGenerateContent": "gemini.generateContent", "bedrock.conv
 APIS = tuple(_CODECS)
 
 
+@cache
 def codec(api: str) -> Codec:
     """The codec of an API, by name. Raises `ConfigError` (`unknown_api`) listing the names there are."""
     try:

@@ -1,6 +1,6 @@
 """How Claude is told to think and to choose among tools, in words that Anthropic's own API and Bedrock share.
 
-Which model takes which of them is told by `anthropic_head` and `bedrock_models`. What cannot be had together is refused here,
+Which model takes which of them is told by `wire.anthropic.head` and `wire.bedrock.models`. What cannot be had together is refused here,
 before any I/O. Source: https://platform.claude.com/docs/en/build-with-claude/thinking, …/effort and …/tool-use.
 """
 

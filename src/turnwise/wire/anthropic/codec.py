@@ -1,7 +1,7 @@
 """The Anthropic Messages codec: the parts put together, and what a conversation so far does to the head of a request.
 
-Requests are written in `anthropic_head` (settings) and `anthropic_messages` (history), responses are read by
-`anthropic_fold`. Source: Anthropic's API documents, https://platform.claude.com/docs/en/api/messages and the guides
+Requests are written in `head` (settings) and `messages` (history), responses are read by
+`fold`. Source: Anthropic's API documents, https://platform.claude.com/docs/en/api/messages and the guides
 on streaming, tool use, thinking and errors.
 """
 

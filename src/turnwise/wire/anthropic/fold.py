@@ -1,7 +1,7 @@
 """Events and messages of the Anthropic API into decoder events.
 
 A whole answer is read as if its blocks had arrived one after another, so both forms meet in the same code (rule S5). Typed
-values of the wire are in `anthropic_events`, what becomes of blocks is in `anthropic_blocks`; bytes and framing are the reader's.
+values of the wire are in `events`, what becomes of blocks is in `blocks`; bytes and framing are the reader's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The AWS Bedrock Converse codec: the parts put together, and what a conversation so far does to the head of a request.
 
-Requests are written in `bedrock_head` (settings) and `bedrock_messages` (history), responses are read by `bedrock_fold`. What
+Requests are written in `head` (settings) and `messages` (history), responses are read by `fold`. What
 lets a request in (signature, keys) is worked out in `models`. Source:
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and API_runtime_ConverseStream.html
 """

@@ -1,6 +1,6 @@
 """What one Converse answer has said so far, streamed or whole; its errors, in a stream or in place of an answer.
 
-Messages of a stream are framed by `event_stream`, typed by `bedrock_shapes`; what becomes of blocks is in `bedrock_blocks`. A
+Messages of a stream are framed by `event_stream`, typed by `shapes`; what becomes of blocks is in `blocks`. A
 stream is whole once `messageStop` was said; `metadata`, which brings the counts, comes after it. Source:
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html and
 https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html

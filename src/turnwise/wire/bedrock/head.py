@@ -2,7 +2,7 @@
 
 What the API or the model's family cannot take is refused here, before any I/O, with a `ConfigError` that names both. What
 Converse has no field for goes into `additionalModelRequestFields`, in the model's own words. Source:
-https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and the guides named in `bedrock_models`.
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and the guides named in `models`.
 """
 
 from __future__ import annotations

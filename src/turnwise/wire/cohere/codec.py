@@ -1,6 +1,6 @@
 """The codec of Cohere's chat API, version 2: the parts put together.
 
-Requests are written in `cohere_head` and `cohere_messages`, responses are read in `cohere_fold`. Source:
+Requests are written in `head` and `messages`, responses are read in `fold`. Source:
 https://docs.cohere.com/reference/chat
 """
 

@@ -1,6 +1,6 @@
 """What an answer of Cohere's chat API, version 2, looks like on the wire: typed shapes of its events and of a whole answer.
 
-Fields that nothing is decided by are left out. What they mean is decided in `cohere_fold`. Source:
+Fields that nothing is decided by are left out. What they mean is decided in `fold`. Source:
 https://docs.cohere.com/reference/chat, /reference/chat-stream, /docs/streaming, and recorded traffic (`error` and
 `error_type` at the end, `content_index` of citations, `reasoning_tokens`).
 """

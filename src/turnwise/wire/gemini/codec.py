@@ -1,6 +1,6 @@
 """The codec of Google's generateContent API, for AI Studio and for Vertex AI: the parts put together.
 
-Requests are written in `gemini_head` and `gemini_messages`, guided by a `Dialect`; responses are read by `gemini_fold`. Streams
+Requests are written in `head` and `messages`, guided by a `Dialect`; responses are read by `fold`. Streams
 come as server-sent events, which is what is asked for, or as one JSON array. Source: https://ai.google.dev/api/generate-content
 and https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 """

@@ -1,6 +1,6 @@
 """The codec of Ollama's own chat API, local or in Ollama's cloud: the parts put together.
 
-Requests are written in `ollama_head` and `ollama_messages`, responses are read in `ollama_fold`. Ollama speaks Chat
+Requests are written in `head` and `messages`, responses are read in `fold`. Ollama speaks Chat
 Completions as well (`openai_chat`); only this API takes the context length, keeps models loaded, and has `thinking`
 apart. Source: https://docs.ollama.com/api/chat
 """

@@ -1,7 +1,7 @@
 """Lines in, events out: what the fields of an Ollama chat answer mean.
 
 A whole answer is one line with everything in it, so both ways of answering are read by the same code (rule S5). Calls come
-whole and often without ids: ours are counted (rule T4). Bytes and framing are the reader's business (`reader`, `json_lines`).
+whole and often without ids: ours are counted (rule T4). Bytes and framing are the reader's business (`reader`, `framing.json_lines`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an answer of Ollama's chat API looks like on the wire: typed shapes of its JSON.
 
-One shape fits a line of a stream and a whole answer. What the fields mean is decided in `ollama_fold`. Source:
+One shape fits a line of a stream and a whole answer. What the fields mean is decided in `fold`. Source:
 https://docs.ollama.com/api/chat, its OpenAPI document, and api/types.go of the server (ids of calls, `index`).
 """
 

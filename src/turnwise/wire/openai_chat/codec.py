@@ -1,7 +1,7 @@
 """The OpenAI Chat Completions codec, for OpenAI and for the many hosts that speak its language: the parts put together.
 
-Requests are written in `openai_chat_head` and `openai_chat_messages`, guided by a host's `Profile`; responses are read by
-`openai_chat_fold`, which needs none. Source: https://platform.openai.com/docs/api-reference/chat
+Requests are written in `head` and `messages`, guided by a host's `Profile`; responses are read by
+`fold`, which needs none. Source: https://platform.openai.com/docs/api-reference/chat
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Chunks in, events out: what the fields of a Chat Completions response mean.
 
 A whole response is one chunk with a `message`, so both ways of answering are read by the same code (rule S5). Calls are put
-together in `openai_chat_calls`; bytes and framing are the reader's business (`reader`).
+together in `calls`; bytes and framing are the reader's business (`reader`).
 """
 
 from __future__ import annotations

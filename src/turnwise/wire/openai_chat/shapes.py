@@ -1,7 +1,7 @@
 """What a Chat Completions response looks like on the wire: typed shapes of its JSON, and a second, patient reading.
 
 One shape fits a streamed chunk and a whole response. Most hosts fit it at once; what does not (an index as text, arguments as
-an object) is read again by `read_patiently`. What the fields mean is decided in `openai_chat_fold`. Source:
+an object) is read again by `read_patiently`. What the fields mean is decided in `fold`. Source:
 https://platform.openai.com/docs/api-reference/chat and /chat-streaming; fields of other hosts from recorded traffic.
 """
 

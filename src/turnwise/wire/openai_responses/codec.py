@@ -1,7 +1,7 @@
 """The OpenAI Responses codec, for OpenAI, Azure and the other hosts that speak it: the parts put together.
 
-Requests are written in `openai_responses_head` (settings) and `openai_responses_messages` (history), responses are read by
-`openai_responses_fold`. The conversation is always sent whole; `previous_response_id` and what it stands for are not used.
+Requests are written in `head` (settings) and `messages` (history), responses are read by
+`fold`. The conversation is always sent whole; `previous_response_id` and what it stands for are not used.
 Source: https://platform.openai.com/docs/api-reference/responses
 """
 

@@ -1,7 +1,7 @@
 """What a response of the OpenAI Responses API looks like on the wire: typed shapes of its events and of its document.
 
 Fields that nobody looks at are left out, and so skipped by the reader. What events and items mean is decided in
-`openai_responses_fold` and `openai_responses_items`. Source: https://platform.openai.com/docs/api-reference/responses and
+`fold` and `items`. Source: https://platform.openai.com/docs/api-reference/responses and
 /responses-streaming; fields of other hosts (Azure, xAI, DeepSeek, Bedrock) from recorded traffic.
 """
 

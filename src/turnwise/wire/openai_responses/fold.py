@@ -1,7 +1,7 @@
 """Events in, decoder events out: what one response of the Responses API says, streamed or as one document.
 
 A document is read as if its items had been done one after another (rule S5); what becomes of items is in
-`openai_responses_items`, bytes and framing are the reader's business (`reader`). Source:
+`items`, bytes and framing are the reader's business (`reader`). Source:
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 

@@ -3,7 +3,7 @@
 Text, reasoning and calls arrive in pieces and are sealed when their item is done; every other item is kept whole, as an
 `Opaque` block that goes back unchanged. A picture that the model made is an `Image`, whose native part is its item without
 the bytes. An item that no piece was seen of is read as a whole, so that both forms of a response meet here (rule S5). What
-goes back is written in `openai_responses_messages`. Source: https://platform.openai.com/docs/api-reference/responses/object
+goes back is written in `messages`. Source: https://platform.openai.com/docs/api-reference/responses/object
 """
 
 from __future__ import annotations

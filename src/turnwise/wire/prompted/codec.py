@@ -7,7 +7,7 @@ the form below become calls. It is the form that many open models were taught (H
     {"name": "weather", "arguments": {"city": "Oslo"}}
     </tool_call>
 
-What is said to the model is in `prompted_words`, what it says is read in `prompted_text`.
+What is said to the model is in `words`, what it says is read in `text`.
 """
 
 from __future__ import annotations
