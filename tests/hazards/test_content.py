@@ -222,3 +222,34 @@ async def test_wrong_keys(provider: Provider) -> None:
         with pytest.raises(ProviderError) as caught:
             await provider.agent(scripted, retry=ONCE).run("Hi")
         assert caught.value.code == "auth" and not caught.value.info.retryable
+
+
+OVERFLOWS: dict[str, Reply] = {
+    "anthropic": fail(400, "prompt is too long: 210000 tokens > 200000 maximum"),
+    "openai": fail(400, "Your messages resulted in 130000 tokens.", code="context_length_exceeded"),
+    "openai-responses": fail(400, "Your input exceeds the context window of this model."),
+    "gemini": fail(400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+    "vertex": fail(400, "The input token count is 1200000 but the model only supports up to 1048576."),
+    "cohere": fail(400, "too many tokens: total number of tokens in the prompt cannot exceed 256000"),
+    "bedrock": fail(400, "Input is too long for requested model."),
+    "ollama": fail(400, "prompt too long; exceeded max context length by 12 tokens"),
+}
+
+
+async def test_a_conversation_that_is_too_long(way: Way) -> None:
+    """X5's first half: told apart from every other refusal, in each provider's own words, and not tried again as it is."""
+    async with ScriptedProvider([OVERFLOWS[way.provider.name], reply("Short enough.")]) as provider:
+        session = way.agent(provider, retry=Retry(base_delay_s=0)).session()
+        with pytest.raises(ProviderError) as caught:
+            await session.run("A very long story")
+        assert (caught.value.code, caught.value.status) == ("context_overflow", 400)
+        assert len(provider.requests) == 1
+        assert (await session.run("Hi")).text == "Short enough."
+
+
+async def test_a_rate_limit_is_no_overflow(way: Way) -> None:
+    """Limits of tokens per minute speak of tokens, too: they pass by waiting."""
+    busy = fail(429, "Rate limit reached: 40000 input tokens per minute. Please try again later.")
+    async with ScriptedProvider([busy, reply("Now.")]) as provider:
+        assert (await way.agent(provider, retry=Retry(base_delay_s=0)).run("Hi")).text == "Now."
+        assert len(provider.requests) == 2
