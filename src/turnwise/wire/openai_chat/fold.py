@@ -29,6 +29,7 @@ from ..framing.limits import MAX_BODY_BYTES
 from ..reader import Failed
 from .calls import Calls
 from .errors import inner_error, response_error
+from .narrow import decode_fragment, decode_text_chunk, decode_thought
 from .parts import field_of, inline_of, merged, overlaid, text_in, thought_in
 from .shapes import (
     UNREADABLE,
@@ -37,9 +38,6 @@ from .shapes import (
     Counts,
     Delta,
     Malformed,
-    decode_fragment,
-    decode_text_chunk,
-    decode_thought,
     read_chunk,
     read_opening,
 )
