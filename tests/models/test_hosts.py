@@ -22,7 +22,8 @@ from turnwise.models.hosts import HOSTS, Host
 from turnwise.wire.base import assemble
 from turnwise.wire.openai_chat.codec import ChatCodec
 from turnwise.wire.openai_chat.ids import nine_id
-from turnwise.wire.openai_chat.profile import PROFILES, Profile
+from turnwise.wire.openai_chat.profile import Profile
+from turnwise.wire.openai_chat.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
 CHAT = {name: host for name, host in HOSTS.items() if host.api == "openai.chat"}

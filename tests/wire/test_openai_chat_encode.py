@@ -44,7 +44,8 @@ from turnwise.wire import codec, encode, read_response
 from turnwise.wire.base import assemble
 from turnwise.wire.extras import OpenAIExtra
 from turnwise.wire.openai_chat.codec import chat_codec
-from turnwise.wire.openai_chat.profile import COMPATIBLE, LEVELS, OPENAI, PROFILES, Profile, nearest
+from turnwise.wire.openai_chat.profile import COMPATIBLE, LEVELS, OPENAI, Profile, nearest
+from turnwise.wire.openai_chat.profiles import PROFILES
 
 API = "openai.chat"
 FOLDER = Path(__file__).parent / "fixtures" / "openai_chat"

@@ -193,7 +193,7 @@ def _codec(host: Host, model: str) -> Codec | None:
         return bedrock_codec(model)
     if host.api == "openai.chat":
         from ..wire.openai_chat.codec import chat_codec
-        from ..wire.openai_chat.profile import PROFILES
+        from ..wire.openai_chat.profiles import PROFILES
 
         return chat_codec(PROFILES[host.profile])
     return codec(host.api)

@@ -1,6 +1,6 @@
 """Providers by name: where they are, how they want the key, which environment variables their users already have.
 
-Data only. How a host's requests differ from its API's standard is in its `profile` (wire/openai_chat/profile.py).
+Data only. How a host's requests differ from its API's standard is in its `profile` (wire/openai_chat/profiles.py).
 """
 
 from __future__ import annotations
