@@ -36,7 +36,7 @@ class BedrockCodec(msgspec.Struct, frozen=True):
         """The head, with a tool that does nothing if none is offered and the history holds calls, which the API refuses
         without tools; and without reasoning if this tool loop of a Claude holds steps that it has not reasoned for (rule T5).
         """
-        if not offers_tools(head) and any(_holds_calls(m, self.origin) for m in messages):
+        if not offers_tools(head) and _hold_calls(messages, self.origin):
             head = without_tools(head)
         if thinking_is_on(head.settings) and _blocks_thinking(head, messages, self.origin):
             settings = msgspec.structs.replace(head.settings, reasoning=None)
@@ -65,10 +65,9 @@ def bedrock_codec(model: str) -> Codec:
     return BedrockCodec(origin_of(model))
 
 
-def _holds_calls(message: Message, origin: str) -> bool:
-    if type(message) is not AssistantMessage or isinstance(message.body, str):
-        return False
-    return any(type(b) is ToolCall or (type(b) is Opaque and b.native.origin == origin) for b in message.body)
+def _hold_calls(messages: Sequence[Message], origin: str) -> bool:
+    said = [m.body for m in messages if type(m) is AssistantMessage and type(m.body) is tuple]
+    return any(type(b) is ToolCall or (type(b) is Opaque and b.native.origin == origin) for body in said for b in body)
 
 
 def _blocks_thinking(head: RequestHead, messages: Sequence[Message], origin: str) -> bool:
