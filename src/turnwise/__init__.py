@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .core.limits import Deadlines, Limits, Retry
     from .core.messages import AssistantMessage, ToolMessage, UserMessage
     from .core.principal import Principal
+    from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
     from .core.result import TurnResult
     from .core.usage import Usage
@@ -55,6 +56,7 @@ _HOMES = {
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
+    "replay": "core.replay",
     "tool": "tools",
 }
 
@@ -86,6 +88,7 @@ __all__ = [
     "TurnwiseError",
     "Usage",
     "UserMessage",
+    "replay",
     "tool",
 ]
 

@@ -18,6 +18,7 @@ from turnwise.core.messages import AssistantMessage, ResponseInfo, ToolMessage, 
 from turnwise.core.outcomes import Cancelled, Denied, Failed, ToolResult
 from turnwise.core.principal import LOCAL
 from turnwise.core.repair import repair
+from turnwise.core.replay import replay
 from turnwise.core.state import SessionState, evolve, fold
 from turnwise.core.turn import (
     CallBegins,
@@ -95,6 +96,9 @@ class World:
         assert len(set(calls)) == len(calls), "T4: an id is used twice"
         again = fold(list(self.journal))
         assert msgspec.json.encode(again) == msgspec.json.encode(self.state), "live and resumed state differ"
+        played = replay(self.journal)
+        assert msgspec.json.encode(played.state) == msgspec.json.encode(self.state), "live and replayed state differ"
+        assert played.events == self.events, "live and replayed events differ"
 
     def resume(self) -> None:
         """The process is gone; another one folds the journal."""

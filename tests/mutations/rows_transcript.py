@@ -157,4 +157,20 @@ ROWS = [
         "",
         (f"{R}test_parallel_calls.py::test_images_as_results[openai-streamed]",),
     ),
+    Row(
+        "D7",
+        "a journal that does not follow from its inputs is replayed all the same",
+        "core/replay.py",
+        "if not made or list(journal[at : at + len(made)]) != made:",
+        "if not made:",
+        (f"{R}test_replay.py::test_a_journal_that_was_tampered_with_is_refused[anthropic-changed]",),
+    ),
+    Row(
+        "T2",
+        "text that was kept after an interrupt is replayed without its usage",
+        "core/replay.py",
+        "    return Halted(partial.text, said.model, said.provider, ended.usage, ended.error), ended.at",
+        "    return Halted(partial.text, said.model, said.provider, None, ended.error), ended.at",
+        (f"{R}test_replay.py::test_a_replay_is_the_session[anthropic-interrupted in text]",),
+    ),
 ]

@@ -1,0 +1,140 @@
+"""A journal run through the turn machine again: from what happened to what followed, without a model, a tool or a clock.
+
+Each entry that records an input is turned back into that input and fed; what the machine makes of it must be the entries that
+the journal has. So a replay proves that journal and machine agree, and gives the transcript, the results and the journalled events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from .entries import (
+    AttemptFailed,
+    CallOutcome,
+    CallStarted,
+    Entry,
+    InputAccepted,
+    Interrupted,
+    PartialKept,
+    SessionCreated,
+    SteerAccepted,
+    StepCommitted,
+    TurnEnded,
+)
+from .errors import ErrorInfo, StateError
+from .events import Event, TurnFinished
+from .limits import Retry
+from .result import TurnResult
+from .state import SessionState, TurnState, evolve
+from .turn import (
+    CallBegins,
+    CallEnded,
+    Halted,
+    Input,
+    Interrupt,
+    Machine,
+    ModelFailed,
+    ModelReplied,
+    Policy,
+    Steer,
+    UserInput,
+)
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What a journal comes to: the state it leads to, the events that it told, and the result of each turn that ended."""
+
+    state: SessionState
+    events: list[Event]
+    results: list[TurnResult]
+
+
+def replay(journal: Sequence[Entry]) -> Replayed:
+    """Run the machine over a whole journal again. Pure.
+
+    Raises `StateError`: `illegal_entry` for a journal that breaks a rule, `replay_differs` for one whose entries are not what
+    follows from its inputs; both name the entry.
+    """
+    if not journal or type(journal[0]) is not SessionCreated:
+        raise _differs(1, "a journal begins with the creation of its session")
+    machine = Machine(SessionState(), Policy())
+    evolve(machine.state, journal[0])
+    events: list[Event] = []
+    at = 1
+    while at < len(journal):
+        given, now, machine.policy = _recorded(journal, at, machine.state)
+        folded = machine.feed(given, now)
+        made = folded.entries
+        if not made or list(journal[at : at + len(made)]) != made:
+            raise _differs(at + 1, f"{type(journal[at]).__name__} does not follow from {type(given).__name__}")
+        events += folded.events
+        at += len(made)
+    return Replayed(machine.state, events, [e.result for e in events if type(e) is TurnFinished])
+
+
+def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[Input, float, Policy]:
+    """The input that an entry records, when it came, and a policy that decides as was decided then."""
+    entry, plain = journal[at], Policy()
+    if type(entry) is InputAccepted:
+        return UserInput(entry.message.body, entry.limits), entry.message.created_at or 0.0, plain
+    if type(entry) is StepCommitted:
+        return ModelReplied(entry.message), _time_after(journal, at), plain
+    if type(entry) is CallStarted:
+        return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent), entry.at, plain
+    if type(entry) is CallOutcome:
+        return CallEnded(entry.result), entry.at, plain
+    if type(entry) is SteerAccepted:
+        return Steer(entry.message.body), entry.message.created_at or 0.0, plain
+    if type(entry) is Interrupted:
+        return Interrupt(entry.cause), entry.at, plain
+    if type(entry) is AttemptFailed and state.turn is not None:
+        return (*_failed(entry, state.turn), _policy_of(entry, state.turn))
+    if type(entry) is PartialKept or type(entry) is TurnEnded:
+        return (*_halted(journal, at), plain)
+    raise _differs(at + 1, f"{type(entry).__name__} records no input")
+
+
+def _time_after(journal: Sequence[Entry], at: int) -> float:
+    """A response is journalled without the time at which it was folded; what followed from it at once bears that time."""
+    follows = journal[at + 1] if at + 1 < len(journal) else None
+    return follows.at if type(follows) is CallOutcome or type(follows) is TurnEnded else 0.0
+
+
+def _failed(entry: AttemptFailed, turn: TurnState) -> tuple[ModelFailed, float]:
+    shown = entry.error.commit_phase == "before_commit"
+    again = entry.retry_in_s is not None and entry.model == turn.model
+    return ModelFailed(entry.error, shown, entry.usage, 1.0, again), entry.at
+
+
+def _policy_of(entry: AttemptFailed, turn: TurnState) -> Policy:
+    """The settings of the turn are not journalled, what they led to is: with this policy the same retry, fallback or end follows."""
+    delay = entry.retry_in_s or 0.0
+    retry = Retry(10**9, 10**9, delay / 2**turn.tried, max(delay, entry.error.retry_after_s or 0.0), float("inf"))
+    moved = entry.retry_in_s is not None and entry.model != turn.model
+    return Policy(retry, "before_commit" if entry.retry_in_s is not None else "before_output", turn.model + 1 + moved)
+
+
+def _halted(journal: Sequence[Entry], at: int) -> tuple[Halted, float]:
+    """What was left when everything had stopped: the text so far, and how the turn ended."""
+    entry = journal[at]
+    partial = entry.message if type(entry) is PartialKept else None
+    ended = journal[at if partial is None else at + 1] if at + 1 < len(journal) or partial is None else None
+    if type(ended) is not TurnEnded:
+        raise _differs(at + 1, "text that was kept is followed by the end of its turn")
+    if partial is None:
+        return Halted(usage=ended.usage, error=ended.error), ended.at
+    said = partial.response
+    return Halted(partial.text, said.model, said.provider, ended.usage, ended.error), ended.at
+
+
+def _differs(number: int, what: str) -> StateError:
+    return StateError(
+        ErrorInfo(
+            "state",
+            "replay_differs",
+            f"Entry {number} of the journal is not what the machine makes of it: {what}.",
+            "The journal was changed, or written by another version.",
+        )
+    )
