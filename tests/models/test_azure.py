@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from turnwise import Agent
+from turnwise.core.content import Native, Text, Thinking
 from turnwise.core.errors import ConfigError
+from turnwise.core.messages import AssistantMessage, UserMessage
 from turnwise.core.request import RequestHead
 from turnwise.models.auth import Outgoing
 from turnwise.models.connection import Model
@@ -310,3 +312,16 @@ def test_a_turn_at_azure() -> None:
 
 def test_handles_are_values_of_their_settings() -> None:
     assert msgspec.structs.asdict(resolve(**SET).codec)["profile"].name == "Azure OpenAI"  # type: ignore[arg-type]
+
+
+def test_sealed_reasoning_stays_with_who_sealed_it() -> None:
+    """T5: OpenAI's and Azure's Responses are two signature families: neither is sent what the other sealed."""
+    azure, openai = resolve("azure-responses:gpt-5", **SET), resolve("openai-responses:gpt-5", api_key="k")
+    assert azure.codec.api == openai.codec.api == "openai.responses"
+    for own, other in ((azure, openai), (openai, azure)):
+        origin = own.codec.origin
+        item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "c2VhbA=="}
+        thought = Thinking("", "c2VhbA==", False, origin, Native(origin, json.dumps(item)))
+        history = (UserMessage("Hi"), AssistantMessage((thought, Text("So."))), UserMessage("And?"))
+        assert b"c2VhbA" in own.codec.encode_messages(history, 0, {})
+        assert b"c2VhbA" not in other.codec.encode_messages(history, 0, {})

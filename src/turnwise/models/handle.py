@@ -187,6 +187,10 @@ def _unknown(name: str, provider: str, model: str) -> ConfigError:
 def _codec(host: Host, model: str) -> Codec | None:
     if not host.api:
         return None
+    if host.api == "openai.responses" and host.profile:
+        from ..wire.openai_responses.codec import responses_codec
+
+        return responses_codec(host.profile, host.label)
     if host.api == "bedrock.converse":
         from ..wire.bedrock.codec import bedrock_codec
 

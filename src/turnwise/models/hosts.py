@@ -1,6 +1,7 @@
 """Providers by name: where they are, how they want the key, which environment variables their users already have.
 
-Data only. How a host's requests differ from its API's standard is in its `profile` (wire/openai_chat/profiles.py).
+Data only. How a host's requests differ from its API's standard is in its `profile` (wire/openai_chat/profiles.py); for a host of the
+Responses API it is the signature family, if that is not OpenAI's.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ HOSTS: dict[str, Host] = {
             "api-key",
             ("AZURE_OPENAI_API_KEY",),
             ("AZURE_OPENAI_ENDPOINT",),
+            profile="azure.responses",
             label="Azure OpenAI Responses",
             endpoint="azure",
             options="azure_",

@@ -50,12 +50,6 @@ def function_tool(tool: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": described(tool, "parameters")}
 
 
-def patched_body(settings: ModelSettings, name: str) -> Mapping[str, Any]:
-    """What the caller's patch says of the body field `name`; empty if nothing. For checks that look at the whole request."""
-    value: Any = (settings.patch or {}).get("body", {}).get(name)
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
 def patches(settings: ModelSettings, name: str) -> bool:
     """Whether the caller's patch sets the body field `name`."""
     return (settings.patch or {}).get("body", {}).get(name) is not None
