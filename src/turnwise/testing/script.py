@@ -110,7 +110,7 @@ class Reply(msgspec.Struct, frozen=True):
 class RecordedRequest(msgspec.Struct, frozen=True):
     """A request that the scripted provider received. Header names are lower-case; credentials are not recorded.
 
-    `api` is `"openai.chat"`, `"anthropic.messages"` or `""` (no such path); `body` is the parsed JSON object (`{}` if it is none);
+    `api` is a name of `turnwise.wire.APIS` or `""` (no such path); `body` is the parsed JSON object (`{}` if it is none);
     `problems` is what the validator found.
     """
 

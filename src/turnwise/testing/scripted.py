@@ -348,8 +348,12 @@ def _exchange(request: RecordedRequest, place: Route | None) -> Exchange:
 
 
 def _streamed(request: RecordedRequest, place: Route | None) -> bool:
-    said = request.body.get("stream", place is not None and place.codec.api == "ollama.chat")
-    return said is True if place is None or place.streamed is None else place.streamed
+    """Whether the answer is a stream: by the path, by the field `stream`, or because the API streams unless told not to."""
+    if place is None:
+        return request.body.get("stream") is True
+    if place.streamed is not None:
+        return place.streamed
+    return request.body.get("stream", place.codec.streams_unasked) is True
 
 
 def _said(reply: Reply, codec: ServeCodec) -> dict[str, str]:

@@ -62,8 +62,8 @@ def spoken(message: Message) -> Message:
     (rule T7)."""
     if type(message) is ToolMessage:
         return UserMessage(_results(message.results), message.turn, message.step)
-    if type(message) is AssistantMessage and any(type(b) is ToolCall for b in message.body):
-        return msgspec.structs.replace(message, body=_said(message.body))  # type: ignore[arg-type]
+    if type(message) is AssistantMessage and message.tool_calls:
+        return msgspec.structs.replace(message, body=_said(message.content))
     return message
 
 

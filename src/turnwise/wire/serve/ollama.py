@@ -165,4 +165,5 @@ CODEC = ServeCodec(
     headers,
     key_headers=(),
     stream_type="application/x-ndjson",
+    streams_unasked=True,
 )

@@ -110,7 +110,7 @@ class ServeCodec(msgspec.Struct, frozen=True):
     """One provider API from the provider's side; all functions are pure.
 
     `paths` are where it answers, `{model}` standing for the model's name, percent-encoded; `stream_paths` where it always streams
-    (with the others the field `stream` of the request decides). `base` is the path of a client's base URL. `key_headers`
+    (with the others the field `stream` of the request decides, or without it `streams_unasked`). `base` is the path of a client's base URL. `key_headers`
     are where a key may be; empty if none is needed. `stream` gives the bytes of one event at a time, lazily; `stream_type` is
     their content type. `body` is the same response in one JSON document; it never returns for a part that never ends.
     `error_body` and `error_event` are an error as a body and inside a stream; `error_headers` say what the body does not.
@@ -127,6 +127,7 @@ class ServeCodec(msgspec.Struct, frozen=True):
     base: str = ""
     key_headers: tuple[str, ...] = ("authorization",)
     stream_type: str = "text/event-stream; charset=utf-8"
+    streams_unasked: bool = False
     error_headers: Callable[[ApiError], dict[str, str]] = _none
 
 
