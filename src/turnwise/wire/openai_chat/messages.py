@@ -200,8 +200,8 @@ def _own_fields(body: tuple[AssistantBlock, ...], profile: Profile) -> dict[str,
     """Fields of our own family that go back as they came."""
     out: dict[str, Any] = {}
     for block in body:
-        if type(block) in (Opaque, Thinking):
-            out |= _fields_of(block.native, profile, profile.returned_fields)  # type: ignore[union-attr]
+        if isinstance(block, Opaque | Thinking):
+            out |= _fields_of(block.native, profile, profile.returned_fields)
     return out
 
 
