@@ -25,16 +25,8 @@ from turnwise.core.content import BlobRef, Image, Text, ToolCall
 from turnwise.core.entries import Entry, SessionCreated
 from turnwise.core.errors import ErrorInfo
 from turnwise.core.events import Event, TurnFinished
-from turnwise.core.limits import Limits
-from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
-from turnwise.core.outcomes import Failed, InvalidArguments, ToolResult, result_of
-from turnwise.core.principal import LOCAL
-from turnwise.core.reducer import Reducer
-from turnwise.core.repair import repair
-from turnwise.core.request import RequestHead, ToolSpec
-from turnwise.core.result import TurnResult
-from turnwise.core.state import fold
-from turnwise.core.turn import (
+from turnwise.core.evolve import fold
+from turnwise.core.inputs import (
     CallBegins,
     CallEnded,
     CallModel,
@@ -44,14 +36,21 @@ from turnwise.core.turn import (
     Halted,
     Input,
     Interrupt,
-    Machine,
     ModelFailed,
     ModelReplied,
-    Policy,
     RunTool,
     Steer,
     UserInput,
 )
+from turnwise.core.limits import Limits
+from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from turnwise.core.outcomes import Failed, InvalidArguments, ToolResult, result_of
+from turnwise.core.principal import LOCAL
+from turnwise.core.reducer import Reducer
+from turnwise.core.repair import repair
+from turnwise.core.request import RequestHead, ToolSpec
+from turnwise.core.result import TurnResult
+from turnwise.core.turn import Machine, Policy
 from turnwise.testing import call, check, error_event, raw_call, text, think
 from turnwise.wire import APIS, codec
 from turnwise.wire.base import Codec, assemble

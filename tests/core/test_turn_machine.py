@@ -13,32 +13,31 @@ from turnwise.core.content import Text, ToolCall
 from turnwise.core.entries import Entry, SessionCreated
 from turnwise.core.errors import ErrorInfo, StateError
 from turnwise.core.events import Event, ToolFinished, ToolStarted, TurnFinished
+from turnwise.core.evolve import evolve, fold
+from turnwise.core.inputs import (
+    CallBegins,
+    CallEnded,
+    CallModel,
+    Effect,
+    Finish,
+    Halt,
+    Halted,
+    Input,
+    Interrupt,
+    ModelFailed,
+    ModelReplied,
+    RunTool,
+    Steer,
+    UserInput,
+)
 from turnwise.core.limits import Limits, Retry
 from turnwise.core.messages import AssistantMessage, ResponseInfo, ToolMessage, UserMessage
 from turnwise.core.outcomes import Cancelled, Denied, Failed, ToolResult
 from turnwise.core.principal import LOCAL
 from turnwise.core.repair import repair
 from turnwise.core.replay import replay
-from turnwise.core.state import SessionState, evolve, fold
-from turnwise.core.turn import (
-    CallBegins,
-    CallEnded,
-    CallModel,
-    Effect,
-    Finish,
-    Folded,
-    Halt,
-    Halted,
-    Input,
-    Interrupt,
-    Machine,
-    ModelFailed,
-    ModelReplied,
-    Policy,
-    RunTool,
-    Steer,
-    UserInput,
-)
+from turnwise.core.state import SessionState
+from turnwise.core.turn import Folded, Machine, Policy
 from turnwise.core.usage import Usage
 
 OVERLOADED = ErrorInfo("provider", "overloaded", "busy", retryable=True)

@@ -23,8 +23,8 @@ from tests.runtime.conftest import (
 
 from turnwise import Deadlines, Runtime, tool
 from turnwise.core.entries import CallOutcome, CallStarted, Entry, InputAccepted, StepCommitted, TurnEnded
+from turnwise.core.evolve import fold
 from turnwise.core.result import result_of
-from turnwise.core.state import fold
 from turnwise.errors import StateError
 from turnwise.events import StepFinished, ToolFinished, ToolStarted, TurnFinished, TurnStarted
 from turnwise.store.memory import MemoryStore, SuspendingStore

@@ -11,6 +11,24 @@ from typing import Literal
 
 import msgspec
 
+from .changes import (
+    ApprovalAnswered,
+    CallWaiting,
+    Cleared,
+    Compacted,
+    CompactionFailed,
+    CompactionUndone,
+    FollowUpQueued,
+    FollowUpsDropped,
+    LimitReached,
+    LoopFound,
+    NestedSpent,
+    Parked,
+    Resumed,
+    Rewound,
+    SettingsChanged,
+    TurnContinued,
+)
 from .errors import ErrorInfo
 from .limits import Limits
 from .messages import AssistantMessage, Message, UserMessage
@@ -19,26 +37,34 @@ from .principal import Principal
 from .result import TurnReason
 from .usage import Usage
 
-InterruptCause = Literal["user", "left", "timeout", "closed", "store"]
-"""Who ended the turn: a person or program, a consumer that left its stream, the deadline, a closing runtime, or a
-journal that could not be written."""
+InterruptCause = Literal["user", "left", "consumer_dropped", "timeout", "wall_time", "closed", "store"]
+"""Who ended the turn: a person or program, a consumer that left its stream or dropped its channel, the deadline, the limit of wall
+time, a closing runtime, or a journal that could not be written."""
+
+Keep = Literal["partial", "none"]
+"""What an interrupted turn leaves in the transcript: all of it with the text so far, or nothing."""
 
 
 class SessionCreated(msgspec.Struct, frozen=True, gc=False, tag="session.created", omit_defaults=True):
-    """First entry of every journal. `history` was handed in by the caller and repaired on entry (rule T6)."""
+    """First entry of every journal. `history` was handed in by the caller and repaired on entry (rule T6), or is that of the
+    session that this one was forked from."""
 
     session: str
     principal: Principal
     at: float
     history: tuple[Message, ...] = ()
+    forked_from: str = ""
     v: int = 1
 
 
 class InputAccepted(msgspec.Struct, frozen=True, gc=False, tag="input.accepted", omit_defaults=True):
-    """A turn begins with this message, under these limits."""
+    """A turn begins with this message, under these limits; `queued` if it was the first follow-up of the queue. `client_ref` is the
+    caller's own name for the input, here as elsewhere."""
 
     message: UserMessage
     limits: Limits
+    client_ref: str | None = None
+    queued: bool = False
     v: int = 1
 
 
@@ -52,7 +78,7 @@ class StepCommitted(msgspec.Struct, frozen=True, gc=False, tag="step.committed",
 
 class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed", omit_defaults=True):
     """A model call failed and left the transcript as it was. `retry_in_s` is None if it was the last try; `model` is the number
-    of the model that is asked then, among the agent's."""
+    of the model that is asked then, among the agent's; `compact` if the transcript is compacted before."""
 
     turn: int
     step: int
@@ -62,6 +88,7 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed",
     usage: Usage | None = None
     retry_in_s: float | None = None
     model: int = 0
+    compact: bool = False
     v: int = 1
 
 
@@ -78,19 +105,24 @@ class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omi
 
 
 class CallOutcome(msgspec.Struct, frozen=True, gc=False, tag="call.outcome", omit_defaults=True):
-    """A call has ended, or never ran (`ran` is false); there is exactly one per call (rule T1)."""
+    """A call has ended, or never ran (`ran` is false); there is exactly one per call (rule T1). `final`: it was the answer of the
+    turn."""
 
     result: ToolResult
     name: str
     ran: bool
     at: float
+    final: bool = False
     v: int = 1
 
 
 class SteerAccepted(msgspec.Struct, frozen=True, gc=False, tag="steer.accepted", omit_defaults=True):
-    """The user added to the running turn; the message enters the transcript at the next safe boundary (rule T3)."""
+    """The user added to the running turn; the message enters the transcript at the next safe boundary (rule T3). `skip`: calls that
+    had not begun are not run any more."""
 
     message: UserMessage
+    client_ref: str | None = None
+    skip: bool = False
     v: int = 1
 
 
@@ -100,6 +132,7 @@ class Interrupted(msgspec.Struct, frozen=True, gc=False, tag="turn.interrupted",
     turn: int
     cause: InterruptCause
     at: float
+    keep: Keep = "partial"
     v: int = 1
 
 
@@ -133,4 +166,20 @@ Entry = (
     | Interrupted
     | PartialKept
     | TurnEnded
+    | CallWaiting
+    | ApprovalAnswered
+    | Parked
+    | Resumed
+    | TurnContinued
+    | FollowUpQueued
+    | FollowUpsDropped
+    | LimitReached
+    | LoopFound
+    | NestedSpent
+    | Compacted
+    | CompactionFailed
+    | CompactionUndone
+    | Cleared
+    | Rewound
+    | SettingsChanged
 )

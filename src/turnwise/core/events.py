@@ -11,21 +11,23 @@ from typing import Any
 
 import msgspec
 
+from .changes import Trigger
 from .content import AssistantBlock, Native, ToolCall
 from .errors import ErrorInfo
-from .messages import StopReason
+from .messages import Mark, StopReason
 from .outcomes import ToolResult
-from .result import TurnResult
+from .result import Pending, TurnResult
 from .usage import Usage
 
 # --- a turn and its steps -------------------------------------------------------------------------------------------
 
 
 class TurnStarted(msgspec.Struct, frozen=True, gc=False, tag="turn.started", tag_field="type"):
-    """The input was accepted."""
+    """The input was accepted. `client_ref` is what its caller calls it, here as elsewhere."""
 
     session: str
     turn: int
+    client_ref: str | None = None
 
 
 class StepStarted(msgspec.Struct, frozen=True, gc=False, tag="step.started", tag_field="type"):
@@ -50,12 +52,15 @@ class StepFinished(msgspec.Struct, frozen=True, gc=False, tag="step.finished", t
 
 
 class UsageUpdated(msgspec.Struct, frozen=True, gc=False, tag="usage.updated", tag_field="type"):
-    """Tokens of the step (or the failed attempt) that just ended, and of the session so far."""
+    """Tokens of the step (or the failed attempt) that just ended, and of the session so far. `context_tokens` is what the
+    conversation takes by now; `context_limit` is how much the model reads, if it is known."""
 
     turn: int
     step: int
     step_usage: Usage
     session_usage: Usage
+    context_tokens: int | None = None
+    context_limit: int | None = None
 
 
 class AttemptRestarted(msgspec.Struct, frozen=True, gc=False, tag="attempt.restarted", tag_field="type"):
@@ -72,10 +77,12 @@ class AttemptRestarted(msgspec.Struct, frozen=True, gc=False, tag="attempt.resta
 
 
 class Steered(msgspec.Struct, frozen=True, gc=False, tag="turn.steered", tag_field="type"):
-    """The user added something to the running turn; it enters before the next model call."""
+    """Something was added to the running turn; it enters before the next model call. `mark` is who speaks, see `UserMessage`."""
 
     turn: int
     text: str
+    client_ref: str | None = None
+    mark: Mark = ""
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False, tag="notice", tag_field="type"):
@@ -85,8 +92,107 @@ class Notice(msgspec.Struct, frozen=True, gc=False, tag="notice", tag_field="typ
     message: str
 
 
+class StepSnapshot(msgspec.Struct, frozen=True, gc=False, tag="step.snapshot", tag_field="type"):
+    """What a step has said so far: the first thing told to a watcher that joins in the middle of it. Deltas go on from here."""
+
+    turn: int
+    step: int
+    attempt: int
+    content: tuple[AssistantBlock, ...]
+
+
+class ApprovalRequested(msgspec.Struct, frozen=True, gc=False, tag="approval.requested", tag_field="type"):
+    """A call waits for leave to run: `session.approve(call_id)` or `deny(call_id, reason)`."""
+
+    call_id: str
+    name: str
+    arguments: str
+    reason: str = ""
+    expires_at: float | None = None
+
+
+class ApprovalGiven(msgspec.Struct, frozen=True, gc=False, tag="approval.given", tag_field="type"):
+    """A call that waited for leave was allowed, perhaps with other arguments, or denied."""
+
+    call_id: str
+    name: str
+    allowed: bool
+    reason: str = ""
+    arguments: str | None = None
+
+
+class QuestionAsked(msgspec.Struct, frozen=True, gc=False, tag="question.asked", tag_field="type"):
+    """The model asks the user: `session.answer(call_id, …)`. `arguments` is the question as JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+    expires_at: float | None = None
+
+
+class ResultAwaited(msgspec.Struct, frozen=True, gc=False, tag="result.awaited", tag_field="type"):
+    """A call is the caller's to run: `session.submit(call_id, result)`."""
+
+    call_id: str
+    name: str
+    arguments: str
+    expires_at: float | None = None
+
+
+class FollowUpAccepted(msgspec.Struct, frozen=True, gc=False, tag="follow_up.accepted", tag_field="type"):
+    """A message waits for the running turn to end; then it begins a turn of its own."""
+
+    text: str
+    client_ref: str | None = None
+
+
+class LoopDetected(msgspec.Struct, frozen=True, gc=False, tag="loop.detected", tag_field="type"):
+    """The model asks for the same again: the last `period` steps came `repeats` times in a row. `action` is what follows."""
+
+    turn: int
+    step: int
+    names: tuple[str, ...]
+    period: int
+    repeats: int
+    action: str
+
+
+class BudgetLow(msgspec.Struct, frozen=True, gc=False, tag="budget.low", tag_field="type"):
+    """Little is left of a limit; told once for each."""
+
+    turn: int
+    limit: str
+    used: float
+    bound: float
+
+
+class ContextCompacted(msgspec.Struct, frozen=True, gc=False, tag="context.compacted", tag_field="type"):
+    """The transcript leaves out more of the history: the first `covers` messages, and `masked` results. Tokens are estimates."""
+
+    trigger: Trigger
+    before_tokens: int
+    after_tokens: int
+    covers: int
+    masked: int
+
+
+class CacheBroken(msgspec.Struct, frozen=True, gc=False, tag="cache.broken", tag_field="type"):
+    """The next request does not begin with the bytes of the one before, so the provider reads all of it anew."""
+
+    turn: int
+    step: int
+    cause: str
+
+
+class TurnParked(msgspec.Struct, frozen=True, gc=False, tag="turn.parked", tag_field="type"):
+    """The last event of a stream whose turn waits for someone; `session.resume()` goes on when that has come."""
+
+    result: TurnResult
+    pending: tuple[Pending, ...]
+
+
 class TurnFinished(msgspec.Struct, frozen=True, gc=False, tag="turn.finished", tag_field="type"):
-    """The last event of every stream, whatever happened."""
+    """The last event of a stream, whatever happened, unless the turn is parked."""
 
     result: TurnResult
 
@@ -175,7 +281,18 @@ Event = (
     | ToolProgress
     | ToolFinished
     | Steered
+    | StepSnapshot
+    | ApprovalRequested
+    | ApprovalGiven
+    | QuestionAsked
+    | ResultAwaited
+    | FollowUpAccepted
+    | LoopDetected
+    | BudgetLow
+    | ContextCompacted
+    | CacheBroken
     | Notice
+    | TurnParked
     | TurnFinished
 )
 

@@ -10,20 +10,42 @@ if TYPE_CHECKING:
     from .errors import ErrorInfo
 
 
-class Limits(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Bounds of one turn, checked before the spend; None means no bound (rule E9).
+OnLimit = Literal["stop", "conclude"]
+"""What a limit does: end the turn with its last text, or let the model conclude in one last step without tools."""
 
-    `steps` counts model calls, `calls` tool calls. A limit of 0 allows none.
+
+class Limits(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Bounds of one turn and of all runs that its tools start, checked before the spend; None means no bound (rule E9).
+
+    `steps` counts model calls, `calls` tool calls, `per_tool` those of one tool by its name, `tokens` input and output of all attempts,
+    `cost` US dollars, `wall_time_s` seconds (not while the turn is parked), `depth` how deep runs may be nested within it. A limit of 0
+    allows none. Raises `ValueError` for a bound below 0.
     """
 
     steps: int | None = 50
     calls: int | None = 500
+    tokens: int | None = None
+    cost: float | None = None
+    wall_time_s: float | None = None
+    depth: int | None = 8
+    per_tool: dict[str, int] = {}
+    on_limit: OnLimit = "stop"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "calls"):
+        for name in ("steps", "calls", "tokens", "cost", "wall_time_s", "depth"):
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"Limits({name}={value}): a limit is 0 or more, or None for no limit")
+            if value is not None and not value >= 0:
+                raise out_of_bounds("Limits", name, value, "a limit is 0 or more, or None for no limit")
+        for name, value in self.per_tool.items():
+            if value < 0:
+                raise out_of_bounds("Limits", "per_tool", {name: value}, "a limit is 0 or more")
+        if self.on_limit not in ("stop", "conclude"):
+            raise out_of_bounds("Limits", "on_limit", self.on_limit, "it is 'stop' or 'conclude'")
+
+
+def out_of_bounds(kind: str, name: str, value: object, rule: str) -> ValueError:
+    """The error for a setting that no run could honour."""
+    return ValueError(f"{kind}({name}={value!r}): {rule}")
 
 
 class Deadlines(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

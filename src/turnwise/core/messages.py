@@ -19,14 +19,20 @@ StopReason = Literal["stop", "length", "tool_calls", "stop_sequence", "content_f
 """Why a response ended, in normal form. `pause`: the provider asks to be called again to go on."""
 
 
+Mark = Literal["", "summary", "reminder", "problem"]
+"""Who speaks in a user message: a person (""), a summary of what came before, a reminder, or what was wrong with an answer."""
+
+
 class UserMessage(msgspec.Struct, frozen=True, gc=False, tag_field="role", tag="user", omit_defaults=True):
-    """What the user said. `order` tells apart several that enter at the same step."""
+    """What the user said. `order` tells apart several that enter at the same step; `mark` tells what the engine itself said
+    in the user's place."""
 
     body: str | tuple[UserBlock, ...]
     turn: int = 0
     step: int = 0
     order: int = 0
     created_at: float | None = None
+    mark: Mark = ""
 
     @property
     def id(self) -> str:

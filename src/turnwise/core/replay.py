@@ -11,36 +11,67 @@ from collections.abc import Sequence
 import msgspec
 
 from .entries import (
+    ApprovalAnswered,
     AttemptFailed,
     CallOutcome,
     CallStarted,
+    CallWaiting,
+    Cleared,
+    Compacted,
+    CompactionFailed,
+    CompactionUndone,
     Entry,
+    FollowUpQueued,
+    FollowUpsDropped,
     InputAccepted,
     Interrupted,
+    LimitReached,
+    LoopFound,
+    NestedSpent,
     PartialKept,
+    Resumed,
+    Rewound,
     SessionCreated,
+    SettingsChanged,
     SteerAccepted,
     StepCommitted,
+    TurnContinued,
     TurnEnded,
 )
 from .errors import ErrorInfo, StateError
 from .events import Event, TurnFinished
-from .limits import Retry
-from .result import TurnResult
-from .state import SessionState, TurnState, evolve
-from .turn import (
+from .evolve import evolve
+from .inputs import (
+    Approve,
     CallBegins,
     CallEnded,
+    CallWaits,
+    ChangeSettings,
+    Clear,
+    CompactionEnded,
+    Continue,
+    Deny,
+    DropFollowUps,
+    FollowUp,
     Halted,
     Input,
     Interrupt,
-    Machine,
+    LimitHit,
     ModelFailed,
     ModelReplied,
-    Policy,
+    Resume,
+    Rewind,
+    SpentElsewhere,
     Steer,
+    Stop,
+    UndoCompaction,
     UserInput,
 )
+from .limits import Retry
+from .loops import Loops
+from .result import TurnResult
+from .state import SessionState, TurnState
+from .turn import NOT_AS_ASKED, Machine, Policy
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -78,28 +109,92 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
     """The input that an entry records, when it came, and a policy that decides as was decided then."""
     entry, plain = journal[at], Policy()
     if type(entry) is InputAccepted:
-        return UserInput(entry.message.body, entry.limits), entry.message.created_at or 0.0, plain
+        said = UserInput(entry.message.body, entry.limits, entry.client_ref, entry.queued)
+        return said, entry.message.created_at or 0.0, plain
     if type(entry) is StepCommitted:
-        return ModelReplied(entry.message), _time_after(journal, at), plain
+        return ModelReplied(entry.message, _refused(journal, at)), _time_after(journal, at), _loops_of(journal, at)
     if type(entry) is CallStarted:
         return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent), entry.at, plain
     if type(entry) is CallOutcome:
-        return CallEnded(entry.result), entry.at, plain
+        return CallEnded(entry.result, entry.final), entry.at, plain
     if type(entry) is SteerAccepted:
-        return Steer(entry.message.body), entry.message.created_at or 0.0, plain
+        if entry.message.mark == "problem":
+            reply = journal[at + 1] if at + 1 < len(journal) else None
+            if type(reply) is not StepCommitted:
+                raise _differs(at + 1, "a problem is told without an answer that has it")
+            given = ModelReplied(reply.message, entry.message.text)
+            return given, entry.message.created_at or 0.0, Policy(corrections=10**9)
+        return Steer(entry.message.body, entry.client_ref, entry.skip), entry.message.created_at or 0.0, plain
     if type(entry) is Interrupted:
-        return Interrupt(entry.cause), entry.at, plain
+        return Interrupt(entry.cause, entry.keep), entry.at, plain
     if type(entry) is AttemptFailed and state.turn is not None:
         return (*_failed(entry, state.turn), _policy_of(entry, state.turn))
     if type(entry) is PartialKept or type(entry) is TurnEnded:
-        return (*_halted(journal, at), plain)
-    raise _differs(at + 1, f"{type(entry).__name__} records no input")
+        return (*_ended(journal, at, state), plain)
+    if type(entry) is Compacted or type(entry) is CompactionFailed:
+        return _compaction(entry, state.base), entry.at, plain
+    return (*_rare(entry, at), plain)
+
+
+def _rare(entry: Entry, at: int) -> tuple[Input, float]:
+    match entry:
+        case CallWaiting():
+            return CallWaits(entry.call_id, entry.kind, entry.reason, entry.expires_at), entry.at
+        case ApprovalAnswered(allowed=True):
+            return Approve(entry.call_id, entry.arguments, entry.reason), entry.at
+        case ApprovalAnswered():
+            return Deny(entry.call_id, entry.reason, entry.expired), entry.at
+        case Resumed():
+            return Resume(), entry.at
+        case TurnContinued():
+            return Continue(entry.limits, entry.client_ref), entry.at
+        case FollowUpQueued():
+            return FollowUp(entry.message.body, entry.client_ref), entry.at
+        case FollowUpsDropped():
+            return DropFollowUps(), entry.at
+        case LimitReached():
+            return LimitHit(entry.cause), entry.at
+        case NestedSpent():
+            return SpentElsewhere(entry.usage, entry.steps, entry.calls), entry.at
+        case SettingsChanged():
+            return ChangeSettings(entry.settings), entry.at
+        case Cleared():
+            return Clear(), entry.at
+        case Rewound():
+            return Rewind(entry.to), entry.at
+        case CompactionUndone():
+            return UndoCompaction(), entry.at
+        case _:
+            raise _differs(at + 1, f"{type(entry).__name__} records no input")
+
+
+def _compaction(entry: Compacted | CompactionFailed, base: int) -> CompactionEnded:
+    if isinstance(entry, CompactionFailed):
+        return CompactionEnded(base, entry.trigger, error=entry.error, usage=entry.usage)
+    before, after = entry.before_tokens, entry.after_tokens
+    return CompactionEnded(base, entry.trigger, entry.change, None, before, after, entry.usage, entry.model)
+
+
+def _refused(journal: Sequence[Entry], at: int) -> str | None:
+    """What was wrong with an answer that ended its turn for not being what was asked for."""
+    follows = journal[at + 1] if at + 1 < len(journal) else None
+    error = follows.error if type(follows) is TurnEnded else None
+    return error.message.removeprefix(NOT_AS_ASKED) if error is not None and error.code == "invalid_output" else None
+
+
+def _loops_of(journal: Sequence[Entry], at: int) -> Policy:
+    """A policy that finds the loop which was found then, if one was."""
+    follows = journal[at + 1] if at + 1 < len(journal) else None
+    if type(follows) is not LoopFound:
+        return Policy()
+    return Policy(loops=Loops(follows.repeats, follows.period, follows.action))
 
 
 def _time_after(journal: Sequence[Entry], at: int) -> float:
     """A response is journalled without the time at which it was folded; what followed from it at once bears that time."""
     follows = journal[at + 1] if at + 1 < len(journal) else None
-    return follows.at if type(follows) is CallOutcome or type(follows) is TurnEnded else 0.0
+    timed = (CallOutcome, TurnEnded, LoopFound, LimitReached)
+    return follows.at if isinstance(follows, timed) else 0.0
 
 
 def _failed(entry: AttemptFailed, turn: TurnState) -> tuple[ModelFailed, float]:
@@ -113,7 +208,17 @@ def _policy_of(entry: AttemptFailed, turn: TurnState) -> Policy:
     delay = entry.retry_in_s or 0.0
     retry = Retry(10**9, 10**9, delay / 2**turn.tried, max(delay, entry.error.retry_after_s or 0.0), float("inf"))
     moved = entry.retry_in_s is not None and entry.model != turn.model
-    return Policy(retry, "before_commit" if entry.retry_in_s is not None else "before_output", turn.model + 1 + moved)
+    restart = "before_commit" if entry.retry_in_s is not None else "before_output"
+    return Policy(retry, restart, turn.model + 1 + moved, entry.compact)
+
+
+def _ended(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[Input, float]:
+    """Who ended a turn: a limit or a decision before a model call, or an interrupt that has done its work."""
+    entry = journal[at]
+    if type(entry) is TurnEnded and state.turn is not None and state.turn.phase == "model":
+        ended = LimitHit(entry.cause) if entry.reason == "limit" else Stop(entry.cause)
+        return ended, entry.at
+    return _halted(journal, at)
 
 
 def _halted(journal: Sequence[Entry], at: int) -> tuple[Halted, float]:

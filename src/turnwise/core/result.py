@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,12 +16,28 @@ if TYPE_CHECKING:
 TurnReason = Literal["completed", "stopped", "limit", "loop", "timeout", "interrupted", "parked", "error"]
 
 
+PendingKind = Literal["approval", "external", "question"]
+"""What a call waits for: leave to run, a result from the caller who runs it, or an answer of the user."""
+
+
+class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A call that waits for someone. `arguments` is its raw JSON text; `expires_at` (Unix seconds) is when it is given up."""
+
+    call_id: str
+    name: str
+    arguments: str
+    kind: PendingKind
+    reason: str = ""
+    expires_at: float | None = None
+
+
 class TurnResult(msgspec.Struct, frozen=True, gc=False):
     """The true account of a turn, however it ended.
 
     `text` is the model's last text; `messages` are what the turn added to the transcript, the user's input first;
     `steps` counts model calls that were committed; `usage` adds up all attempts, failed ones included; `cause` says more
-    about `reason` (which limit, who interrupted); `error` is set when `reason` is `error`.
+    about `reason` (which limit, who interrupted); `error` is set when `reason` is `error`; `pending` is what a parked turn
+    waits for; `output` is the typed answer if one was asked for, and `text` what it was read from.
     """
 
     session: str
@@ -35,6 +51,8 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     cause: str = ""
     error: ErrorInfo | None = None
     messages: tuple[Message, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    output: Any = None
 
 
 def result_of(state: SessionState) -> TurnResult:
@@ -46,7 +64,7 @@ def result_of(state: SessionState) -> TurnResult:
     return TurnResult(
         state.id,
         turn.number,
-        turn.reason,
+        "parked" if turn.phase == "parked" else turn.reason,
         last.text if last else "",
         turn.steps,
         turn.calls,
@@ -54,5 +72,6 @@ def result_of(state: SessionState) -> TurnResult:
         last.stop_reason if last else "unknown",
         turn.cause,
         turn.error,
-        tuple(state.transcript[turn.first :]),
+        tuple(state.history[turn.first :]),
+        turn.pending,
     )

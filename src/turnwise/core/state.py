@@ -1,11 +1,8 @@
-"""The state of a session, and `evolve`, the only thing that changes it.
+"""The state of a session: a fold of its journal. What folds it is `evolve`, the only thing that changes it.
 
-State is a fold of journal entries: live and resumed sessions run the same code, so they cannot drift apart. `evolve` also
-checks every entry against the state it meets (rules T1, T3, T4), so a journal that breaks a rule is refused where it breaks.
-
-The transcript is valid at every moment: a response that asks for tools waits in `TurnState.saying` and enters the
-transcript together with the outcomes of all its calls. A `SessionState` has one owner, which hands in its only
-reference: `evolve` works in place, so that a turn costs the same however long the conversation is.
+`history` is everything that was said and not taken back; `transcript` is what the next request sends of it. They are one and the
+same list until the view changes (`core/view.py`). Both are valid at every moment: a response that asks for tools waits in
+`TurnState.saying` and enters together with the outcomes of all its calls.
 """
 
 from __future__ import annotations
@@ -15,44 +12,39 @@ from typing import Literal
 import msgspec
 
 from .content import ToolCall
-from .entries import (
-    AttemptFailed,
-    CallOutcome,
-    CallStarted,
-    Entry,
-    InputAccepted,
-    InterruptCause,
-    Interrupted,
-    PartialKept,
-    SessionCreated,
-    SteerAccepted,
-    StepCommitted,
-    TurnEnded,
-)
+from .entries import FollowUpQueued, InterruptCause, Keep
 from .errors import ErrorInfo, StateError
 from .limits import Limits
-from .messages import AssistantMessage, Message, ToolMessage, UserMessage
+from .messages import AssistantMessage, Message, UserMessage
 from .outcomes import ToolResult
 from .principal import LOCAL, Principal
-from .repair import last_turn
-from .result import TurnReason
+from .result import Pending, TurnReason
+from .settings import AGENTS_OWN, SessionSettings
 from .usage import NO_USAGE, Usage
+from .view import WHOLE, Change, View
 
-Phase = Literal["model", "tools", "done", "ending", "ended"]
-"""Waiting for a response; for outcomes; for nothing (the answer is final); for the clean-up after an interrupt; over."""
+Phase = Literal["model", "tools", "parked", "done", "ending", "ended"]
+"""Waiting for a response; for outcomes; for someone, at rest; for nothing (the answer is final); for the clean-up after an
+interrupt; over."""
+
+RECENT_STEPS = 512
+"""How many steps of a turn are remembered for finding loops."""
 
 
 class CallState(msgspec.Struct):
-    """One call of the step whose outcomes are awaited."""
+    """One call of the step whose outcomes are awaited. `waits` while it waits for someone; `allowed` once it may run."""
 
     call: ToolCall
     started: bool = False
     result: ToolResult | None = None
+    waits: Pending | None = None
+    allowed: bool = False
 
 
 class TurnState(msgspec.Struct):
     """The turn that runs, or the last one. `step` and `attempt` number the model call that is due or under way, `model` is the
-    number of the model it goes to, `tried` how often this step has failed with that model."""
+    number of the model it goes to, `tried` how often this step has failed with that model. `first` is where its messages begin in
+    the history. `asked_again` counts what makes the same model call or calls due once more: compactions, answers."""
 
     number: int
     limits: Limits
@@ -65,205 +57,136 @@ class TurnState(msgspec.Struct):
     steps: int = 0
     calls: int = 0
     retries: int = 0
+    client_ref: str | None = None
     saying: AssistantMessage | None = None
     awaited: list[CallState] = []
     steers: list[UserMessage] = []
     steered: int = 0
+    recent: list[tuple[ToolCall, ...]] = []
+    called: dict[str, int] = {}
     interrupt: InterruptCause | None = None
+    keep: Keep = "partial"
     last: AssistantMessage | None = None
     usage: Usage = NO_USAGE
+    nested_steps: int = 0
+    nested_calls: int = 0
+    asked_again: int = 0
+    answered: bool = False
+    problems: int = 0
+    concluding: str = ""
+    concluded_at: int = 0
+    overflow: ErrorInfo | None = None
+    overflowed: bool = False
+    compacted_step: int = 0
     reason: TurnReason = "completed"
     cause: str = ""
     error: ErrorInfo | None = None
 
     def call(self, call_id: str) -> CallState:
         """The awaited call of that id; raises `StateError` if the step has none."""
+        found = self.find(call_id)
+        if found is None:
+            raise illegal(f"no call {call_id!r} is open in turn {self.number}")
+        return found
+
+    def find(self, call_id: str) -> CallState | None:
+        """The awaited call of that id, if there is one."""
         for state in self.awaited:
             if state.call.id == call_id:
                 return state
-        raise _illegal(f"no call {call_id!r} is open in turn {self.number}")
+        return None
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """What the turn waits for from someone else than the model and its tools."""
+        return tuple([c.waits for c in self.awaited if c.waits is not None and c.result is None])
 
 
 class SessionState(msgspec.Struct):
-    """A session as its journal tells it. `seq` is the number of the last entry."""
+    """A session as its journal tells it. `seq` is the number of the last entry; `base` counts the changes of the view, so that a
+    compaction which was planned on another one is told apart (rule X4). `context_tokens` is what the last response said that
+    the conversation takes by then."""
 
     id: str = ""
     principal: Principal = LOCAL
     seq: int = 0
+    created_at: float = 0.0
+    history: list[Message] = []
     transcript: list[Message] = []
+    views: list[View] = []
+    base: int = 0
+    settings: SessionSettings = AGENTS_OWN
+    queue: list[FollowUpQueued] = []
     turns: int = 0
     turn: TurnState | None = None
     usage: Usage = NO_USAGE
+    last_usage: Usage | None = None
+    requests: int = 0
+    context_tokens: int | None = None
 
     @property
     def running(self) -> bool:
+        """Whether a turn has begun and not ended; a parked one counts."""
         return self.turn is not None and self.turn.phase != "ended"
 
-
-def evolve(state: SessionState, entry: Entry) -> None:
-    """Fold one entry into the state, in place. Raises `StateError` (`illegal_entry`) if it cannot follow what came before;
-    the state is then unchanged."""
-    if type(entry) is CallOutcome:
-        _outcome(_running(state), state, entry.result, entry.at)
-    elif type(entry) is CallStarted:
-        _call_started(_running(state), entry.call_id)
-    elif type(entry) is StepCommitted:
-        _step_committed(_running(state), state, entry.message)
-    elif type(entry) is InputAccepted:
-        _input(state, entry)
-    elif type(entry) is TurnEnded:
-        _turn_ended(_running(state), state, entry)
-    else:
-        _rare(state, entry)
-    state.seq += 1
+    @property
+    def change(self) -> Change:
+        """What the transcript leaves out of the history by now."""
+        return self.views[-1].change if self.views else WHOLE
 
 
-def fold(entries: list[Entry]) -> SessionState:
-    """The state that a whole journal tells."""
-    state = SessionState()
-    for entry in entries:
-        evolve(state, entry)
-    return state
+def say(state: SessionState, *messages: Message) -> None:
+    """Add to the history, and so to the transcript."""
+    state.history.extend(messages)
+    if state.transcript is not state.history:
+        state.transcript.extend(messages)
 
 
-# --- one entry each -------------------------------------------------------------------------------------------------
-
-
-def _input(state: SessionState, entry: InputAccepted) -> None:
-    if state.running:
-        raise _illegal("an input while a turn runs")
-    number = entry.message.turn
-    if number <= state.turns:
-        raise _illegal(f"turn number {number} again, after {state.turns}")
-    state.turn = TurnState(number, entry.limits, len(state.transcript))
-    state.turns = number
-    state.transcript.append(entry.message)
-
-
-def _step_committed(turn: TurnState, state: SessionState, message: AssistantMessage) -> None:
-    if turn.phase != "model":
-        raise _illegal(f"a response in phase {turn.phase!r}")
-    calls = message.tool_calls
-    if len({call.id for call in calls}) != len(calls):
-        raise _illegal("two calls of one step share an id")
-    turn.steps += 1
-    turn.last = message
-    _count(turn, state, message.usage)
-    if calls:
-        turn.saying = message
-        turn.awaited = [CallState(call) for call in calls]
-        turn.calls += len(calls)
-        turn.phase = "tools"
-        return
-    if message.body:
-        state.transcript.append(message)
-    if _enter_steers(turn, state) or message.stop_reason == "pause":
-        _next_step(turn)
-    else:
-        turn.phase = "done"
-
-
-def _call_started(turn: TurnState, call_id: str) -> None:
-    call = turn.call(call_id)
-    if call.started or call.result is not None:
-        raise _illegal(f"call {call_id!r} starts a second time")
-    call.started = True
-
-
-def _outcome(turn: TurnState, state: SessionState, result: ToolResult, at: float) -> None:
-    call = turn.call(result.call_id)
-    if call.result is not None:
-        raise _illegal(f"call {result.call_id!r} has an outcome already")
-    call.result = result
-    for other in turn.awaited:
-        if other.result is None:
-            return
-    results = tuple([c.result for c in turn.awaited if c.result is not None])
-    assert turn.saying is not None
-    state.transcript.append(turn.saying)
-    state.transcript.append(ToolMessage(results, turn.number, turn.step, at))
-    turn.saying = None
-    turn.awaited = []
-    if turn.phase == "tools":
-        _enter_steers(turn, state)
-        _next_step(turn)
-
-
-def _turn_ended(turn: TurnState, state: SessionState, entry: TurnEnded) -> None:
-    if turn.awaited:
-        raise _illegal(f"turn {turn.number} ends with open calls")
-    _enter_steers(turn, state)
-    _count(turn, state, entry.usage)
-    turn.phase = "ended"
-    turn.reason, turn.cause, turn.error = entry.reason, entry.cause, entry.error
-
-
-def _rare(state: SessionState, entry: Entry) -> None:
-    match entry:
-        case SessionCreated():
-            if state.seq:
-                raise _illegal("a session is created twice")
-            state.id, state.principal = entry.session, entry.principal
-            state.transcript = list(entry.history)
-            state.turns = last_turn(entry.history)
-        case SteerAccepted(message=message):
-            turn = _running(state)
-            turn.steers.append(message)
-            turn.steered += 1
-        case AttemptFailed(usage=usage, retry_in_s=retry_in_s, model=model):
-            turn = _running(state)
-            _count(turn, state, usage)
-            if retry_in_s is not None:
-                turn.attempt += 1
-                turn.retries += 1
-                turn.tried = turn.tried + 1 if model == turn.model else 0
-                turn.model = model
-                _enter_steers(turn, state)
-        case Interrupted(cause=cause):
-            turn = _running(state)
-            turn.phase, turn.interrupt = "ending", cause
-        case PartialKept(message=message):
-            turn = _running(state)
-            if turn.awaited:
-                raise _illegal("a partial message while calls are open")
-            turn.last = message
-            state.transcript.append(message)
-        case _:
-            raise _illegal(f"an entry of unknown type {type(entry).__name__}")
-
-
-# --- shared -------------------------------------------------------------------------------------------------------
-
-
-def _running(state: SessionState) -> TurnState:
+def running(state: SessionState) -> TurnState:
+    """The turn that runs; raises `StateError` if there is none."""
     turn = state.turn
     if turn is None or turn.phase == "ended":
-        raise _illegal("no turn is running")
+        raise illegal("no turn is running")
     return turn
 
 
-def _next_step(turn: TurnState) -> None:
+def next_step(turn: TurnState) -> None:
+    """The model is asked again."""
     turn.step += 1
     turn.attempt = 1
     turn.tried = 0
     turn.phase = "model"
 
 
-def _enter_steers(turn: TurnState, state: SessionState) -> bool:
+def step_over(turn: TurnState, state: SessionState) -> None:
+    """All outcomes are in: the model is asked again, unless one of them was the answer."""
+    if enter_steers(turn, state) or not turn.answered:
+        turn.answered = False
+        next_step(turn)
+    else:
+        turn.phase = "done"
+
+
+def enter_steers(turn: TurnState, state: SessionState) -> bool:
+    """What was added to the turn enters the transcript; False if nothing was."""
     if not turn.steers:
         return False
-    state.transcript.extend(turn.steers)
+    say(state, *turn.steers)
     turn.steers = []
     return True
 
 
-def _count(turn: TurnState, state: SessionState, usage: Usage | None) -> None:
-    if usage is not None:
+def count(turn: TurnState | None, state: SessionState, usage: Usage | None) -> None:
+    """Add to what turn and session have used."""
+    if usage is None:
+        return
+    if turn is not None:
         turn.usage = usage if turn.usage is NO_USAGE else turn.usage + usage
-        state.usage = usage if state.usage is NO_USAGE else state.usage + usage
+    state.usage = usage if state.usage is NO_USAGE else state.usage + usage
 
 
-def _illegal(what: str) -> StateError:
+def illegal(what: str) -> StateError:
+    """The error for an entry that cannot follow what came before."""
     return StateError(
         ErrorInfo(
             "state",

@@ -17,39 +17,44 @@ import msgspec
 from ..core.content import ToolCall
 from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
-from ..core.events import Event, Notice, TurnFinished
-from ..core.messages import AssistantMessage, Message
-from ..core.principal import LOCAL, Principal
-from ..core.protocols import Blobs, Store
-from ..core.repair import repair
-from ..core.result import TurnResult, result_of
-from ..core.state import SessionState, evolve, fold
-from ..core.turn import (
+from ..core.events import Event, Notice, TurnFinished, TurnParked
+from ..core.evolve import evolve, fold
+from ..core.inputs import (
     CallModel,
     Effect,
+    Expire,
     Finish,
     Halt,
     Halted,
     Input,
     Interrupt,
-    Machine,
-    Policy,
+    Park,
+    Resume,
     RunTool,
+    SkipCalls,
     UserInput,
 )
+from ..core.messages import AssistantMessage, Message
+from ..core.principal import LOCAL, Principal
+from ..core.protocols import Blobs, Store
+from ..core.repair import repair
+from ..core.result import Pending, TurnResult, result_of
+from ..core.state import SessionState
+from ..core.turn import Machine, Policy
 from ..core.usage import NO_USAGE, Usage
 from ..store.memory import MemoryBlobs, MemoryStore
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept, holds_bytes, without_bytes
-from .plan import TurnPlan
+from .plan import Begin, Overrides, TurnPlan
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
 from .turn import Turn
 
 if TYPE_CHECKING:
     from .agent import Agent
+    from .attempt import Attempt
 
 
 class Actor(Generic[Ctx]):
@@ -76,6 +81,7 @@ class Actor(Generic[Ctx]):
         "agent",
         "context",
         "machine",
+        "overrides",
         "runtime",
         "state",
     )
@@ -95,6 +101,7 @@ class Actor(Generic[Ctx]):
     ) -> None:
         self.agent = agent
         self.context = context
+        self.overrides: Overrides | None = None
         self.state = SessionState()
         created = SessionCreated(id, principal, at, tuple(repair(history)))
         self._has_bytes = any(map(holds_bytes, created.history))
@@ -117,16 +124,19 @@ class Actor(Generic[Ctx]):
 
     # --- for turns: beginning ---------------------------------------------------------------------------------------
 
-    async def begin(self, turn: Turn, prompt: Prompt) -> TurnPlan:
-        """Check, prepare and journal the input of a turn; the turn is running when this returns its plan."""
-        self._refuse_if_unfit()
+    async def begin(self, turn: Turn, opening: Prompt | Begin) -> None:
+        """Check, prepare and journal the input of a turn; when this returns the turn runs and has its plan."""
+        self._refuse_if_gone()
+        if self._turn is not None:
+            raise refusals.busy(self.id)
         self._turn = turn
         try:
             runtime = await self._bind()
-            plan = self.agent.plan(turn.wishes, runtime)
-            body = prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.read_file)
+            plan = self.plan_of(turn)
             if self._lost is not None:
                 await self._reload(plan.deadlines.grace_s)
+            given = await self._input(opening, turn, plan)
+            self._refuse_if_parked(given)
         except BaseException:
             self._turn = None
             raise
@@ -134,16 +144,58 @@ class Actor(Generic[Ctx]):
         runtime.adopt(turn)
         turn.arm_watch()
         self.machine.policy = plan.policy
-        self.post(UserInput(body, plan.limits))
-        return plan
+        self.post(given)
 
-    def _refuse_if_unfit(self) -> None:
+    async def _input(self, opening: Prompt | Begin, turn: Turn, plan: TurnPlan) -> Input:
+        if isinstance(opening, Begin):
+            return opening.make(plan)
+        body = opening if type(opening) is str and opening.strip() else await accept(opening, self, self.read_file)
+        return UserInput(body, plan.limits, turn.wishes.client_ref)
+
+    def _refuse_if_parked(self, given: Input) -> None:
+        """Who begins a turn while one is parked has to say what becomes of that one."""
+        if type(given) is Resume:
+            if not self.state.running:
+                raise refusals.not_parked(self.id)
+            self.fold(Expire())
+        elif self.state.running:
+            current = self.state.turn
+            raise refusals.parked(self.id, len(current.pending) if current is not None else 0)
+
+    def plan_of(self, turn: Turn) -> TurnPlan:
+        """What the turn runs with by now: the session's settings may change from step to step."""
+        wishes = turn.wishes
+        if wishes.overrides is not self.overrides:
+            wishes = turn.wishes = msgspec.structs.replace(wishes, overrides=self.overrides)
+        return self.agent.plan(wishes, self.runtime)
+
+    def _refuse_if_gone(self) -> None:
         if self._process is not process.current():
             raise refusals.forked(self.id)
         if self._closed:
             raise refusals.closed(self.id)
-        if self._turn is not None:
-            raise refusals.busy(self.id)
+
+    async def apply(self, given: Input) -> bool:
+        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it.
+
+        Callable from any task of any loop: where a turn runs on another one, the input is posted there. Raises `SessionClosed`,
+        `SessionForked`, and `StateError` if the journal cannot be written. Cancelling it takes nothing back.
+        """
+        self._refuse_if_gone()
+        if self._turn is not None and self._bound and not process.in_loop(self.runtime.loop):
+            there = asyncio.run_coroutine_threadsafe(self.apply(given), self.runtime.loop)
+            return await asyncio.wrap_future(there)
+        await self._bind()
+        if self._lost is not None and self._turn is None:
+            await self._reload(self.agent.deadlines.grace_s)
+        if not self.fold(given):
+            return False
+        self.advance()
+        while self._appending is not None:
+            await asyncio.wait((self._appending,))
+        if self._lost is not None:
+            raise error_of(self._lost)
+        return True
 
     async def _bind(self) -> Runtime:
         """Take the runtime of the running loop."""
@@ -192,7 +244,8 @@ class Actor(Generic[Ctx]):
             self.state = fold(self._entries)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
         self.machine = Machine(self.state, Policy())
-        if self.state.running:
+        current = self.state.turn
+        if current is not None and current.phase not in ("parked", "ended"):
             now = self.runtime.clock.wall()
             for given in (Interrupt("store"), Halted()):
                 self._entries += self.machine.feed(given, now).entries
@@ -224,6 +277,11 @@ class Actor(Generic[Ctx]):
         """A file's bytes, read in a thread."""
         return await self.runtime.blocking.run(path.read_bytes)
 
+    def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
+        """The last look at a request of known size: what stands against it (a limit, a transcript that is too long) is posted
+        instead, and the attempt is dropped."""
+        return True
+
     @property
     def has_blobs(self) -> bool:
         """Whether any bytes can be referred to: most sessions never have any."""
@@ -250,6 +308,8 @@ class Actor(Generic[Ctx]):
                 self._effects.append(effect)
             elif self._turn is not None:
                 self._turn.halt()
+            else:
+                self.fold(Halted())  # a parked turn: nothing runs that would have to be stopped
         return True
 
     def post(self, given: Input) -> None:
@@ -307,17 +367,18 @@ class Actor(Generic[Ctx]):
                 if type(effect) is not RunTool:
                     done.append(effect)
                 elif turn is not None and current is not None and current.phase == "tools":
-                    turn.calls.admit(effect.call)
+                    turn.calls.admit(effect.call, effect.allowed)
             if turn is not None:
                 turn.begin_calls()
         return done
 
     def _release(self, events: list[Event], effects: list[Effect], account: Account) -> None:
         """What was folded is durable now."""
+        self._created = None
         turn = self._turn
         if turn is None:
             return
-        turn.account, self._created = account, None
+        turn.account = account
         if events:
             turn.tell(events)
         current = self.state.turn
@@ -326,17 +387,31 @@ class Actor(Generic[Ctx]):
                 # An interrupt may have been folded while this waited to become durable.
                 if current is not None and current.phase == "model":
                     turn.call_model(effect)
-            elif type(effect) is Finish:
-                last = events[-1]
-                self._finish(turn, last.result if type(last) is TurnFinished else result_of(self.state))
+            elif type(effect) is Finish or type(effect) is Park:
+                last = next((e for e in reversed(events) if isinstance(e, (TurnFinished, TurnParked))), None)
+                self._finish(turn, last.result if last is not None else result_of(self.state))
+            elif type(effect) is SkipCalls:
+                turn.calls.forget(effect.call_ids)
         turn.launch()
 
     def _finish(self, turn: Turn, result: TurnResult) -> None:
         self._turn = None
+        if result.pending:
+            self._arm_expiry(result.pending)
         self.runtime.release(turn)
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
+
+    def _arm_expiry(self, pending: Sequence[Pending]) -> None:
+        """What waits is given up in time, also while the turn is parked and nobody looks."""
+        due = min([p.expires_at for p in pending if p.expires_at is not None], default=None)
+        if due is not None:
+            runtime = self.runtime
+            runtime.timers.at(runtime.loop.time() + max(0.0, due - runtime.clock.wall()), self._expire)
+
+    def _expire(self) -> None:
+        self.post(Expire())
 
     def lose(self, error: ErrorInfo) -> None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its

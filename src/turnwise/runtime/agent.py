@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, cast
 
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits, Restart, Retry
+from ..core.loops import DEFAULT_LOOPS, Loops
 from ..core.principal import LOCAL, Principal
 from ..core.request import DEFAULT_SETTINGS, ModelSettings, RequestHead
+from ..core.settings import AGENTS_OWN
 from ..models.connection import Connection, Model
 from ..tools import Tool, tool
 from ..tools.context import Ctx
@@ -46,6 +48,7 @@ class Agent(Generic[Ctx]):
         restart: When a broken stream may start over: `before_output` (default: never once text was shown) or
             `before_commit` (watchers get `AttemptRestarted` and drop what the failed attempt showed). `run`, which shows
             nothing, always uses `before_commit`.
+        loops: When a turn counts as going in circles, and what is done then (default: after three times, an event); None: never.
         parallel_calls: Tool calls of one turn that may run at once.
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
@@ -67,6 +70,7 @@ class Agent(Generic[Ctx]):
         deadlines: Deadlines | None = None,
         retry: Retry | None = None,
         restart: Restart = "before_output",
+        loops: Loops | None = DEFAULT_LOOPS,
         parallel_calls: int = 16,
         stream: bool = True,
         store: Store | None = None,
@@ -84,6 +88,7 @@ class Agent(Generic[Ctx]):
         self.settings = settings
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
+        self.loops = loops
         self.parallel_calls = parallel_calls
         self.runtime = runtime
         self._stream = stream
@@ -164,25 +169,35 @@ class Agent(Generic[Ctx]):
         last = self._plans.get(wishes.watched)
         if last is not None and last[0] == wishes and last[1]() is runtime:
             return last[2]
+        if wishes.overrides is not None:
+            return make_plan(self, wishes, self._aim(runtime, wishes))
         stream = self._stream if wishes.stream is None else wishes.stream
         kept = self._targets.get(stream)
         if kept is None or kept[0]() is not runtime:
-            kept = self._targets[stream] = weakref.ref(runtime), self._aim(runtime, stream)
+            kept = self._targets[stream] = weakref.ref(runtime), self._aim(runtime, wishes)
         plan = make_plan(self, wishes, kept[1])
         if wishes.context is None:
             self._plans[wishes.watched] = wishes, kept[0], plan
         return plan
 
-    def _aim(self, runtime: Runtime, stream: bool) -> tuple[Target, ...]:
+    def _aim(self, runtime: Runtime, wishes: Wishes) -> tuple[Target, ...]:
         """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
         from ..models.handle import resolve_model
-        from .plan import check_extras, target_of
+        from .plan import Overrides, check_extras, target_of
 
         if not self._handles:
             self._handles = tuple([resolve_model(model, runtime.environ) for model in self.models])
-        specs = tuple([self.tools[name].spec for name in sorted(self.tools)])
-        head = RequestHead("", self.instructions, specs, self.settings, stream)
-        targets = tuple([target_of(handle, head, runtime) for handle in self._handles])
+        own = wishes.overrides or Overrides(AGENTS_OWN)
+        said = own.settings
+        handles = self._handles
+        if own.models is not None:
+            handles = tuple([resolve_model(model, runtime.environ) for model in own.models])
+        tools = self.tools if own.tools is None else own.tools
+        specs = tuple([tools[name].spec for name in sorted(tools)])
+        stream = next(s for s in (wishes.stream, said.stream, self._stream) if s is not None)
+        instructions = self.instructions if said.instructions is None else said.instructions
+        head = RequestHead("", instructions, specs, self.settings, stream)
+        targets = tuple([target_of(handle, head, runtime, said) for handle in handles])
         check_extras(targets)
         return targets
 

@@ -16,11 +16,11 @@ from ..core.content import AssistantBlock, Audio, Image
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.events import Event
 from ..core.ids import step_id
+from ..core.inputs import CallModel, ModelFailed, ModelReplied
 from ..core.limits import Deadlines
 from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Blobs, Chunk, Response
 from ..core.reducer import Reducer
-from ..core.turn import CallModel, ModelFailed, ModelReplied
 from ..core.usage import Usage
 from ..models.auth import Outgoing
 from ..models.handle import Sealed
@@ -48,6 +48,9 @@ class Asker(Protocol):
     @property
     def has_blobs(self) -> bool: ...
     def post(self, given: ModelReplied, /) -> None: ...
+    def weigh(self, attempt: Attempt, body_bytes: int, /) -> bool:
+        """Whether a request of that size may be sent; False if something else was begun instead."""
+        ...
 
 
 class Attempt:
@@ -101,6 +104,8 @@ class Attempt:
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))
+        if not asker.weigh(self, self._body_bytes):
+            return None
         if target.gate is not None:
             await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)
             self._gate = target.gate

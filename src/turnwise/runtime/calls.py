@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..core.content import ToolCall
 from ..core.errors import ErrorInfo
 from ..core.events import Notice
+from ..core.inputs import CallBegins, CallEnded, Input
 from ..core.outcomes import Cancelled, Failed, InvalidArguments, Outcome, Timeout, ToolResult, UnknownTool, result_of
-from ..core.turn import CallBegins, CallEnded, Input
 from ..tools import ArgumentsError, ToolContext, failure_of, render_result
 from ..tools.isolation import run_isolated
 from .attachments import stored
@@ -79,8 +80,14 @@ class Calls:
 
     # --- the way in -------------------------------------------------------------------------------------------------
 
-    def admit(self, call: ToolCall) -> None:
-        """Check a call and journal its beginning, or its end if it cannot run. It runs at the next `launch`."""
+    def forget(self, call_ids: Sequence[str]) -> None:
+        """Calls that had not begun have their outcome."""
+        self._waiting = [job for job in self._waiting if job.call.id not in call_ids]
+        self._refill()
+
+    def admit(self, call: ToolCall, allowed: bool = False) -> None:
+        """Check a call and journal its beginning, or its end if it cannot run. It runs at the next `launch`. `allowed`: someone who
+        was asked has allowed it."""
         if self._stopping:
             return None
         tool = self._turn.plan.tools.get(call.name)

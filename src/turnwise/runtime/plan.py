@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,9 @@ from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits
 from ..core.messages import Message
 from ..core.request import RequestHead
+from ..core.settings import AGENTS_OWN, SessionSettings
 from ..core.turn import Policy
+from ..models.connection import Model
 from ..models.handle import ModelHandle, Sealed
 from ..tools import Tool
 from ..wire.base import Codec
@@ -20,6 +22,7 @@ from .gates import Gate
 from .retry_budget import RetryBudget
 
 if TYPE_CHECKING:
+    from ..core.inputs import Input
     from .agent import Agent
     from .runtime import Runtime
 
@@ -28,14 +31,25 @@ INHERITED: ContextVar[Any] = ContextVar("turnwise_context", default=None)
 """Within a tool: the context object of its turn, which runs that the tool starts inherit."""
 
 
+class Overrides(msgspec.Struct, frozen=True):
+    """What a session has changed of its agent, with the models and tools that the names in `settings` stand for."""
+
+    settings: SessionSettings
+    models: tuple[Model, ...] | None = None
+    tools: Mapping[str, Tool[..., Any]] | None = None
+
+
 class Wishes(msgspec.Struct, frozen=True):
     """What the caller asked for when starting a turn. `watched`: someone reads the deltas as they come, so text that was
-    shown cannot be taken back."""
+    shown cannot be taken back. `overrides` are the session's own at the time."""
 
     context: Any = None
     limits: Limits | None = None
     stream: bool | None = None
     watched: bool = True
+    client_ref: str | None = None
+    output: Any = None
+    overrides: Overrides | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -57,9 +71,18 @@ class Target(msgspec.Struct, frozen=True):
         return self.sealed if head is self.head else self.handle.seal(head)
 
 
-def target_of(handle: ModelHandle, head: RequestHead, runtime: Runtime) -> Target:
-    """The target for a model: `head` is what is asked of any model. Raises `ConfigError` for what this one cannot do."""
+_SAMPLING = ("max_output_tokens", "temperature", "top_p")
+
+
+def target_of(
+    handle: ModelHandle, head: RequestHead, runtime: Runtime, session: SessionSettings = AGENTS_OWN
+) -> Target:
+    """The target for a model: `head` is what is asked of any model, `session` what its session says otherwise. Raises
+    `ConfigError` for what this one cannot do."""
     own = handle.head(head)
+    changed = {n: v for n in _SAMPLING if (v := getattr(session, n)) is not None}
+    if changed:
+        own = msgspec.structs.replace(own, settings=msgspec.structs.replace(own.settings, **changed))
     budget, gate = runtime.retry_budgets.of(handle.key_scope), runtime.gates.of(handle.provider, handle.key_scope)
     return Target(handle, own, handle.seal(own), budget, gate)
 
@@ -96,6 +119,12 @@ class TurnPlan(msgspec.Struct, frozen=True):
         return self.targets[min(number, len(self.targets) - 1)]
 
 
+class Begin(NamedTuple):
+    """How a turn begins that does not begin with a prompt: the input is made when the plan is known."""
+
+    make: Callable[[TurnPlan], Input]
+
+
 def watch_of(deadlines: Deadlines) -> float | None:
     """How often the deadlines of model calls are to be looked at, in seconds."""
     return min([s for s in (deadlines.first_byte_s, deadlines.idle_s) if s is not None], default=None)
@@ -103,12 +132,14 @@ def watch_of(deadlines: Deadlines) -> float | None:
 
 def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) -> TurnPlan:
     """The plan of a turn from its agent and what the caller asked for."""
+    overrides = wishes.overrides
+    own_tools = None if overrides is None else overrides.tools
     return TurnPlan(
         targets,
-        agent.tools,
+        agent.tools if own_tools is None else own_tools,
         agent.deadlines,
         wishes.limits or agent.limits,
-        Policy(agent.retry, agent.restart if wishes.watched else "before_commit", len(targets)),
+        Policy(agent.retry, agent.restart if wishes.watched else "before_commit", len(targets), loops=agent.loops),
         agent.parallel_calls,
         wishes.context,
         watch_of(agent.deadlines),

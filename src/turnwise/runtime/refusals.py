@@ -39,6 +39,24 @@ def busy(session: str) -> SessionBusy:
     )
 
 
+def parked(session: str, pending: int) -> SessionBusy:
+    return SessionBusy(
+        ErrorInfo(
+            "session",
+            "turn_parked",
+            f"The turn of this session is parked: {pending} of its calls wait for someone.",
+            "Answer them (approve, deny, answer, submit) and resume(), or interrupt() it.",
+            session=session,
+        )
+    )
+
+
+def not_parked(session: str) -> SessionError:
+    return SessionError(
+        ErrorInfo("session", "not_parked", "No turn of this session is parked.", "Begin one.", session=session)
+    )
+
+
 def misuse(code: str, message: str, hint: str) -> SessionError:
     return SessionError(ErrorInfo("session", code, message, hint))
 

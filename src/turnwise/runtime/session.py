@@ -6,10 +6,10 @@ import asyncio
 from typing import Any, Self
 
 from ..core.errors import error_of
+from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
 from ..core.messages import Message
 from ..core.result import TurnResult
-from ..core.turn import Interrupt, Steer
 from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process

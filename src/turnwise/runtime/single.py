@@ -16,12 +16,12 @@ import msgspec
 from ..core.content import ToolCall
 from ..core.errors import ErrorInfo, config_error, error_of
 from ..core.events import AttemptRestarted, Event, StepFinished, StepStarted, UsageUpdated
+from ..core.inputs import CallModel, ModelFailed, ModelReplied
 from ..core.limits import Deadlines, Restart, Retry, next_try
 from ..core.messages import AssistantMessage, Message, StopReason, UserMessage
 from ..core.protocols import Blobs
 from ..core.repair import last_turn, repair
 from ..core.request import Request, RequestHead
-from ..core.turn import CallModel, ModelFailed, ModelReplied
 from ..core.usage import NO_USAGE, Usage
 from ..models.connection import Model
 from ..models.handle import resolve_model
@@ -184,6 +184,10 @@ class ModelStream(EventStream):
                 runtime.timers.cancel(self._watch)
                 self._watch = None
         self._wake()
+
+    def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
+        """A single request is sent as it is."""
+        return True
 
     def post(self, given: ModelReplied) -> None:
         """An answer whose media had to be put away first."""

@@ -15,15 +15,16 @@ import contextvars
 from typing import TYPE_CHECKING, Any, Self
 
 from ..core.entries import InterruptCause
+from ..core.errors import TurnwiseError
 from ..core.events import Event, Notice, StepStarted, ToolProgress
+from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
 from ..core.result import TurnResult
-from ..core.turn import CallModel, Halted, Interrupt
 from ..tools import ToolHost
 from . import process, refusals
 from .attachments import Prompt
 from .attempt import Attempt
 from .calls import Calls
-from .plan import INHERITED, TurnPlan, Wishes
+from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .stream import EventStream
 from .timers import Timer
 
@@ -50,8 +51,8 @@ class Turn(EventStream):
         "_deadline",
         "_ended",
         "_host",
+        "_opening",
         "_progress",
-        "_prompt",
         "_result",
         "_session",
         "_watch",
@@ -62,10 +63,10 @@ class Turn(EventStream):
     plan: TurnPlan
     account: Account | None
 
-    def __init__(self, session: Actor[Any], prompt: Prompt, wishes: Wishes) -> None:
+    def __init__(self, session: Actor[Any], opening: Prompt | Begin, wishes: Wishes) -> None:
         super().__init__()
         self._session = session
-        self._prompt = prompt
+        self._opening = opening
         self.wishes = wishes
         self._begun = False
         self._host: ToolHost | None = None
@@ -86,9 +87,9 @@ class Turn(EventStream):
             )
         self._begun = True
         self._context = contextvars.copy_context()
-        plan = await self._session.begin(self, self._prompt)
-        if plan.context is not None:
-            self._context.run(INHERITED.set, plan.context)
+        if self.wishes.context is not None:
+            self._context.run(INHERITED.set, self.wishes.context)
+        await self._session.begin(self, self._opening)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -191,7 +192,10 @@ class Turn(EventStream):
 
     def call_model(self, asked: CallModel) -> None:
         """Begin a model call in a task of the runtime."""
-        runtime = self._session.runtime
+        session = self._session
+        runtime = session.runtime
+        if session.overrides is not self.wishes.overrides and not self._replan():
+            return
         target = self.plan.target(asked.model)
         self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
         attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime)
@@ -199,6 +203,17 @@ class Turn(EventStream):
             target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
         self._wake()
+
+    def _replan(self) -> bool:
+        """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
+        session = self._session
+        try:
+            self.plan = session.plan_of(self)
+        except TurnwiseError as error:
+            session.post(ModelFailed(error.info))
+            return False
+        session.machine.policy = self.plan.policy
+        return True
 
     async def _open(self, attempt: Attempt) -> None:
         session = self._session

@@ -1,0 +1,175 @@
+"""The rarer entries: calls that wait for someone, turns that park, and what changes the view or the settings of a session.
+
+Those of every turn are in `entries`, where the union of all is, too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .errors import ErrorInfo
+from .limits import Limits
+from .messages import UserMessage
+from .result import PendingKind
+from .settings import SessionSettings
+from .usage import Usage
+from .view import Change
+
+Trigger = Literal["auto", "manual", "overflow"]
+"""Why a compaction was made: the next request would have been too large, someone asked, or the provider refused the request."""
+
+
+class CallWaiting(msgspec.Struct, frozen=True, gc=False, tag="call.waiting", omit_defaults=True):
+    """A call waits: for leave to run, for a result from the caller who runs it, or for an answer of the user (rule C6)."""
+
+    call_id: str
+    name: str
+    kind: PendingKind
+    at: float
+    reason: str = ""
+    expires_at: float | None = None
+    v: int = 1
+
+
+class ApprovalAnswered(msgspec.Struct, frozen=True, gc=False, tag="approval.answered", omit_defaults=True):
+    """Someone allowed a call or did not. `arguments` are those that it is to run with instead, if they were edited."""
+
+    call_id: str
+    allowed: bool
+    at: float
+    reason: str = ""
+    arguments: str | None = None
+    expired: bool = False
+    v: int = 1
+
+
+class Parked(msgspec.Struct, frozen=True, gc=False, tag="turn.parked", omit_defaults=True):
+    """All that is left of the step waits for someone: the turn rests."""
+
+    turn: int
+    at: float
+    v: int = 1
+
+
+class Resumed(msgspec.Struct, frozen=True, gc=False, tag="turn.resumed", omit_defaults=True):
+    """A parked turn goes on."""
+
+    turn: int
+    at: float
+    v: int = 1
+
+
+class TurnContinued(msgspec.Struct, frozen=True, gc=False, tag="turn.continued", omit_defaults=True):
+    """A turn without an input: the model is asked again with the transcript as it is."""
+
+    turn: int
+    limits: Limits
+    at: float
+    client_ref: str | None = None
+    v: int = 1
+
+
+class FollowUpQueued(msgspec.Struct, frozen=True, gc=False, tag="follow_up.queued", omit_defaults=True):
+    """The user spoke ahead: a turn with this message begins when the running one has ended well."""
+
+    message: UserMessage
+    at: float
+    client_ref: str | None = None
+    v: int = 1
+
+
+class FollowUpsDropped(msgspec.Struct, frozen=True, gc=False, tag="follow_up.dropped", omit_defaults=True):
+    """What was queued is not wanted any more."""
+
+    at: float
+    v: int = 1
+
+
+class LimitReached(msgspec.Struct, frozen=True, gc=False, tag="limit.reached", omit_defaults=True):
+    """A limit is reached, and one last step without tools is to conclude the turn."""
+
+    turn: int
+    cause: str
+    at: float
+    v: int = 1
+
+
+class LoopFound(msgspec.Struct, frozen=True, gc=False, tag="loop.found", omit_defaults=True):
+    """The model goes round in circles: the last `period` steps have come `repeats` times in a row (rule E8). `message` is what it is
+    told about it, if it is told."""
+
+    turn: int
+    step: int
+    period: int
+    repeats: int
+    names: tuple[str, ...]
+    action: Literal["warn", "tell", "stop"]
+    at: float
+    message: UserMessage | None = None
+    v: int = 1
+
+
+class NestedSpent(msgspec.Struct, frozen=True, gc=False, tag="nested.spent", omit_defaults=True):
+    """What a run that a tool of this turn started has used; or a model that worked for the turn, without a step of its own."""
+
+    turn: int
+    usage: Usage
+    at: float
+    steps: int = 0
+    calls: int = 0
+    v: int = 1
+
+
+class Compacted(msgspec.Struct, frozen=True, gc=False, tag="context.compacted", omit_defaults=True):
+    """The transcript leaves out more of the history. `usage` is what the summary cost; tokens are estimates of the request."""
+
+    change: Change
+    trigger: Trigger
+    at: float
+    before_tokens: int = 0
+    after_tokens: int = 0
+    usage: Usage | None = None
+    model: str = ""
+    v: int = 1
+
+
+class CompactionFailed(msgspec.Struct, frozen=True, gc=False, tag="context.not_compacted", omit_defaults=True):
+    """No compaction came about; the transcript is as it was (rule X3)."""
+
+    error: ErrorInfo
+    trigger: Trigger
+    at: float
+    usage: Usage | None = None
+    v: int = 1
+
+
+class CompactionUndone(msgspec.Struct, frozen=True, gc=False, tag="context.restored", omit_defaults=True):
+    """The last compaction does not hold any more."""
+
+    at: float
+    v: int = 1
+
+
+class Cleared(msgspec.Struct, frozen=True, gc=False, tag="context.cleared", omit_defaults=True):
+    """The conversation begins anew; totals are kept, and so is the history."""
+
+    at: float
+    v: int = 1
+
+
+class Rewound(msgspec.Struct, frozen=True, gc=False, tag="session.rewound", omit_defaults=True):
+    """Everything after turn `to` is taken back. Turn numbers go on."""
+
+    to: int
+    at: float
+    v: int = 1
+
+
+class SettingsChanged(msgspec.Struct, frozen=True, gc=False, tag="settings.changed", omit_defaults=True):
+    """These settings hold from the next model call on."""
+
+    settings: SessionSettings
+    at: float
+    v: int = 1

@@ -1,0 +1,272 @@
+"""What can happen to a session (inputs of the turn machine), and what the machine then wants done (its effects)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .changes import Trigger
+from .content import ToolCall, UserBlock
+from .entries import InterruptCause, Keep
+from .errors import ErrorInfo
+from .limits import Limits
+from .messages import AssistantMessage
+from .outcomes import ToolResult
+from .result import PendingKind
+from .settings import SessionSettings
+from .usage import Usage
+from .view import Change
+
+Body = str | tuple[UserBlock, ...]
+
+# --- of every turn ----------------------------------------------------------------------------------------------------
+
+
+class UserInput(msgspec.Struct, frozen=True, gc=False):
+    """The user speaks and a turn begins. `queued`: it is the first follow-up of the queue, whatever `body` says; `instead_of`: the
+    last turn is taken back before."""
+
+    body: Body
+    limits: Limits
+    client_ref: str | None = None
+    queued: bool = False
+    instead_of: int | None = None
+
+
+class Continue(msgspec.Struct, frozen=True, gc=False):
+    """A turn begins without an input: the model is asked again with the transcript as it is."""
+
+    limits: Limits
+    client_ref: str | None = None
+
+
+class ModelReplied(msgspec.Struct, frozen=True, gc=False):
+    """A response is complete. `problem` is what is wrong with it as the typed answer that was asked for."""
+
+    message: AssistantMessage
+    problem: str | None = None
+
+
+class ModelFailed(msgspec.Struct, frozen=True, gc=False):
+    """A model call failed. `shown`: watchers have seen output of it. `draw` is a random number in [0, 1) for the jitter;
+    `may_retry` is false when the provider's shared retry budget is spent."""
+
+    error: ErrorInfo
+    shown: bool = False
+    usage: Usage | None = None
+    draw: float = 1.0
+    may_retry: bool = True
+
+
+class CallBegins(msgspec.Struct, frozen=True, gc=False):
+    """A call passed every check and is about to run."""
+
+    call_id: str
+    arguments_sha256: str
+    idempotent: bool = False
+
+
+class CallEnded(msgspec.Struct, frozen=True, gc=False):
+    """A call has its outcome. `final`: it is the answer of the turn, which needs no further model call."""
+
+    result: ToolResult
+    final: bool = False
+
+
+class Steer(msgspec.Struct, frozen=True, gc=False):
+    """The user adds to the running turn. `skip`: calls that have not begun are not run."""
+
+    body: Body
+    client_ref: str | None = None
+    skip: bool = False
+
+
+class Interrupt(msgspec.Struct, frozen=True, gc=False):
+    """The turn is to end now."""
+
+    cause: InterruptCause = "user"
+    keep: Keep = "partial"
+
+
+class Halted(msgspec.Struct, frozen=True, gc=False):
+    """After an interrupt: everything that ran has stopped or was abandoned. `text` is what the response had said so far."""
+
+    text: str | None = None
+    model: str = ""
+    provider: str = ""
+    usage: Usage | None = None
+    error: ErrorInfo | None = None
+
+
+# --- rarer ones -------------------------------------------------------------------------------------------------------
+
+
+class CallWaits(msgspec.Struct, frozen=True, gc=False):
+    """A call cannot run before someone has said or done something."""
+
+    call_id: str
+    kind: PendingKind
+    reason: str = ""
+    expires_at: float | None = None
+
+
+class Approve(msgspec.Struct, frozen=True, gc=False):
+    """A waiting call may run, with these arguments if they were edited."""
+
+    call_id: str
+    arguments: str | None = None
+    reason: str = ""
+
+
+class Deny(msgspec.Struct, frozen=True, gc=False):
+    """A waiting call may not run."""
+
+    call_id: str
+    reason: str = ""
+    expired: bool = False
+
+
+class Expire(msgspec.Struct, frozen=True, gc=False):
+    """Time has passed: what has waited for too long is given up."""
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False):
+    """A parked turn goes on."""
+
+
+class Stop(msgspec.Struct, frozen=True, gc=False):
+    """The turn ends before its next model call, because someone decided so."""
+
+    cause: str = ""
+
+
+class LimitHit(msgspec.Struct, frozen=True, gc=False):
+    """The next model call would pass a limit that only the driver can weigh: tokens, money, an outer run's."""
+
+    cause: str
+
+
+class FollowUp(msgspec.Struct, frozen=True, gc=False):
+    """The user speaks ahead, for after the running turn."""
+
+    body: Body
+    client_ref: str | None = None
+
+
+class DropFollowUps(msgspec.Struct, frozen=True, gc=False):
+    """Nothing that is queued is wanted any more."""
+
+
+class SpentElsewhere(msgspec.Struct, frozen=True, gc=False):
+    """A run within this turn, or a model at work for it, has used something."""
+
+    usage: Usage
+    steps: int = 0
+    calls: int = 0
+
+
+class CompactionEnded(msgspec.Struct, frozen=True, gc=False):
+    """A compaction planned on view number `base` came to `change`, or failed with `error`."""
+
+    base: int
+    trigger: Trigger
+    change: Change | None = None
+    error: ErrorInfo | None = None
+    before_tokens: int = 0
+    after_tokens: int = 0
+    usage: Usage | None = None
+    model: str = ""
+
+
+class UndoCompaction(msgspec.Struct, frozen=True, gc=False):
+    """The last compaction is not wanted."""
+
+
+class Clear(msgspec.Struct, frozen=True, gc=False):
+    """The conversation begins anew."""
+
+
+class Rewind(msgspec.Struct, frozen=True, gc=False):
+    """Everything after turn `to` is taken back."""
+
+    to: int
+
+
+class ChangeSettings(msgspec.Struct, frozen=True, gc=False):
+    """These settings hold from the next model call on."""
+
+    settings: SessionSettings
+
+
+Input = (
+    UserInput
+    | Continue
+    | ModelReplied
+    | ModelFailed
+    | CallBegins
+    | CallEnded
+    | Steer
+    | Interrupt
+    | Halted
+    | CallWaits
+    | Approve
+    | Deny
+    | Expire
+    | Resume
+    | Stop
+    | LimitHit
+    | FollowUp
+    | DropFollowUps
+    | SpentElsewhere
+    | CompactionEnded
+    | UndoCompaction
+    | Clear
+    | Rewind
+    | ChangeSettings
+)
+
+# --- effects ----------------------------------------------------------------------------------------------------------
+
+
+class CallModel(msgspec.Struct, frozen=True, gc=False):
+    """Send the transcript to model number `model` of the agent's, after `delay_s`. `must_compact`: the provider found it too long, so
+    it is compacted before; `may_compact` is false when that was tried for this step. `concluding` names the limit that is reached: the
+    model is to conclude without tools."""
+
+    turn: int
+    step: int
+    attempt: int
+    delay_s: float = 0.0
+    model: int = 0
+    must_compact: bool = False
+    may_compact: bool = True
+    concluding: str = ""
+
+
+class RunTool(msgspec.Struct, frozen=True, gc=False):
+    """Run this call, or say why not; its end comes back as `CallEnded`. `allowed`: someone has allowed it already."""
+
+    call: ToolCall
+    allowed: bool = False
+
+
+class SkipCalls(msgspec.Struct, frozen=True, gc=False):
+    """These calls have their outcome without having run: forget them."""
+
+    call_ids: tuple[str, ...]
+
+
+class Halt(msgspec.Struct, frozen=True, gc=False):
+    """Stop everything that runs for the turn, then say `Halted`."""
+
+    cause: InterruptCause
+
+
+class Park(msgspec.Struct, frozen=True, gc=False):
+    """The turn rests: its driver is not needed until `Resume`."""
+
+
+class Finish(msgspec.Struct, frozen=True, gc=False):
+    """The turn is over."""
+
+
+Effect = CallModel | RunTool | SkipCalls | Halt | Park | Finish
