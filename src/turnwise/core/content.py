@@ -128,6 +128,8 @@ Media = Image | Audio | Document
 UserBlock = Text | Image | Audio | Document
 AssistantBlock = Text | Thinking | ToolCall | Image | Audio | Opaque
 ResultBlock = Text | Image | Audio | Document
+Body = str | tuple[UserBlock, ...]
+"""What a user says: plain text, or blocks."""
 Block = Text | Thinking | ToolCall | Image | Audio | Document | Opaque
 
 

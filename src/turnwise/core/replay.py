@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from .decide_reply import NOT_AS_ASKED
 from .entries import (
     ApprovalAnswered,
     AttemptFailed,
@@ -71,7 +72,7 @@ from .limits import Retry
 from .loops import Loops
 from .result import TurnResult
 from .state import SessionState, TurnState
-from .turn import NOT_AS_ASKED, Machine, Policy
+from .turn import Machine, Policy
 
 
 class Replayed(msgspec.Struct, frozen=True):

@@ -32,17 +32,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .content import ToolCall
 from .decide_rare import accept, cause_of, decide_rare, halted, limit_entry, no_run, reached, steer
+from .decide_reply import beyond_limits, in_circles, loop_ends, not_as_asked
 from .entries import (
     AttemptFailed,
     CallOutcome,
     CallStarted,
     Entry,
     Interrupted,
-    LoopFound,
     Parked,
-    SteerAccepted,
     StepCommitted,
     TurnEnded,
 )
@@ -68,17 +66,13 @@ from .inputs import (
     UserInput,
 )
 from .limits import Again, Restart, Retry, next_try
-from .loops import Loops, detect, words
-from .messages import UserMessage
+from .loops import Loops, detect
 from .narrate import narrate
 from .outcomes import Cancelled, Denied
 from .state import SessionState, TurnState
 
 CUT_OFF = frozenset(("length", "content_filter", "refusal"))
 """Stop reasons after which the calls of a response are not run (rule S7): their arguments may be incomplete."""
-
-
-NOT_AS_ASKED = "The model did not answer in the form that was asked for. "
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):
@@ -259,7 +253,7 @@ def _commit(turn: TurnState, given: ModelReplied, now: float, policy: Policy) ->
     entries: list[Entry] = [StepCommitted(message, turn.attempt)]
     calls = message.tool_calls
     if not calls:
-        return entries if given.problem is None else _not_as_asked(turn, entries, given.problem, now, policy)
+        return entries if given.problem is None else not_as_asked(turn, entries, given.problem, now, policy.corrections)
     if message.stop_reason in CUT_OFF:
         why = Cancelled(
             f"the response was cut off ({message.raw_stop_reason or message.stop_reason}), so its calls were not run"
@@ -268,52 +262,12 @@ def _commit(turn: TurnState, given: ModelReplied, now: float, policy: Policy) ->
     if turn.concluding:
         why = Denied("a limit of the turn is reached, so no more tools can be called")
         return entries + [no_run(call, why, now) for call in calls]
-    found = None if policy.loops is None else detect([*turn.recent, calls], policy.loops)
-    if found is None or policy.loops is None:
-        return entries + _beyond_limits(turn, calls, now)
-    action, told = policy.loops.action, None
-    if action == "tell":
-        told = UserMessage(words(found), turn.number, turn.step, turn.steered + 1, now, "reminder")
-    entries.append(LoopFound(turn.number, turn.step, found.period, found.repeats, found.names, action, now, told))
-    if action != "stop":
-        return entries + _beyond_limits(turn, calls, now)
-    why = Denied("the same was asked for again and again, so the turn was ended")
-    entries += [no_run(call, why, now) for call in calls]
-    return [*entries, TurnEnded(turn.number, "loop", now, ", ".join(dict.fromkeys(found.names)))]
-
-
-def _beyond_limits(turn: TurnState, calls: Sequence[ToolCall], now: float) -> list[Entry]:
-    """Outcomes for the calls of a step that a limit leaves no room for."""
-    bound, per_tool = turn.limits.calls, turn.limits.per_tool
-    if bound is None and not per_tool:
-        return []
-    out: list[Entry] = []
-    named: dict[str, int] = {}
-    for index, call in enumerate(calls):
-        named[call.name] = named.get(call.name, 0) + 1
-        own = per_tool.get(call.name)
-        if bound is not None and turn.calls + turn.nested_calls + index >= bound:
-            out.append(no_run(call, Denied(f"the turn's limit of {bound} tool calls is reached"), now))
-        elif own is not None and turn.called.get(call.name, 0) + named[call.name] > own:
-            out.append(no_run(call, Denied(f"the turn's limit of {own} calls of {call.name} is reached"), now))
-    return out
-
-
-def _not_as_asked(turn: TurnState, entries: list[Entry], problem: str, now: float, policy: Policy) -> list[Entry]:
-    """The answer is not what was asked for: the model is told, as often as the policy says."""
-    if turn.problems < policy.corrections:
-        told = UserMessage(problem, turn.number, turn.step, turn.steered + 1, now, "problem")
-        return [SteerAccepted(told), *entries]
-    error = ErrorInfo(
-        "provider",
-        "invalid_output",
-        f"{NOT_AS_ASKED}{problem}",
-        "Ask for a simpler form, or allow more corrections.",
-        commit_phase="committed",
-        turn=turn.number,
-        step=turn.step,
-    )
-    return [*entries, TurnEnded(turn.number, "error", now, error.code, error)]
+    if policy.loops is not None and (found := detect([*turn.recent, calls], policy.loops)) is not None:
+        looped = in_circles(turn, found, policy.loops.action, now)
+        if policy.loops.action == "stop":
+            return [*entries, looped, *loop_ends(turn, calls, found, now)]
+        entries.append(looped)
+    return entries + beyond_limits(turn, calls, now)
 
 
 def _failed(turn: TurnState, given: ModelFailed, now: float, policy: Policy) -> list[Entry]:

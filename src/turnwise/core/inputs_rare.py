@@ -1,0 +1,110 @@
+"""The rarer inputs: what is said of calls that wait, decisions of the driver, and changes of the view and the settings."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .changes import Trigger
+from .content import Body
+from .errors import ErrorInfo
+from .result import PendingKind
+from .settings import SessionSettings
+from .usage import Usage
+from .view import Change
+
+
+class CallWaits(msgspec.Struct, frozen=True, gc=False):
+    """A call cannot run before someone has said or done something."""
+
+    call_id: str
+    kind: PendingKind
+    reason: str = ""
+    expires_at: float | None = None
+
+
+class Approve(msgspec.Struct, frozen=True, gc=False):
+    """A waiting call may run, with these arguments if they were edited."""
+
+    call_id: str
+    arguments: str | None = None
+    reason: str = ""
+
+
+class Deny(msgspec.Struct, frozen=True, gc=False):
+    """A waiting call may not run."""
+
+    call_id: str
+    reason: str = ""
+    expired: bool = False
+
+
+class Expire(msgspec.Struct, frozen=True, gc=False):
+    """Time has passed: what has waited for too long is given up."""
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False):
+    """A parked turn goes on."""
+
+
+class Stop(msgspec.Struct, frozen=True, gc=False):
+    """The turn ends before its next model call, because someone decided so."""
+
+    cause: str = ""
+
+
+class LimitHit(msgspec.Struct, frozen=True, gc=False):
+    """The next model call would pass a limit that only the driver can weigh: tokens, money, an outer run's."""
+
+    cause: str
+
+
+class FollowUp(msgspec.Struct, frozen=True, gc=False):
+    """The user speaks ahead, for after the running turn."""
+
+    body: Body
+    client_ref: str | None = None
+
+
+class DropFollowUps(msgspec.Struct, frozen=True, gc=False):
+    """Nothing that is queued is wanted any more."""
+
+
+class SpentElsewhere(msgspec.Struct, frozen=True, gc=False):
+    """A run within this turn, or a model at work for it, has used something."""
+
+    usage: Usage
+    steps: int = 0
+    calls: int = 0
+
+
+class CompactionEnded(msgspec.Struct, frozen=True, gc=False):
+    """A compaction planned on view number `base` came to `change`, or failed with `error`."""
+
+    base: int
+    trigger: Trigger
+    change: Change | None = None
+    error: ErrorInfo | None = None
+    before_tokens: int = 0
+    after_tokens: int = 0
+    usage: Usage | None = None
+    model: str = ""
+
+
+class UndoCompaction(msgspec.Struct, frozen=True, gc=False):
+    """The last compaction is not wanted."""
+
+
+class Clear(msgspec.Struct, frozen=True, gc=False):
+    """The conversation begins anew."""
+
+
+class Rewind(msgspec.Struct, frozen=True, gc=False):
+    """Everything after turn `to` is taken back."""
+
+    to: int
+
+
+class ChangeSettings(msgspec.Struct, frozen=True, gc=False):
+    """These settings hold from the next model call on."""
+
+    settings: SessionSettings

@@ -1,0 +1,86 @@
+"""What watchers are told of the rarer entries. A side room of `narrate`, which is the only caller."""
+
+from __future__ import annotations
+
+from .entries import (
+    ApprovalAnswered,
+    CallWaiting,
+    Compacted,
+    CompactionFailed,
+    Entry,
+    FollowUpQueued,
+    LimitReached,
+    LoopFound,
+    NestedSpent,
+    Parked,
+    SteerAccepted,
+    TurnContinued,
+)
+from .events import (
+    ApprovalGiven,
+    ApprovalRequested,
+    ContextCompacted,
+    Event,
+    FollowUpAccepted,
+    LoopDetected,
+    Notice,
+    QuestionAsked,
+    ResultAwaited,
+    Steered,
+    TurnParked,
+    TurnStarted,
+    UsageUpdated,
+)
+from .result import result_of
+from .state import SessionState
+
+
+def narrate_rare(entry: Entry, state: SessionState) -> list[Event]:
+    """The events of an entry that was just folded into `state`."""
+    match entry:
+        case SteerAccepted(message=message):
+            return [Steered(message.turn, message.text, entry.client_ref, message.mark)]
+        case TurnContinued():
+            return [TurnStarted(state.id, entry.turn, entry.client_ref)]
+        case FollowUpQueued():
+            return [FollowUpAccepted(entry.message.text, entry.client_ref)]
+        case CallWaiting():
+            return [_waiting(entry, state)]
+        case ApprovalAnswered():
+            call = state.turn.find(entry.call_id) if state.turn else None
+            name = call.call.name if call is not None else ""
+            return [ApprovalGiven(entry.call_id, name, entry.allowed, entry.reason, entry.arguments)]
+        case Parked():
+            result = result_of(state)
+            return [TurnParked(result, result.pending)]
+        case LoopFound():
+            told: list[Event] = [
+                LoopDetected(entry.turn, entry.step, entry.names, entry.period, entry.repeats, entry.action)
+            ]
+            if entry.message is not None:
+                told.append(Steered(entry.turn, entry.message.text, None, entry.message.mark))
+            return told
+        case LimitReached():
+            return [Notice("concluding", f"The limit of {entry.cause} is reached: the model is asked to conclude.")]
+        case NestedSpent():
+            step = state.turn.step if state.turn else 0
+            return [UsageUpdated(entry.turn, step, entry.usage, state.usage, state.context_tokens)]
+        case Compacted(change=change):
+            masked = len(change.masked)
+            return [
+                ContextCompacted(entry.trigger, entry.before_tokens, entry.after_tokens, change.covers, masked),
+            ]
+        case CompactionFailed():
+            return [Notice("not_compacted", entry.error.for_user())]
+        case _:
+            return []
+
+
+def _waiting(entry: CallWaiting, state: SessionState) -> Event:
+    call = state.turn.find(entry.call_id) if state.turn else None
+    arguments = call.call.arguments if call is not None else ""
+    if entry.kind == "approval":
+        return ApprovalRequested(entry.call_id, entry.name, arguments, entry.reason, entry.expires_at)
+    if entry.kind == "question":
+        return QuestionAsked(entry.call_id, entry.name, arguments, entry.expires_at)
+    return ResultAwaited(entry.call_id, entry.name, arguments, entry.expires_at)
