@@ -201,7 +201,7 @@ def _compacted(state: SessionState, entry: Compacted) -> None:
     count(turn, state, entry.usage)
     state.views.append(View(then(state.change, entry.change), state.turns))
     state.context_tokens = entry.after_tokens or None
-    if turn is not None:
+    if turn is not None and entry.trigger != "manual":
         turn.asked_again += 1
         turn.compacted_step = turn.step
         turn.overflow = None

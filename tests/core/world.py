@@ -1,0 +1,134 @@
+"""A turn machine with the journal it wrote, and what a driver would owe it: what the tests of the machine share."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turnwise.core.content import Text, ToolCall
+from turnwise.core.entries import Entry, SessionCreated
+from turnwise.core.errors import ErrorInfo
+from turnwise.core.events import Event, TurnFinished
+from turnwise.core.evolve import fold
+from turnwise.core.inputs import (
+    CallModel,
+    Effect,
+    Finish,
+    Halt,
+    Input,
+    ModelReplied,
+    Park,
+    RunTool,
+    SkipCalls,
+    UserInput,
+)
+from turnwise.core.limits import Limits
+from turnwise.core.messages import AssistantMessage, ResponseInfo
+from turnwise.core.principal import LOCAL
+from turnwise.core.repair import repair
+from turnwise.core.replay import replay
+from turnwise.core.state import SessionState
+from turnwise.core.turn import Folded, Machine, Policy
+from turnwise.core.usage import Usage
+
+OVERLOADED = ErrorInfo("provider", "overloaded", "busy", retryable=True)
+REFUSED = ErrorInfo("provider", "invalid_request", "no", retryable=False)
+
+
+class World:
+    """A machine, the journal it wrote, and what a driver would owe it."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.journal: list[Entry] = [SessionCreated("s", LOCAL, 0.0)]
+        self.machine = Machine(fold(self.journal), policy or Policy())
+        self.events: list[Event] = []
+        self.calling: CallModel | None = None
+        self.due: dict[str, ToolCall] = {}
+        self.begun: dict[str, ToolCall] = {}
+        self.ended: set[str] = set()
+        self.halting = False
+        self.finished = 0
+        self.parked = 0
+        self.now = 0.0
+
+    @property
+    def state(self) -> SessionState:
+        return self.machine.state
+
+    def feed(self, given: Input) -> Folded:
+        self.now += 1.0
+        folded = self.machine.feed(given, self.now)
+        self.journal += folded.entries
+        self.events += folded.events
+        self.take(folded.effects)
+        self.check()
+        return folded
+
+    def take(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case CallModel():
+                    turn = self.state.turn
+                    assert turn is not None and not turn.awaited, "T1: a request while calls are open"
+                    assert self.calling is None, "two model calls at once"
+                    self.calling = effect
+                case RunTool(call=call, allowed=allowed):
+                    assert allowed or (call.id not in self.due and call.id not in self.begun), (
+                        "E1: a call is asked for twice"
+                    )
+                    self.due[call.id] = call
+                case Halt():
+                    self.halting, self.calling = True, None
+                case SkipCalls(call_ids=call_ids):
+                    for call_id in call_ids:
+                        self.due.pop(call_id, None)
+                case Park():
+                    assert not self.due and not self.begun, "a turn parks while calls run"
+                    self.parked += 1
+                case Finish():
+                    self.finished += 1
+                    self.calling = None
+                    assert not self.due, "a turn ends with calls still to be run"
+
+    def check(self) -> None:
+        transcript = self.state.transcript
+        assert repair(transcript) is transcript, "T1, T6: the transcript is not valid"
+        calls = [c.id for m in transcript if isinstance(m, AssistantMessage) for c in m.tool_calls]
+        assert len(set(calls)) == len(calls), "T4: an id is used twice"
+        again = fold(list(self.journal))
+        assert msgspec.json.encode(again) == msgspec.json.encode(self.state), "live and resumed state differ"
+        played = replay(self.journal)
+        assert msgspec.json.encode(played.state) == msgspec.json.encode(self.state), "live and replayed state differ"
+        assert played.events == self.events, "live and replayed events differ"
+
+    def resume(self) -> None:
+        """The process is gone; another one folds the journal."""
+        self.machine = Machine(fold(list(self.journal)), self.machine.policy)
+        self.calling, self.halting = None, False
+        self.due.clear()
+        lost = [c for c in self.begun.values() if c.id not in self.ended]
+        self.begun.clear()
+        self.take(self.machine.wants())
+        for call in lost:
+            self.begun[call.id] = call
+
+
+def reply(world: World, calls: int, stop: str = "stop", text: str = "hm") -> ModelReplied:
+    asked = world.calling
+    assert asked is not None
+    world.calling = None
+    blocks = [Text(text)] if text else []
+    blocks += [ToolCall(f"t{asked.turn}.s{asked.step}.c{i}", "tool", "{}") for i in range(calls)]
+    info = ResponseInfo("p", "m", stop_reason=stop, raw_stop_reason=stop, usage=Usage(10, 5))
+    return ModelReplied(AssistantMessage(tuple(blocks), asked.turn, asked.step, world.now, False, info))
+
+
+def begin(limits: Limits | None = None, policy: Policy | None = None) -> World:
+    world = World(policy)
+    world.feed(UserInput("go", limits or Limits()))
+    return world
+
+
+def last_result(world: World):
+    event = world.events[-1]
+    assert type(event) is TurnFinished
+    return event.result
