@@ -73,12 +73,18 @@ def refused(api: str, transcript: list[Message]) -> list[Any]:
     return check(api, msgspec.json.decode(made.body), path=made.path)
 
 
+MEDDLING = [
+    *("steer", "steer", "follow up", "drop follow-ups", "interrupt", "wait", "settings", "clear", "rewind", "compact"),
+    *("undo", "late", "crash", "crash"),
+]
+
+
 class Chaos(RuleBasedStateMachine):
     """What a driver, a model, tools and people may do, at any moment that they can."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(fold_every=10)
         self.spent = 0
         self.requests = 0
         self.last: tuple[int, list[Message]] = (0, [])
@@ -102,10 +108,10 @@ class Chaos(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.world.state.running)
     @rule(
-        steps=st.sampled_from([None, 0, 1, 3]),
-        calls=st.sampled_from([None, 0, 1, 4]),
-        tokens=st.sampled_from([None, 0, 40]),
-        own=st.sampled_from([None, 0, 2]),
+        steps=st.sampled_from([None, None, None, 3, 1, 0]),
+        calls=st.sampled_from([None, None, None, 4, 1, 0]),
+        tokens=st.sampled_from([None, None, 40, 0]),
+        own=st.sampled_from([None, None, 2, 0]),
         on_limit=st.sampled_from(["stop", "conclude"]),
         how=st.sampled_from(["input", "continue", "again", "queued"]),
     )
@@ -122,58 +128,62 @@ class Chaos(RuleBasedStateMachine):
         else:
             assert self.feed(UserInput("go", limits, "ref"))
 
-    @rule(skip=st.booleans())
+    @rule(data=st.data())
+    def someone_meddles(self, data: st.DataObject) -> None:
+        """Each of these is possible at any moment; as one rule, so that turns get somewhere in between."""
+        flip = st.booleans()
+        match data.draw(st.sampled_from(MEDDLING)):
+            case "steer":
+                self.steer(data.draw(flip))
+            case "follow up":
+                assert self.feed(FollowUp("then this"))
+            case "drop follow-ups":
+                self.feed(DropFollowUps())
+            case "interrupt":
+                cause = data.draw(st.sampled_from(["user", "left", "timeout", "wall_time"]))
+                self.feed(Interrupt(cause, data.draw(st.sampled_from(["partial", "none"]))))
+            case "wait":
+                self.world.now += data.draw(st.sampled_from([0.0, 1000.0]))
+                self.feed(Expire())
+            case "settings":
+                tools = data.draw(st.sampled_from([None, (), ("tool",)]))
+                assert self.feed(ChangeSettings(SessionSettings(tools=tools, temperature=0.5)))
+            case "clear":
+                running = self.world.state.running
+                assert self.feed(Clear()) is not running
+            case "rewind":
+                running, to = self.world.state.running, data.draw(st.integers(0, self.world.state.turns))
+                assert self.feed(Rewind(to)) is not running
+            case "compact":
+                self.end_compaction(data, "manual", data.draw(flip), data.draw(st.sampled_from([False, False, True])))
+            case "undo":
+                self.undo_compaction()
+            case "late":
+                self.outcome_from_outside(data)
+            case _:
+                self.crash()
+
     def steer(self, skip: bool) -> None:
         took = self.world.state.running and not self.world.halting
         assert self.feed(Steer("and this", "ref", skip)) is took
 
-    @rule()
-    def follow_up(self) -> None:
-        assert self.feed(FollowUp("then this"))
-
-    @rule()
-    def drop_follow_ups(self) -> None:
-        self.feed(DropFollowUps())
-
-    @rule(cause=st.sampled_from(["user", "left", "timeout", "wall_time"]), keep=st.sampled_from(["partial", "none"]))
-    def interrupt(self, cause: Any, keep: Any) -> None:
-        self.feed(Interrupt(cause, keep))
-
+    @precondition(lambda self: self.waiting())
     @rule(data=st.data(), edited=st.booleans())
     def approve(self, data: st.DataObject, edited: bool) -> None:
         waiting = self.waiting()
         call_id = data.draw(st.sampled_from(waiting)) if waiting else "t9.s9.c9"
         self.feed(Approve(call_id, '{"n": 7}' if edited else None))
 
+    @precondition(lambda self: self.waiting())
     @rule(data=st.data())
     def deny(self, data: st.DataObject) -> None:
         waiting = self.waiting()
         self.feed(Deny(data.draw(st.sampled_from(waiting)) if waiting else "t9.s9.c9", "no"))
 
-    @rule(later_s=st.sampled_from([0.0, 1000.0]))
-    def time_passes(self, later_s: float) -> None:
-        self.world.now += later_s
-        self.feed(Expire())
-
     @precondition(lambda self: self.parked())
     @rule()
     def resume(self) -> None:
         assert self.feed(Resume())
-
-    @rule(tools=st.sampled_from([None, (), ("tool",)]))
-    def change_settings(self, tools: Any) -> None:
-        assert self.feed(ChangeSettings(SessionSettings(tools=tools, temperature=0.5)))
-
-    @rule()
-    def clear(self) -> None:
-        running = self.world.state.running
-        assert self.feed(Clear()) is not running
-
-    @rule(data=st.data())
-    def rewind(self, data: st.DataObject) -> None:
-        to = data.draw(st.integers(0, self.world.state.turns))
-        running = self.world.state.running
-        assert self.feed(Rewind(to)) is not running
 
     def waiting(self) -> list[str]:
         turn = self.world.state.turn
@@ -216,20 +226,14 @@ class Chaos(RuleBasedStateMachine):
     # --- the driver --------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.world.calling is not None)
-    @rule(data=st.data(), trigger=st.sampled_from(["auto", "manual"]), works=st.booleans(), late=st.booleans())
-    def compact(self, data: st.DataObject, trigger: Any, works: bool, late: bool) -> None:
+    @rule(data=st.data(), works=st.booleans(), late=st.booleans())
+    def compact(self, data: st.DataObject, works: bool, late: bool) -> None:
+        """The attempt is dropped before anything is sent."""
         asked = self.world.calling
         assert asked is not None
-        if trigger == "auto":
-            if not asked.may_compact:
-                return
-            self.world.calling = None  # the attempt is dropped before anything is sent
-            trigger = "overflow" if asked.must_compact else "auto"
-        self.end_compaction(data, trigger, works, late)
-
-    @rule(data=st.data(), works=st.booleans(), late=st.booleans())
-    def compact_by_hand(self, data: st.DataObject, works: bool, late: bool) -> None:
-        self.end_compaction(data, "manual", works, late)
+        if asked.may_compact:
+            self.world.calling = None
+            self.end_compaction(data, "overflow" if asked.must_compact else "auto", works, late)
 
     def end_compaction(self, data: st.DataObject, trigger: Any, works: bool, late: bool) -> None:
         state = self.world.state
@@ -247,7 +251,6 @@ class Chaos(RuleBasedStateMachine):
         self.spent += 3 * took
         assert msgspec.json.encode(state.history) == before, "X: a compaction changed the history"
 
-    @rule()
     def undo_compaction(self) -> None:
         views = self.world.state.views
         there = bool(views and not views[-1].cleared)
@@ -269,7 +272,6 @@ class Chaos(RuleBasedStateMachine):
         self.spent += 4
         assert self.feed(SpentElsewhere(Usage(3, 1), 1, 2))
 
-    @rule()
     def crash(self) -> None:
         """The process is gone; another one folds the journal."""
         policy = self.world.machine.policy
@@ -289,9 +291,15 @@ class Chaos(RuleBasedStateMachine):
         self.feed(CallBegins(call.id, "sha"))
 
     @precondition(lambda self: self.world.due)
+    @rule(data=st.data())
+    def call_begins_again(self, data: st.DataObject) -> None:
+        """The same rule once more, so that it is chosen more often."""
+        self.call_begins(data)
+
+    @precondition(lambda self: self.world.due)
     @rule(
         data=st.data(),
-        kind=st.sampled_from(["approval", "external", "question"]),
+        kind=st.sampled_from(["approval", "approval", "external", "question"]),
         for_s=st.sampled_from([None, 500.0]),
     )
     def call_waits(self, data: st.DataObject, kind: Any, for_s: float | None) -> None:
@@ -311,7 +319,6 @@ class Chaos(RuleBasedStateMachine):
         result = ToolResult(call.id, "r", Failed(REFUSED)) if fails else ToolResult(call.id, "r")
         self.feed(CallEnded(result, final and not fails))
 
-    @rule(data=st.data())
     def outcome_from_outside(self, data: st.DataObject) -> None:
         """For a call that waits, or for one that nobody knows, or that has its outcome long since."""
         waiting = self.waiting()
@@ -349,7 +356,7 @@ class Chaos(RuleBasedStateMachine):
         base, before = self.last
         state = self.world.state
         if base == state.base:
-            assert all(a is b for a, b in zip(before, state.transcript, strict=False)), "T7: a message was changed"
+            assert all(a == b for a, b in zip(before, state.transcript, strict=False)), "T7: a message was changed"
             assert len(state.transcript) >= len(before)
         self.last = state.base, list(state.transcript)
 
@@ -360,6 +367,7 @@ class Chaos(RuleBasedStateMachine):
             assert not refused(api, self.world.state.transcript), api
 
     def teardown(self) -> None:
+        self.world.check_folded()
         for api in APIS:
             assert not refused(api, self.world.state.transcript), f"T8: {api} refuses the transcript"
 
@@ -369,6 +377,6 @@ def calls_of(message: Message) -> bool:
 
 
 Chaos.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestChaos = Chaos.TestCase

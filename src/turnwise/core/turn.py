@@ -138,7 +138,9 @@ class Machine:
         if not entries:
             return NOTHING
         turn = state.turn
-        if turn is not None and (settled := settle(turn, now)) is not None:
+        # A model call that is under way is not weighed again: what is said in the meantime counts before the next one.
+        asked = turn is not None and turn.phase == "model" and _due(turn) == self._asked
+        if turn is not None and not asked and (settled := settle(turn, now)) is not None:
             evolve(state, settled)
             entries.append(settled)
             told = narrate(settled, state)
