@@ -246,10 +246,10 @@ class Chaos(RuleBasedStateMachine):
         summary = UserMessage("What came before.", mark="summary") if data.draw(st.booleans()) else None
         change = Change(covers, summary, tuple([Masked(m, "[left out]") for m in masked])) if works else None
         error = None if works else REFUSED
-        before = msgspec.json.encode(state.history)
+        before = list(state.history)
         took = self.feed(CompactionEnded(base, trigger, change, error, 100, 10, Usage(2, 1)))
         self.spent += 3 * took
-        assert msgspec.json.encode(state.history) == before, "X: a compaction changed the history"
+        assert state.history[: len(before)] == before, "X: a compaction changed the history"
 
     def undo_compaction(self) -> None:
         views = self.world.state.views
