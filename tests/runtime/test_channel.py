@@ -291,7 +291,7 @@ async def test_cancelling_the_result_stops_nothing(host: Host) -> None:
 
 
 async def test_cancelling_a_read_loses_no_event(host: Host) -> None:
-    async with ScriptedProvider([reply(text("one ", "two"), stall_after_event=3)]) as provider:
+    async with ScriptedProvider([reply(text("one ", "two ", "three"), stall_after_event=4)]) as provider:
         channel, handle = await host.agent(provider).session().channel("Hi")
         events = await come_to(channel, "TextDelta")
         await provider.reached("stalled")
@@ -307,7 +307,7 @@ async def test_cancelling_a_read_loses_no_event(host: Host) -> None:
             await reading
         provider.release()
         events += [e async for e in channel]
-        assert "".join(e.text for e in of(TextDelta, events)) == "one two" == (await handle.result()).text
+        assert "".join(e.text for e in of(TextDelta, events)) == "one two three" == (await handle.result()).text
 
 
 async def test_an_error_is_in_the_result(host: Host) -> None:

@@ -153,7 +153,7 @@ class Steps:
         if not message.tool_calls:
             return ()
         turn = self._turn
-        for said in reversed(turn.result.messages if turn.over else self._session.transcript):
+        for said in reversed(turn.result.messages if turn.over else self._session.state.history):
             if type(said) is ToolMessage and (said.turn, said.step) == (message.turn, message.step):
                 return said.results
         return ()
