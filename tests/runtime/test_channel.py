@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.runtime.conftest import (
 from turnwise import Deadlines, Session, tool
 from turnwise.errors import ConfigError, SessionBusy, SessionError
 from turnwise.events import Event, TextDelta, ToolFinished, TurnFinished
-from turnwise.runtime.channel import Channel
+from turnwise.runtime.channel import Channel, Handle
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import ScriptedProvider, call, error_event, hang, repeated, reply, text
 
@@ -142,39 +143,43 @@ async def test_no_read_while_the_buffer_is_full(host: Host) -> None:
         assert "".join(e.text for e in of(TextDelta, seen)) == "one two three four five six "
 
 
-@pytest.mark.parametrize("how", ["context", "close", "collected", "exception"])
+@pytest.mark.parametrize("how", ["context", "exception", "close", "collected"])
 async def test_dropping_stops_the_turn(any_host: Host, store: SuspendingStore | None, how: str) -> None:
     """C2: however the reader goes, the turn stops, frees its connection, and accounts for what was used so far."""
     stalled = reply(text("one ", "two ", "three"), stall_after_event=4) if any_host.streamed else hang()
+    last = "TextDelta" if any_host.streamed else "StepStarted"
     async with ScriptedProvider([stalled, reply("Here we are.")]) as provider:
         session = any_host.agent(provider, store=store).session()
-        opening = session.channel("Hi")
-        if how in ("context", "exception"):
-            try:
-                async with opening as (channel, handle):
-                    await provider.reached("stalled")
-                    await come_to(channel, "TextDelta" if any_host.streamed else "StepStarted")
-                    if how == "exception":
-                        raise KeyError
-            except KeyError:
-                assert how == "exception"
-            assert handle.over, "leaving waits for the end"
-        else:
-            channel, handle = await opening
-            await provider.reached("stalled")
-            await come_to(channel, "TextDelta" if any_host.streamed else "StepStarted")
-            if how == "close":
-                channel.close()
-                channel.close()
-                assert [e async for e in channel] == []
-        del channel
-        gc.collect()
+        handle = await go(how, session, provider, last)
+        assert handle.over or how in ("close", "collected"), "leaving the context waits for the end"
         result = await handle.result()
         assert (result.reason, result.cause, result.steps) == ("interrupted", "consumer_dropped", 0)
         if any_host.streamed:
             assert result.usage.provenance in ("partial", "estimated") and result.usage.input_tokens
         await provider.reached("left")
         await goes_on(session)
+
+
+async def go(how: str, session: Session[Any], provider: ScriptedProvider, last: str) -> Handle:
+    """Open a channel, read until an event of that name, and go."""
+    if how in ("context", "exception"):
+        kept: list[Handle] = []
+        with contextlib.suppress(KeyError):
+            async with session.channel("Hi") as (channel, handle):
+                kept.append(handle)
+                await provider.reached("stalled")
+                await come_to(channel, last)
+                if how == "exception":
+                    raise KeyError
+        return kept[0]
+    channel, handle = await session.channel("Hi")
+    await provider.reached("stalled")
+    await come_to(channel, last)
+    if how == "close":
+        channel.close()
+        channel.close()
+        assert [event async for event in channel] == []
+    return handle
 
 
 async def test_dropping_after_tools_keeps_their_account(host: Host) -> None:
@@ -269,7 +274,7 @@ async def test_the_end_comes_to_a_full_channel(host: Host) -> None:
         assert (result.reason, result.cause) == ("interrupted", "user")
         events += [event async for event in channel]
         assert assert_ended(events).result == result
-        assert result.messages[-1].text == "".join(e.text for e in of(TextDelta, events))
+        assert result.text == "".join(e.text for e in of(TextDelta, events))
         await goes_on(session)
 
 

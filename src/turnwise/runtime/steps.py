@@ -84,10 +84,13 @@ class Steps:
         if self._moved is not None:
             raise refusals.two_readers()
         turn = self._turn
-        if self._held is not None and not self._untold():
-            self._let_go()
-        while self._held is None and not turn.over:
-            await self._wait()
+        while not turn.over:
+            if self._held is None:
+                await self._wait()
+            elif self._untold():
+                break
+            else:
+                self._let_go()
         if not self._untold() or turn.account is None or (message := turn.account[3]) is None:
             raise StopAsyncIteration
         self._told = turn.account[0]
@@ -106,7 +109,8 @@ class Steps:
         body = await accept(prompt, session, session.read_file)
         if self._turn.over:
             return False
-        return await session.apply(Steer(body, at_once=self._held is not None))
+        current = session.state.turn
+        return await session.apply(Steer(body, at_once=current is not None and current.step > self._allowed))
 
     def stop(self, reason: str = "") -> None:
         """End the turn here: its reason is `stopped`, its cause what is given. In the midst of a step it ends behind that."""

@@ -172,15 +172,13 @@ class Hub:
 
     def go_live(self, mailbox: Mailbox) -> None:
         """Nothing is left to read in the journal: what comes now is told as it happens."""
-        turn = self._turn
-        if turn is not None and turn.over:
-            turn = None
-        if self.closed or (mailbox.turn is not None and mailbox.turn is not turn):
+        turn, own = self._turn, mailbox.turn
+        if self.closed or (own is not None and (own is not turn or own.over)):
             mailbox.end()
             return
         mailbox.live = True
         if turn is not None:
-            mailbox.skip = turn.unread
+            mailbox.skip = turn.unread  # told already, and offered when the pump comes round
             snapshot = turn.snapshot()
             if snapshot is not None:
                 mailbox.put_all((snapshot,))
