@@ -136,7 +136,7 @@ def accept(state: SessionState, given: UserInput, now: float) -> list[Entry]:
 def steer(turn: TurnState, given: Steer, now: float) -> list[Entry]:
     """The user adds to the turn."""
     message = steer_message(turn, given.body, now)
-    entries: list[Entry] = [SteerAccepted(message, given.client_ref, given.skip)]
+    entries: list[Entry] = [SteerAccepted(message, given.client_ref, given.skip, given.at_once)]
     if given.skip:
         entries += [no_run(c.call, SKIPPED, now) for c in turn.awaited if c.result is None and not c.started]
     return entries

@@ -118,11 +118,12 @@ class CallOutcome(msgspec.Struct, frozen=True, gc=False, tag="call.outcome", omi
 
 class SteerAccepted(msgspec.Struct, frozen=True, gc=False, tag="steer.accepted", omit_defaults=True):
     """The user added to the running turn; the message enters the transcript at the next safe boundary (rule T3). `skip`: calls that
-    had not begun are not run any more."""
+    had not begun are not run any more. `at_once`: nothing had been sent for the step that was due, so the message entered before it."""
 
     message: UserMessage
     client_ref: str | None = None
     skip: bool = False
+    at_once: bool = False
     v: int = 1
 
 

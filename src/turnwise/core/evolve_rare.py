@@ -34,7 +34,7 @@ from .entries import (
 from .messages import UserMessage
 from .repair import last_turn
 from .result import Pending
-from .state import SessionState, TurnState, count, illegal, running, say, step_over
+from .state import SessionState, TurnState, count, enter_steers, illegal, running, say, step_over
 from .view import WHOLE, Change, View, project, then
 
 
@@ -45,6 +45,8 @@ def evolve_rare(state: SessionState, entry: Entry) -> None:
             _created(state, entry)
         case SteerAccepted(message=message):
             _added(running(state), message)
+            if entry.at_once and running(state).phase == "model":
+                enter_steers(running(state), state)
         case Interrupted():
             turn = running(state)
             turn.phase, turn.interrupt, turn.keep = "ending", entry.cause, entry.keep

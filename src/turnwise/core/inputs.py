@@ -85,11 +85,13 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Steer(msgspec.Struct, frozen=True, gc=False):
-    """The user adds to the running turn. `skip`: calls that have not begun are not run."""
+    """The user adds to the running turn. `skip`: calls that have not begun are not run. `at_once`: the model call that is due is held
+    back, so this enters before it and not after."""
 
     body: Body
     client_ref: str | None = None
     skip: bool = False
+    at_once: bool = False
 
 
 class Interrupt(msgspec.Struct, frozen=True, gc=False):

@@ -159,6 +159,11 @@ class Reducer:
             out.append(block)
         return tuple(out)
 
+    def so_far(self) -> tuple[AssistantBlock, ...]:
+        """The content so far by position, so that deltas can go on from it: a block without content is an empty text."""
+        made = {index: b.close() if isinstance(b, _Open) else b for index, b in self._blocks.items()}
+        return tuple([made.get(index, Text("")) for index in range(max(made, default=-1) + 1)])
+
     def finish(self, provider: str = "", model: str = "", completed_at: float | None = None) -> Reduced:
         """The response as a message; call once, after the decoder's last event."""
         blocks = self.blocks()

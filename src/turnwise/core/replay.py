@@ -125,7 +125,11 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
                 raise _differs(at + 1, "a problem is told without an answer that has it")
             given = ModelReplied(reply.message, entry.message.text)
             return given, entry.message.created_at or 0.0, Policy(corrections=10**9)
-        return Steer(entry.message.body, entry.client_ref, entry.skip), entry.message.created_at or 0.0, plain
+        return (
+            Steer(entry.message.body, entry.client_ref, entry.skip, entry.at_once),
+            entry.message.created_at or 0.0,
+            plain,
+        )
     if type(entry) is Interrupted:
         return Interrupt(entry.cause, entry.keep), entry.at, plain
     if type(entry) is AttemptFailed and state.turn is not None:

@@ -55,6 +55,7 @@ from .turn import Turn
 if TYPE_CHECKING:
     from .agent import Agent
     from .attempt import Attempt
+    from .watch import Hub
 
 
 class Actor(Generic[Ctx]):
@@ -68,6 +69,7 @@ class Actor(Generic[Ctx]):
         "_blobs",
         "_bound",
         "_closed",
+        "_counts",
         "_created",
         "_effects",
         "_entries",
@@ -80,10 +82,12 @@ class Actor(Generic[Ctx]):
         "_turn",
         "agent",
         "context",
+        "hub",
         "machine",
         "overrides",
         "runtime",
         "state",
+        "told",
     )
     runtime: Runtime
     machine: Machine
@@ -110,6 +114,9 @@ class Actor(Generic[Ctx]):
         self._created: SessionCreated | None = created
         self._entries: list[Entry] = [created]
         self._events: list[Event] = []
+        self._counts: list[int] = [0]
+        self.told = 0
+        self.hub: Hub | None = None
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
         self._blobs: Blobs | None = None
@@ -143,6 +150,8 @@ class Actor(Generic[Ctx]):
         turn.plan = plan
         runtime.adopt(turn)
         turn.arm_watch()
+        if self.hub is not None:
+            self.hub.attach(turn)
         self.machine.policy = plan.policy
         self.post(given)
 
@@ -237,18 +246,21 @@ class Actor(Generic[Ctx]):
         written = list(await self._store.read(self.id))
         if written:
             self.state = fold(written)
-            self._entries = []
+            self._entries, self._counts = [], []
         else:
             assert self._created is not None, "a session's first entry is kept until it is durable"
-            self._entries = [self._created]
+            self._entries, self._counts = [self._created], [0]
             self.state = fold(self._entries)
+        self.told = len(written)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
         self.machine = Machine(self.state, Policy())
         current = self.state.turn
         if current is not None and current.phase not in ("parked", "ended"):
             now = self.runtime.clock.wall()
             for given in (Interrupt("store"), Halted()):
-                self._entries += self.machine.feed(given, now).entries
+                folded = self.machine.feed(given, now)
+                self._entries += folded.entries
+                self._counts += [0] * len(folded.entries)
 
     # --- for turns: folding and advancing ---------------------------------------------------------------------------
 
@@ -303,6 +315,7 @@ class Actor(Generic[Ctx]):
             return False
         self._entries += folded.entries
         self._events += folded.events
+        self._counts += folded.counts
         for effect in folded.effects:
             if type(effect) is not Halt:
                 self._effects.append(effect)
@@ -327,15 +340,16 @@ class Actor(Generic[Ctx]):
                 effects = self._admit_calls()
                 entries, self._entries = self._entries, []
                 events, self._events = self._events, []
+                counts, self._counts = self._counts, []
                 after, account = self.state.seq - len(entries), account_of(self.state)
                 if self._append_now is None:
-                    appending = self.runtime.start(self._append(after, entries, events, effects, account))
+                    appending = self.runtime.start(self._append(after, entries, counts, events, effects, account))
                     if not appending.done():
                         self._appending = appending
                         return
                 else:
                     self._append_now(self.id, after, entries)
-                    self._release(events, effects, account)
+                    self._release(counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
         finally:
@@ -343,7 +357,13 @@ class Actor(Generic[Ctx]):
                 self._advancing = False
 
     async def _append(
-        self, after: int, entries: list[Entry], events: list[Event], effects: list[Effect], account: Account
+        self,
+        after: int,
+        entries: list[Entry],
+        counts: list[int],
+        events: list[Event],
+        effects: list[Effect],
+        account: Account,
     ) -> None:
         """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
         assert self._store is not None
@@ -352,7 +372,7 @@ class Actor(Generic[Ctx]):
         except Exception as error:
             self.lose(refusals.append_failed(error, self.id))
         else:
-            self._release(events, effects, account)
+            self._release(counts, events, effects, account)
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
@@ -372,10 +392,13 @@ class Actor(Generic[Ctx]):
                 turn.begin_calls()
         return done
 
-    def _release(self, events: list[Event], effects: list[Effect], account: Account) -> None:
+    def _release(self, counts: list[int], events: list[Event], effects: list[Effect], account: Account) -> None:
         """What was folded is durable now."""
         self._created = None
         turn = self._turn
+        if self.hub is not None:
+            self.hub.told(turn, self.told, counts, events)
+        self.told += len(counts)
         if turn is None:
             return
         turn.account = account
@@ -438,6 +461,33 @@ class Actor(Generic[Ctx]):
         )
         turn.tell([TurnFinished(result)])
         turn.finish(result)
+
+    # --- for watchers -----------------------------------------------------------------------------------------------
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn that runs, or is about to begin."""
+        return self._turn
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that was folded is still on its way into the journal."""
+        return not self._advancing
+
+    def watchers(self) -> Hub:
+        """All who watch this session."""
+        if self.hub is None:
+            from .watch import Hub
+
+            self.hub = Hub(self)
+        return self.hub
+
+    async def journal(self, after: int) -> Sequence[Entry]:
+        """The entries that are durable, from number `after` + 1 on."""
+        if self._store is None:
+            await self._bind()
+        assert self._store is not None
+        return await self._store.read(self.id, after)
 
     def notice(self, turn: Turn, notice: Notice) -> None:
         """Tell the consumer of a turn, if it is still the running one."""

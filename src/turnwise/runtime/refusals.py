@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, TurnwiseError
+from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, StateError, TurnwiseError
 
 APPEND_BLOCKED = ErrorInfo(
     "state", "append_blocked", "The journal store does not answer.", "Check the store and try again."
@@ -64,6 +64,18 @@ def misuse(code: str, message: str, hint: str) -> SessionError:
 def two_readers() -> SessionError:
     return misuse(
         "two_readers", "Another task is reading this turn already.", "One task at a time may iterate over a turn."
+    )
+
+
+def journal_shorter(session: str, told: int) -> StateError:
+    return StateError(
+        ErrorInfo(
+            "state",
+            "journal_shorter",
+            f"The store does not have all {told} entries of the journal that it has acknowledged.",
+            "Entries were lost or removed; watch on without a cursor.",
+            session=session,
+        )
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..core.errors import error_of
 from ..core.inputs import Interrupt, Steer
@@ -16,7 +16,13 @@ from . import process
 from .actor import Actor
 from .attachments import Prompt, accept
 from .plan import INHERITED, Wishes
-from .turn import Turn
+from .turn import OnLeave, Turn
+
+if TYPE_CHECKING:
+    from .channel import Opening
+    from .mailbox import WatchPolicy
+    from .steps import Steps
+    from .watch import Watcher
 
 
 class Session(Actor[Ctx]):
@@ -49,16 +55,50 @@ class Session(Actor[Ctx]):
         return self._closed
 
     def stream(
-        self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
+        self,
+        prompt: Prompt,
+        *,
+        context: Ctx | None = None,
+        limits: Limits | None = None,
+        stream: bool | None = None,
+        on_leave: OnLeave = "stop",
     ) -> Turn:
         """A turn to be read event by event: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
         `context` is the caller's object for tools (default: the session's), `limits` bound this turn (default: the
         agent's), `stream=False` asks the provider for an unstreamed response: the events are the same, in fewer pieces.
+        Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait` and `Turn.watch`.
         Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
         `SessionClosed`, or `SessionForked`.
         """
-        return Turn(self, prompt, Wishes(self._context_for(context), limits, stream))
+        return Turn(self, prompt, Wishes(self._context_for(context), limits, stream), on_leave)
+
+    def channel(self, prompt: Prompt, *, buffer: int = 32, on_drop: OnLeave = "stop", **options: Any) -> Opening:
+        """A turn that is read through a bounded channel, with a handle whose result is true whatever becomes of the reader:
+        `channel, handle = await session.channel(prompt)`, or `async with session.channel(prompt) as (channel, handle):`.
+
+        While `buffer` events wait unread the provider is not read. See `runtime.channel`; `options` are those of `stream`.
+        """
+        from .channel import Opening
+
+        return Opening(self, self.stream(prompt, **options), buffer, on_drop)
+
+    def steps(self, prompt: Prompt, **options: Any) -> Steps:
+        """A turn that its caller takes step by step: `async with session.steps(prompt) as steps: async for step in steps: …`. No
+        model call is made before the caller asks for the step. `options` are those of `stream`."""
+        from .steps import Steps
+
+        return Steps(self, self.stream(prompt, **options))
+
+    def watch(self, policy: WatchPolicy = "coalesce", *, buffer: int = 256, after: int | None = None) -> Watcher:
+        """One more watcher, of all turns from now on until the session is closed, with a queue of its own for `buffer` events.
+
+        `policy` says what a full queue does: "block" makes the provider wait, "coalesce" joins deltas of one block,
+        "drop_to_cursor" drops what waits and goes on from the journal. With `after` (a watcher's `cursor`; 0 is the beginning) it
+        is first told every journalled event behind that entry. Joining in mid-step it gets a `StepSnapshot` first. Raises
+        `ConfigError` for a buffer below 1 or a cursor that the journal does not have.
+        """
+        return self.watchers().watch(policy, buffer, after, None)
 
     async def run(
         self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
@@ -116,6 +156,8 @@ class Session(Actor[Ctx]):
         if self._turn is not None:
             await self._turn.close("closed")
         self._prefix = None
+        if self.hub is not None:
+            self.hub.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -183,7 +183,7 @@ class ModelStream(EventStream):
             if self._watch is not None:
                 runtime.timers.cancel(self._watch)
                 self._watch = None
-        self._wake()
+        self.wake()
 
     def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
         """A single request is sent as it is."""
@@ -192,7 +192,7 @@ class ModelStream(EventStream):
     def post(self, given: ModelReplied) -> None:
         """An answer whose media had to be put away first."""
         self._settle(given)
-        self._wake()
+        self.wake()
 
     # --- before anything is sent --------------------------------------------------------------------------------------
 
@@ -235,9 +235,9 @@ class ModelStream(EventStream):
         failed = await attempt.open(self)
         if failed is not None and not attempt.stopped:
             self._settle(failed)
-        self._wake()
+        self.wake()
 
-    async def _pull(self) -> list[Event] | None:
+    async def pull(self) -> list[Event] | None:
         while not self._out:
             if self._error is not None:
                 raise error_of(self._error)
@@ -245,7 +245,8 @@ class ModelStream(EventStream):
                 return None
             attempt = self._attempt
             if attempt is not None and (response := attempt.response) is not None:
-                self._check_sole_reader(attempt)
+                if self.reading:
+                    raise refusals.two_readers()
                 events, ended = await attempt.read(response, self)
                 if not attempt.stopped:
                     self._out += events
@@ -253,8 +254,7 @@ class ModelStream(EventStream):
                         self._settle(ended)
             else:
                 await self._wait(self._owner.loop)
-        batch, self._out = self._out, []
-        return batch
+        return self.take()
 
     def _settle(self, given: ModelReplied | ModelFailed) -> None:
         """What came of the attempt: an answer, another try, or the end."""
@@ -324,11 +324,11 @@ class ModelStream(EventStream):
             if attempt is not None:
                 attempt.stop("the request took too long")
             self._attempt, self._error = None, _too_long(self._deadlines.turn_s or 0.0)
-            self._wake()
+            self.wake()
             return
         if attempt is not None and attempt.overdue(now):
             self._settle(attempt.give_up())
-            self._wake()
+            self.wake()
         self._arm()
 
 

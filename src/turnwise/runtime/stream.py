@@ -11,7 +11,7 @@ from .attempt import Attempt
 
 
 class EventStream:
-    """What a turn and a single request share. `_out` are the events at hand; `_pull` waits for more."""
+    """What a turn and a single request share. `_out` are the events at hand; `pull` waits for more."""
 
     __slots__ = ("_attempt", "_out", "_ready", "_waiter")
 
@@ -24,7 +24,7 @@ class EventStream:
     async def __anext__(self) -> Event:
         for event in self._ready:
             return event
-        batch = await self._pull()
+        batch = await self.pull()
         if batch is None:
             raise StopAsyncIteration
         ready = self._ready = iter(batch)
@@ -34,16 +34,24 @@ class EventStream:
         """The same events in the lists in which they come: what one read brought, at once. Cheaper per event."""
         if left := list(self._ready):
             yield left
-        while (batch := await self._pull()) is not None:
+        while (batch := await self.pull()) is not None:
             yield batch
 
-    async def _pull(self) -> list[Event] | None:
-        """The next events, from whatever the stream waits for; None at the end."""
+    async def pull(self) -> list[Event] | None:
+        """The next events, from whatever the stream waits for; None at the end. One reader at a time."""
         raise NotImplementedError
 
-    def _check_sole_reader(self, attempt: Attempt) -> None:
-        if self._waiter is not None or attempt.waiting_since is not None:
-            raise refusals.two_readers()
+    @property
+    def reading(self) -> bool:
+        """Whether someone is in the midst of `pull`."""
+        attempt = self._attempt
+        in_read = attempt is not None and attempt.response is not None and attempt.waiting_since is not None
+        return self._waiter is not None or in_read
+
+    def take(self) -> list[Event]:
+        """The events at hand, for whoever passes them on."""
+        batch, self._out = self._out, []
+        return batch
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """Until something is told or opened. Cancelling this cancels nothing else."""
@@ -55,7 +63,7 @@ class EventStream:
         finally:
             self._waiter = None
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

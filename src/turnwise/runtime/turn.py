@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..core.entries import InterruptCause
 from ..core.errors import TurnwiseError
-from ..core.events import Event, Notice, StepStarted, ToolProgress
+from ..core.events import Event, Notice, StepSnapshot, StepStarted, ToolProgress
 from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
 from ..core.result import TurnResult
 from ..tools import ToolHost
@@ -30,6 +31,11 @@ from .timers import Timer
 
 if TYPE_CHECKING:
     from .actor import Account, Actor
+    from .mailbox import Mailbox, WatchPolicy
+    from .watch import Hub, Watcher
+
+OnLeave = Literal["stop", "detach"]
+"""What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
@@ -42,6 +48,9 @@ class Turn(EventStream):
     early interrupts the turn, closes its connection and waits until it is over, at most `Deadlines.grace_s`; a second
     cancellation stops that waiting, not the clean-up. A provider's error does not raise here: it is in the result. One task
     at a time may iterate. Cancelling a pending `__anext__` loses no event: iterate again, or leave.
+
+    `hub` is set once others watch as well, or nobody reads: then a pump of the hub pulls, and `mailbox` is what waits for the
+    consumer, if there is one. `hold`, if set, may keep a model call back (`runtime/steps.py`).
     """
 
     __slots__ = (
@@ -51,24 +60,36 @@ class Turn(EventStream):
         "_deadline",
         "_ended",
         "_host",
+        "_on_leave",
         "_opening",
         "_progress",
         "_result",
         "_session",
         "_watch",
         "account",
+        "hold",
+        "hub",
+        "mailbox",
         "plan",
+        "pumped",
         "wishes",
     )
     plan: TurnPlan
     account: Account | None
 
-    def __init__(self, session: Actor[Any], opening: Prompt | Begin, wishes: Wishes) -> None:
+    def __init__(
+        self, session: Actor[Any], opening: Prompt | Begin, wishes: Wishes, on_leave: OnLeave = "stop"
+    ) -> None:
         super().__init__()
         self._session = session
         self._opening = opening
         self.wishes = wishes
+        self._on_leave = on_leave
         self._begun = False
+        self.hub: Hub | None = None
+        self.mailbox: Mailbox | None = None
+        self.pumped = False
+        self.hold: Callable[[CallModel], bool] | None = None
         self._host: ToolHost | None = None
         self.account = None
         self._result: TurnResult | None = None
@@ -93,8 +114,12 @@ class Turn(EventStream):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._result is None:
+        if self._result is not None:
+            return
+        if self._on_leave == "stop":
             await self.close("left")
+        else:
+            self._session.watchers().detach(self)
 
     def __aiter__(self) -> Self:
         if not self._begun:
@@ -110,34 +135,80 @@ class Turn(EventStream):
             raise refusals.misuse("turn_running", "The turn is still running.", "Read its events to the end first.")
         return self._result
 
+    @property
+    def opened(self) -> bool:
+        return hasattr(self, "plan")
+
+    @property
+    def over(self) -> bool:
+        return self._result is not None
+
+    @property
+    def number(self) -> int:
+        return self._session.state.turns if self._result is None else self._result.turn
+
+    async def wait(self) -> TurnResult:
+        """The account of the turn, when it is over; it does not read. Cancelling this stops the waiting only."""
+        if self._result is None:
+            await asyncio.wait((self.ended(),))
+        return self.result
+
+    def watch(self, policy: WatchPolicy = "coalesce", *, buffer: int = 256, after: int | None = None) -> Watcher:
+        """One more watcher of this turn, beside its consumer, with a queue of its own; see `Session.watch`."""
+        return self._session.watchers().watch(policy, buffer, after, self)
+
     async def close(self, cause: InterruptCause = "closed") -> None:
         """Interrupt the turn if it runs, and wait until it is over or its grace is spent."""
-        session = self._session
-        session.post(Interrupt(cause))
-        if self._result is not None:
-            return
-        ended = self._ended = self._ended or session.runtime.loop.create_future()
-        await asyncio.wait((ended,), timeout=self.plan.deadlines.grace_s + 1.0)
+        self._session.post(Interrupt(cause))
+        if self._result is None:
+            await asyncio.wait((self.ended(),), timeout=self.plan.deadlines.grace_s + 1.0)
 
-    async def _pull(self) -> list[Event] | None:
-        """The next events: those at hand, or from the socket, or from whatever the turn waits for. None at the end."""
-        while not self._out:
-            if self._result is not None:
-                return None
-            attempt = self._attempt
-            if attempt is not None and (response := attempt.response) is not None:
-                self._check_sole_reader(attempt)
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the turn is over; for `asyncio.wait`."""
+        ended = self._ended = self._ended or self._session.runtime.loop.create_future()
+        return ended
+
+    async def pull(self, may_read: Callable[[], bool] | None = None) -> list[Event] | None:
+        """The next events: those at hand, or from the socket, or from whatever the turn waits for. None at the end. The pump
+        says by `may_read` whether the socket may be read now."""
+        hub = self.hub
+        if hub is not None and may_read is None:
+            return await hub.next_of(self)
+        try:
+            while not self._out and self._result is None:
+                attempt = self._attempt
+                if attempt is None or (response := attempt.response) is None or not (may_read is None or may_read()):
+                    await self._wait(self._session.runtime.loop)
+                    continue
+                if self.reading:
+                    raise refusals.two_readers()
                 events, ended = await attempt.read(response, self._session)
                 if not attempt.stopped:
                     self._out += events
                     if ended is not None:
                         self._attempt = None
                         self._session.post(ended)
-            else:
-                await self._wait(self._session.runtime.loop)
-        batch, self._out = self._out, []
-        self._progress = 0
-        return batch
+        finally:
+            if self.hub is not hub and self.hub is not None:  # a watcher has joined meanwhile
+                self.hub.pump(self)
+        if self.hub is not hub and self.hub is not None:
+            return await self.hub.next_of(self)
+        if may_read is None or may_read():
+            self._progress = 0
+        return self.take() or None
+
+    @property
+    def unread(self) -> int:
+        """How many events wait to be pulled."""
+        return len(self._out)
+
+    def snapshot(self) -> StepSnapshot | None:
+        """What the model has said so far, if it is speaking."""
+        attempt = self._attempt
+        if attempt is None:
+            return None
+        asked = attempt.asked
+        return StepSnapshot(asked.turn, asked.step, asked.attempt, attempt.reducer.so_far())
 
     # --- the session's side -----------------------------------------------------------------------------------------
 
@@ -169,7 +240,7 @@ class Turn(EventStream):
     def tell(self, events: list[Event]) -> None:
         """Hand events to the consumer, which need not be waiting."""
         self._out += events
-        self._wake()
+        self.wake()
 
     def _report(self, call_id: str, message: str, data: Any) -> None:
         """A tool's progress, from any thread."""
@@ -194,6 +265,8 @@ class Turn(EventStream):
         """Begin a model call in a task of the runtime."""
         session = self._session
         runtime = session.runtime
+        if self.hold is not None and self.hold(asked):
+            return
         if session.overrides is not self.wishes.overrides and not self._replan():
             return
         target = self.plan.target(asked.model)
@@ -202,7 +275,7 @@ class Turn(EventStream):
         if asked.attempt > 1:
             target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
-        self._wake()
+        self.wake()
 
     def _replan(self) -> bool:
         """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
@@ -221,7 +294,7 @@ class Turn(EventStream):
         if failed is not None and not attempt.stopped:
             self._attempt = None
             session.post(failed)
-        self._wake()
+        self.wake()
 
     def halt(self) -> None:
         """Begin to stop everything, in a task of the runtime that nobody's cancellation reaches: the finisher. If the turn is
@@ -240,7 +313,7 @@ class Turn(EventStream):
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.stop("the turn was interrupted")
-        self._wake()
+        self.wake()
         if self._calls is not None:
             await self._calls.stop()
         state = self._session.state.turn
@@ -255,7 +328,7 @@ class Turn(EventStream):
         self._disarm_watch()
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-        self._wake()
+        self.wake()
 
     def drop(self) -> None:
         """Stop everything without a word to the machine: its journal cannot be written."""
@@ -302,5 +375,5 @@ class Turn(EventStream):
         if attempt is not None and attempt.overdue(now):
             self._attempt = None
             self._session.post(attempt.give_up())
-            self._wake()
+            self.wake()
         self.arm_watch()
