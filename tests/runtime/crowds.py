@@ -349,8 +349,11 @@ async def in_deaf_tool(count: int) -> AsyncGenerator[Crowd]:
 
     async with _calling(deaf, count) as crowd:
         crowd.abandoned, crowd.let_go = lambda: inside, release.set
-        await until(lambda: inside == count)
-        yield crowd
+        try:
+            await until(lambda: inside == count)
+            yield crowd
+        finally:
+            release.set()
 
 
 @asynccontextmanager
