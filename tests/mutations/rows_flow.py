@@ -142,4 +142,12 @@ ROWS = [
         "STOP_GRACE_S = 0.5",
         (f"{R}test_interrupt_latency.py::test_interrupt_latency[async tool that ignores it]",),
     ),
+    Row(
+        "C4",
+        "a slow consumer has half a megabyte decoded ahead of it",
+        "models/transport.py",
+        "            read_bufsize=READ_BUFFER_BYTES,\n",
+        "",
+        (f"{R}test_flow.py::test_a_slow_consumer_that_leaves_has_read_little_ahead",),
+    ),
 ]
