@@ -57,16 +57,16 @@ class CountedResponse:
 
 
 class Turnwise:
-    """An agent whose transport counts."""
+    """An agent whose transport counts, and the ways to watch a turn of it."""
 
-    def __init__(self, url: str, batched: bool) -> None:
+    def __init__(self, url: str, way: str) -> None:
         from turnwise.models.transport import HttpTransport
 
         class Counted(HttpTransport):
             async def open(self, *args: Any, **options: Any) -> Any:
                 return CountedResponse(await super().open(*args, **options))
 
-        self.url, self.transport, self.batched = url, Counted(), batched
+        self.url, self.transport, self.way = url, Counted(), way
 
     async def events(self, model: str) -> AsyncGenerator[Any]:
         from turnwise import Agent, Runtime
@@ -74,15 +74,57 @@ class Turnwise:
         async with (
             Runtime(transport=self.transport) as runtime,
             Agent(f"openai:{model}", base_url=self.url, api_key="x", runtime=runtime).session() as session,
-            session.stream("Hello there") as turn,
+            aclosing(WAYS[self.way](session)) as events,
         ):
-            if not self.batched:
-                async for event in turn:
-                    yield event
-                return
-            async for events in turn.batches():
-                for event in events:
-                    yield event
+            async for event in events:
+                yield event
+
+
+async def single(session: Any) -> AsyncGenerator[Any]:
+    async with session.stream("Hello there") as turn:
+        async for event in turn:
+            yield event
+
+
+async def batches(session: Any) -> AsyncGenerator[Any]:
+    async with session.stream("Hello there") as turn:
+        async for batch in turn.batches():
+            for event in batch:
+                yield event
+
+
+async def channel(session: Any) -> AsyncGenerator[Any]:
+    """With the default buffer of 32 events."""
+    async with session.channel("Hello there") as (reader, _):
+        async for event in reader:
+            yield event
+
+
+async def coalesced(session: Any) -> AsyncGenerator[Any]:
+    """The slow one watches beside a consumer that is as fast as it can be, which it must not hold up."""
+    async with session.stream("Hello there") as turn:
+        watcher = turn.watch("coalesce")
+        consumer = asyncio.create_task(read_all(turn))
+        try:
+            async for event in watcher:
+                yield event
+        finally:
+            watcher.close()
+            consumer.cancel()
+            await asyncio.wait((consumer,))
+
+
+async def read_all(turn: Any) -> None:
+    async for _ in turn:
+        pass
+
+
+WAYS = {
+    "turnwise": single,
+    "turnwise_batch": batches,
+    "turnwise_channel": channel,
+    "turnwise_coalesced": coalesced,
+}
 
 
 # --- peers -------------------------------------------------------------------------------------------------------------
@@ -163,8 +205,8 @@ PEERS = {f.__name__: f for f in (pydantic_ai, strands, langgraph, openai_agents,
 
 async def events_of(name: str, url: str, model: str) -> AsyncGenerator[Any]:
     """What the framework yields of one turn."""
-    if name.startswith("turnwise"):
-        return Turnwise(url, batched=name == "turnwise_batch").events(model)
+    if name in WAYS:
+        return Turnwise(url, name).events(model)
     module = importlib.import_module(f"adapters.{name}")
     session = await module.make_session(module.setup(url, model), [])
     return PEERS[name](session, "Hello there")

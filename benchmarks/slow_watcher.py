@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TURNWISE = ["turnwise", "turnwise_batch"]
+TURNWISE = ["turnwise", "turnwise_batch", "turnwise_channel", "turnwise_coalesced"]
 PEERS = ["pydantic_ai", "strands", "langgraph", "openai_agents", "adk"]
 DELTAS, LEAVE_AFTER = 20_000, 200
 SEND_BUFFER_BYTES = 64 << 10
