@@ -189,4 +189,28 @@ ROWS = [
         "None,",
         (f"{R}test_limits.py::test_failed_attempts_count[anthropic]",),
     ),
+    Row(
+        "E3",
+        "each abandoned thread is replaced by a new one, without end",
+        "runtime/blocking.py",
+        "min(self._abandoned, self._max_abandoned)",
+        "self._abandoned",
+        (f"{R}test_interrupt_latency.py::test_interrupt_latency[tool in a thread]",),
+    ),
+    Row(
+        "E3",
+        "what waits for a thread that will never be free waits for ever",
+        "runtime/blocking.py",
+        "if self._threads == self._abandoned:\n                    self._refuse_waiting()",
+        "",
+        (f"{R}test_blocking.py::test_abandoned_functions_hold_a_bounded_number_of_threads",),
+    ),
+    Row(
+        "E3",
+        "a call that never got a thread is said to be running on",
+        "runtime/calls.py",
+        ' and job.tool.isolation == "none" and not job.claim()',
+        ' and job.tool.isolation == "none"',
+        (f"{R}test_interrupt_latency.py::test_interrupt_latency[tool in a thread]",),
+    ),
 ]

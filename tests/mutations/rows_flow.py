@@ -134,4 +134,20 @@ ROWS = [
         "            await self._store.append(self.id, after, entries)\n        except",
         (f"{R}test_store.py::test_nothing_is_told_before_it_is_durable[anthropic-streamed]",),
     ),
+    Row(
+        "C1",
+        "a tool that ignores its cancellation holds the interrupt up for half a second",
+        "runtime/calls.py",
+        "STOP_GRACE_S = 0.05",
+        "STOP_GRACE_S = 0.5",
+        (f"{R}test_interrupt_latency.py::test_interrupt_latency[async tool that ignores it]",),
+    ),
+    Row(
+        "C4",
+        "a slow consumer has half a megabyte decoded ahead of it",
+        "models/transport.py",
+        "            read_bufsize=READ_BUFFER_BYTES,\n",
+        "",
+        (f"{R}test_flow.py::test_a_slow_consumer_that_leaves_has_read_little_ahead",),
+    ),
 ]

@@ -172,6 +172,28 @@ async def test_too_many_abandoned_and_work_is_refused() -> None:
         await until(lambda: threads.abandoned == 0)
 
 
+async def test_abandoned_functions_hold_a_bounded_number_of_threads() -> None:  # E3
+    """What waits moves up as bodies are abandoned, but not without end; when all threads are theirs it is refused."""
+    async with pool(max_threads=2, max_abandoned=1) as threads:
+        gates = [Gate() for _ in range(5)]
+        jobs = [threads.run(g) for g in gates]
+        await until(lambda: all(g.running.is_set() for g in gates[:2]))
+        jobs[0].cancel()
+        await until(gates[2].running.is_set)
+        jobs[1].cancel()
+        assert (threads.abandoned, threads.threads) == (2, 3)
+        jobs[2].cancel()
+        for waiting in jobs[3:]:
+            with pytest.raises(RuntimeError, match=r"3 blocking functions .* isolation='process'"):
+                await waiting
+        assert (threads.abandoned, threads.threads) == (3, 3)
+        assert not any(g.running.is_set() for g in gates[3:])
+        for gate in gates:
+            gate.open.set()
+        await until(lambda: threads.abandoned == 0)
+        assert await threads.run(lambda: "room again") == "room again"
+
+
 async def test_close_waits_for_idle_threads_and_not_for_deaf_ones() -> None:
     threads, gate = ThreadPool(max_threads=1), Gate()
     running, waiting = threads.run(gate), threads.run(lambda: "never")

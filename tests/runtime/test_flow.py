@@ -5,16 +5,48 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from typing import Any
 
 from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, of, read_all, read_until
 
 from turnwise import Runtime, ToolContext, tool
+from turnwise.core.protocols import Response
 from turnwise.events import Notice, TextDelta, ToolFinished, ToolProgress, ToolStarted
+from turnwise.models.transport import READ_BUFFER_BYTES, HttpTransport
 from turnwise.testing import ScriptedProvider, call, repeated, reply, text
 
 SOCKET_BYTES = 8 << 20
 """What lies between a provider that writes and a consumer that does not read: the kernel's buffers (a loopback receive
 buffer may grow to 6 MB, tcp_rmem), twice aiohttp's high-water mark of 64 kB, and one read."""
+READ_BYTES = 2 * READ_BUFFER_BYTES + (256 << 10)
+"""The most that one read brings: what aiohttp takes before it stops, and one read of the event loop's own. aiohttp 3.14 cuts that off."""
+
+
+class CountingTransport(HttpTransport):
+    """The real one, keeping what each read of a body brought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[bytes] = []
+
+    async def open(self, *args: Any, **options: Any) -> Any:
+        response = await super().open(*args, **options)
+        return _CountingResponse(response, self.reads)
+
+
+class _CountingResponse:
+    def __init__(self, response: Response, reads: list[bytes]) -> None:
+        self._response, self._reads = response, reads
+        self.abort, self.close = response.abort, response.close
+
+    async def head(self) -> None:
+        await self._response.head()
+        self.status, self.headers = self._response.status, self._response.headers
+
+    async def read(self) -> bytes:
+        data = await self._response.read()
+        self._reads.append(data)
+        return data
 
 
 async def test_a_consumer_that_stops_reading_stops_the_provider(host: Host) -> None:
@@ -30,6 +62,31 @@ async def test_a_consumer_that_stops_reading_stops_the_provider(host: Host) -> N
                 written = provider.bytes_written
                 assert written < SOCKET_BYTES
         await provider.reached("left")
+
+
+async def test_a_slow_consumer_that_leaves_has_read_little_ahead(host: Host) -> None:
+    """20,000 deltas, gone after 200: the socket is read again only when all that was read before is consumed, so at most one read is
+    ahead of the consumer; beyond that the provider could write what the buffers hold."""
+    fragment, transport = "x" * 1000, CountingTransport()
+    async with (
+        ScriptedProvider([reply(repeated(fragment, 20_000))]) as provider,
+        Runtime(transport=transport) as runtime,
+    ):
+        consumed = 0
+        async with host.agent(provider, runtime=runtime).session().stream("Hi") as turn:
+            async for event in turn:
+                consumed += type(event) is TextDelta
+                if consumed == 1:
+                    await provider.reached("blocked")
+                for _ in range(3):  # whoever reads ahead gets the time to do it
+                    await asyncio.sleep(0)
+                if consumed == 200:
+                    break
+        await provider.reached("left")
+        read, before_the_last = b"".join(transport.reads), b"".join(transport.reads[:-1])
+        assert read.count(fragment.encode()) >= 200 > before_the_last.count(fragment.encode())
+        assert max(map(len, transport.reads)) <= READ_BYTES
+        assert provider.bytes_written - len(read) < SOCKET_BYTES
 
 
 async def test_a_dead_consumer_does_not_stall_another_session(host: Host) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .parts import PartsPayload
 
 WHOLE_BELOW_BYTES = 32 << 10
+READ_BUFFER_BYTES = 64 << 10
+"""aiohttp reads a connection ahead of its consumer up to twice this (and one HTTP chunk), then lets the sender wait."""
 _LASTING = ("tls", "name_resolution", "content_encoding")
 """Failures that another try will not mend."""
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
@@ -110,6 +112,7 @@ class HttpTransport:
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=proxied,
             response_class=DeferredResponse,
+            read_bufsize=READ_BUFFER_BYTES,
         )
         return made
 

@@ -38,9 +38,10 @@ class Job(asyncio.Future[Any]):
 class ThreadPool:
     """Runs at most `max_threads` functions at a time; more of them wait in line, in order.
 
-    Threads are made when needed and end after `idle_s` without work. Abandoned functions do not take a place among the
-    `max_threads`; while `max_abandoned` of them are still running, `run` refuses new work with `RuntimeError`. Every
-    function runs in a copy of its caller's context variables. Not usable in the child of a `fork()`.
+    Threads are made when needed and end after `idle_s` without work. Up to `max_abandoned` abandoned functions take no place
+    among the `max_threads`; further ones do, so there are never more threads than the two together. While so many are
+    still running, `run` refuses new work with `RuntimeError`; what waits in line is refused when no thread is left but
+    theirs. Every function runs in a copy of its caller's context variables. Not usable in the child of a `fork()`.
     """
 
     def __init__(self, max_threads: int = 32, max_abandoned: int = 8, idle_s: float = 30.0) -> None:
@@ -76,10 +77,7 @@ class ThreadPool:
             if self._closed is not None:
                 raise RuntimeError("The thread pool is closed.")
             if self._abandoned >= self._max_abandoned:
-                raise RuntimeError(
-                    f"{self._abandoned} blocking functions that would not stop are still running, so no more are started. "
-                    "Give them timeouts of their own, or run them with isolation='process'."
-                )
+                raise _too_many(self._abandoned)
             self._waiting.append(job)
             self._staff()
             if self._threads == self._abandoned:
@@ -100,6 +98,8 @@ class ThreadPool:
                 self._running.discard(job)
                 self._abandoned += 1
                 self._staff()
+                if self._threads == self._abandoned:
+                    self._refuse_waiting()
 
     async def close(self) -> None:
         """Cancel what waits, abandon what runs, end idle threads and wait for them. Never waits for abandoned functions."""
@@ -120,9 +120,13 @@ class ThreadPool:
 
     # --- under the lock ---------------------------------------------------------------------------------------------
 
+    def _most(self) -> int:
+        """How many threads there may be."""
+        return self._max_threads + min(self._abandoned, self._max_abandoned)
+
     def _staff(self) -> None:
         """Start threads for waiting work that no idle thread will take, as far as the system allows."""
-        while len(self._waiting) > self._idle and self._threads - self._abandoned < self._max_threads:
+        while len(self._waiting) > self._idle and self._threads < self._most():
             self._threads += 1
             self._idle += 1
             thread = threading.Thread(target=self._serve, name="turnwise-blocking", daemon=True)
@@ -133,10 +137,17 @@ class ThreadPool:
                 self._idle -= 1
                 return
 
+    def _refuse_waiting(self) -> None:
+        """No thread is left to take what waits: it fails, as new work would."""
+        while self._waiting:
+            job = self._waiting.popleft()
+            job.state = ENDED
+            _post(job.get_loop(), job, None, _too_many(self._abandoned))
+
     def _next(self) -> Job | None:
         """The next job, waiting for one; None when the thread is to end. Ends the thread's being idle."""
         while True:
-            if self._threads - self._abandoned > self._max_threads:
+            if self._threads > self._most():
                 break
             if self._waiting:
                 self._idle -= 1
@@ -180,6 +191,13 @@ class ThreadPool:
             self._running.discard(job)
         if wanted:
             _post(job.get_loop(), job, result, error)
+
+
+def _too_many(abandoned: int) -> RuntimeError:
+    return RuntimeError(
+        f"{abandoned} blocking functions that would not stop are still running, so no more are started. "
+        "Give them timeouts of their own, or run them with isolation='process'."
+    )
 
 
 def _deliverable(raised: BaseException) -> BaseException:

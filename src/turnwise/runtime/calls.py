@@ -179,8 +179,9 @@ class Calls:
                 body = await stored(body, self._session)
             result = ToolResult(job.call.id, body)
         except asyncio.CancelledError:
-            self._end(job, result_of(job.call.id, self._stopped(job), printed(job)))
-            job.abandoned = not job.tool.is_async
+            in_thread = not job.tool.is_async and job.tool.isolation == "none" and not job.claim()
+            self._end(job, result_of(job.call.id, self._stopped(job, in_thread), printed(job)))
+            job.abandoned = in_thread
             if job.why is None and _is_cancelled():
                 raise
             return
@@ -198,16 +199,20 @@ class Calls:
                     return await run_isolated(tool, job.call.arguments, context)
                 if tool.is_async:
                     return await tool.invoke(job.args, context)
+                job.ticket = [None]
                 return await runtime.blocking.run(partial(self._in_thread, job, context))
             except Exception as error:
                 tries += 1
                 if tries > tool.retries or self._retries >= RETRIES_PER_TURN or not tool.may_retry(error):
                     raise
                 self._retries += 1
+                job.ticket = [None]
             await runtime.sleep(runtime.random.random() * min(RETRY_CAP_S, RETRY_BASE_S * 2 ** (tries - 1)))
 
     def _in_thread(self, job: Job, context: ToolContext[Any]) -> Any:
-        """What the pool runs: the function, which tells if its call was given up in the meantime."""
+        """What the pool runs: the function, unless its call has ended before, which tells if it ends in the meantime."""
+        if not job.claim():
+            return None
         try:
             return job.tool.invoke(job.args, context)
         finally:
@@ -240,14 +245,12 @@ class Calls:
         what = f"{job.tool.name} ({job.call.id}) ended after it was given up; its result is dropped."
         self._session.notice(self._turn, Notice("late_result", what))
 
-    def _stopped(self, job: Job, still_running: bool | None = None) -> Outcome:
-        in_thread = not job.tool.is_async and job.tool.isolation == "none"
-        still = in_thread if still_running is None else still_running
+    def _stopped(self, job: Job, still_running: bool) -> Outcome:
         if job.why == "timeout":
-            return Timeout(job.tool.timeout_s or 0.0, still)
+            return Timeout(job.tool.timeout_s or 0.0, still_running)
         if job.why is None and not _is_cancelled():
             return Failed(ErrorInfo("tool", "tool_failed", "The tool cancelled itself.", detail="CancelledError"))
-        return Cancelled("the turn was interrupted", still)
+        return Cancelled("the turn was interrupted", still_running)
 
     def _expire(self, job: Job) -> None:
         self._stop_job(job, "timeout")

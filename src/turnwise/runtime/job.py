@@ -13,9 +13,9 @@ AnyTool = Tool[..., Any]
 
 
 class Job:
-    """One call that passed its checks. `why` says who stopped it."""
+    """One call that passed its checks. `why` says who stopped it; `ticket` is for a body that runs in a thread (`claim`)."""
 
-    __slots__ = ("abandoned", "args", "call", "context", "resource", "task", "timer", "tool", "why")
+    __slots__ = ("abandoned", "args", "call", "context", "resource", "task", "ticket", "timer", "tool", "why")
 
     def __init__(self, call: ToolCall, tool: AnyTool, args: Any, resource: str | None) -> None:
         self.call = call
@@ -27,6 +27,16 @@ class Job:
         self.timer: Timer | None = None
         self.why: Literal["timeout", "interrupt"] | None = None
         self.abandoned = False
+        self.ticket: list[None] = []
+
+    def claim(self) -> bool:
+        """Take the ticket: True for the first to ask, be it the thread that is to run the body, or whoever stops the call
+        and so learns that the body never began."""
+        try:
+            self.ticket.pop()  # one operation, whatever thread it is in
+        except IndexError:
+            return False
+        return True
 
 
 def printed(job: Job) -> str:
