@@ -29,7 +29,9 @@ from .stream import EventStream
 from .timers import Timer
 
 if TYPE_CHECKING:
+    from ..tools.output import OutputSpec
     from .actor import Account, Actor
+    from .output import Answered
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
@@ -57,6 +59,7 @@ class Turn(EventStream):
         "_session",
         "_watch",
         "account",
+        "answered",
         "plan",
         "wishes",
     )
@@ -71,6 +74,7 @@ class Turn(EventStream):
         self._begun = False
         self._host: ToolHost | None = None
         self.account = None
+        self.answered = None if wishes.output is None else answers_to(wishes.output)
         self._result: TurnResult | None = None
         self._calls: Calls | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -198,7 +202,7 @@ class Turn(EventStream):
             return
         target = self.plan.target(asked.model)
         self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
-        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime)
+        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
         if asked.attempt > 1:
             target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
@@ -304,3 +308,10 @@ class Turn(EventStream):
             self._session.post(attempt.give_up())
             self._wake()
         self.arm_watch()
+
+
+def answers_to(output: OutputSpec) -> Answered:
+    """What checks the answers of a turn that was asked for this output."""
+    from .output import Answered
+
+    return Answered(output)
