@@ -76,6 +76,7 @@ class CapabilitiesOverride(TypedDict, total=False):
     reasoning: bool | None
     structured_output: bool | None
     caching: bool | None
+    structured_output_with_tools: bool | None
 
 
 class Override(TypedDict, total=False):
@@ -112,6 +113,15 @@ def model_info(name: str | Model, *, overrides: Overrides | None = None, at: dat
     place = _Place(HOSTS.get(provider), connection.get("base_url"), "@http" in said)
     known = _known(provider, model, place, at or now())
     return _overridden(known, overrides, at) if overrides else known
+
+
+def capabilities_of(name: str, overrides: Overrides | None = None) -> Capabilities:
+    """What a model takes and does, from our own table: what is asked before a request must not wait for the data of a package."""
+    if overrides:
+        return model_info(name, overrides=overrides).capabilities
+    provider, model, _ = parts_of(name)
+    row = _own_row(bare_name(provider, model)) if model else None
+    return row.capabilities if row is not None else Capabilities()
 
 
 def known_models(*providers: str, at: datetime | None = None) -> Iterator[ModelInfo]:
