@@ -70,7 +70,7 @@ def test_a_table_without_key_or_network(cli: Cli) -> None:
     assert head.split("  ")[0] == "model"
     assert row.split() == [
         *("anthropic:claude-sonnet-4-5", "200k", "64k", "3+", "15+"),
-        *("tools", "images", "docs", "reasoning", "json", "caching"),
+        *("tools", "images", "docs", "reasoning", "json", "caching", "json+tools"),
     ]
 
 

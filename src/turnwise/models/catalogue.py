@@ -76,6 +76,7 @@ class CapabilitiesOverride(TypedDict, total=False):
     reasoning: bool | None
     structured_output: bool | None
     caching: bool | None
+    structured_output_with_tools: bool | None
 
 
 class Override(TypedDict, total=False):

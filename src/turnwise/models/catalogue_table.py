@@ -3,8 +3,9 @@ of the main current models for when it is not installed. Data only.
 
 As of November 2026, from the providers' own pages: https://platform.claude.com/docs/en/models/overview,
 https://developers.openai.com/api/docs/models, https://ai.google.dev/gemini-api/docs/models and the pricing pages beside them,
-https://docs.x.ai/docs/models, https://docs.cohere.com/docs/models, https://docs.aws.amazon.com/nova/latest/userguide. What
-is not said there is None. Prices that are to change on a date already known are left to the package, which knows dates.
+https://docs.x.ai/docs/models, https://docs.cohere.com/docs/models, https://docs.aws.amazon.com/nova/latest/userguide; on structured
+output https://platform.claude.com/docs/en/build-with-claude/structured-outputs, …/docs/guides/structured-outputs (OpenAI),
+https://ai.google.dev/gemini-api/docs/structured-output, https://docs.cohere.com/docs/structured-outputs. What is not said there is None. Prices that are to change on a date already known are left to the package, which knows dates.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from .prices_rows import Price, Prices, Tier
 
 
 class Capabilities(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a model takes and does; None: not known. `images`, `audio` and `documents` are about input."""
+    """What a model takes and does; None: not known. `images`, `audio` and `documents` are about input. `structured_output_with_tools`:
+    a request may ask for structured output and offer tools, and the model goes on calling them."""
 
     tools: bool | None = None
     images: bool | None = None
@@ -26,6 +28,7 @@ class Capabilities(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning: bool | None = None
     structured_output: bool | None = None
     caching: bool | None = None
+    structured_output_with_tools: bool | None = None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -60,11 +63,13 @@ _LONG_OPENAI = (272_000, "2", "1.5")
 _MILLION = 1_000_000
 _NOTHING_KNOWN = Capabilities()
 
-_CLAUDE = Capabilities(True, True, False, True, True, True, True)
+_CLAUDE = Capabilities(True, True, False, True, True, True, True, True)
 _CLAUDE_4 = Capabilities(True, True, False, True, True, None, True)
-_GPT = Capabilities(True, True, False, True, False, True, True)
-_GPT_REASONING = Capabilities(True, True, False, True, True, True, True)
-_GEMINI = Capabilities(True, True, True, True, True, True, True)
+_GPT = Capabilities(True, True, False, True, False, True, True, True)
+_GPT_REASONING = Capabilities(True, True, False, True, True, True, True, True)
+_GEMINI = Capabilities(True, True, True, True, True, True, True, True)
+_GEMINI_2 = Capabilities(True, True, True, True, True, True, True, False)
+_COHERE = Capabilities(True, False, False, False, structured_output=True, structured_output_with_tools=False)
 _TEXT = Capabilities(True, False, False, False)
 _TEXT_REASONING = Capabilities(True, False, False, False, True)
 
@@ -79,8 +84,8 @@ def _gpt(
     return Row((name, f"{name}-????-??-??"), can, context, most, usd, ("openai", "openai-responses"))
 
 
-def _gemini(name: str, usd: Prices | None = None) -> Row:
-    return Row((name,), _GEMINI, 1_048_576, 65_536, usd, ("gemini",) if usd else ())
+def _gemini(name: str, usd: Prices | None = None, can: Capabilities = _GEMINI) -> Row:
+    return Row((name,), can, 1_048_576, 65_536, usd, ("gemini",) if usd else ())
 
 
 TABLE: tuple[Row, ...] = (
@@ -134,10 +139,10 @@ TABLE: tuple[Row, ...] = (
     _gemini("gemini-3.1-flash-lite*"),
     _gemini("gemini-3-flash-preview*"),
     _gemini("gemini-3-pro-preview*"),
-    _gemini("gemini-2.5-pro*", _usd("1.25", "10", "0.125", None, (200_000, "2", "1.5"))),
-    _gemini("gemini-2.5-flash-lite*", _usd("0.1", "0.4", "0.01")),
-    _gemini("gemini-2.5-flash", _usd("0.3", "2.5", "0.03")),
-    Row(("gemini-2.0-flash*",), Capabilities(True, True, True, True, None, True, True), 1_048_576, 8_192),
+    _gemini("gemini-2.5-pro*", _usd("1.25", "10", "0.125", None, (200_000, "2", "1.5")), _GEMINI_2),
+    _gemini("gemini-2.5-flash-lite*", _usd("0.1", "0.4", "0.01"), _GEMINI_2),
+    _gemini("gemini-2.5-flash", _usd("0.3", "2.5", "0.03"), _GEMINI_2),
+    Row(("gemini-2.0-flash*",), Capabilities(True, True, True, True, None, True, True, False), 1_048_576, 8_192),
     # --- others, hosted or local: what they can do, whoever serves them
     Row(("grok-4*",), Capabilities(True, True, False, None, None, True)),
     Row(("grok-3*", "grok-code*"), Capabilities(True, False, False)),
@@ -145,7 +150,7 @@ TABLE: tuple[Row, ...] = (
     Row(("deepseek-chat*", "deepseek-v3*"), _TEXT),
     Row(("command-a-vision*",), Capabilities(False, True, False)),
     Row(("command-a-reasoning*",), _TEXT_REASONING),
-    Row(("command-a", "command-a-??-????", "command-r*"), _TEXT),
+    Row(("command-a", "command-a-??-????", "command-r*"), _COHERE),
     Row(("nova-micro*",), _TEXT),
     Row(("nova-lite*", "nova-pro*", "nova-premier*"), Capabilities(True, True, False, True)),
     Row(("llama-4*", "llama4*"), Capabilities(True, True, False)),

@@ -33,21 +33,21 @@ def is_blank(arguments: str) -> bool:
     return not arguments or arguments.isspace()
 
 
-def problem_of(error: Exception, arguments: str, parameters: Sequence[str]) -> str:
-    """The problem in one or two sentences, ending with the text that was received."""
+def problem_of(error: Exception, arguments: str, parameters: Sequence[str], what: str = "The parameters") -> str:
+    """The problem in one or two sentences, ending with the text that was received. `what` are the parameters, to the model."""
     match error:
         case msgspec.ValidationError():
             said = f"{error}."
         case msgspec.DecodeError():
-            said = f"They are not valid JSON: {error}."
+            said = f"This is not valid JSON: {error}."
         case UnicodeEncodeError():
-            said = "They are not valid JSON: they contain half of a surrogate pair."
+            said = "This is not valid JSON: it contains half of a surrogate pair."
         case RecursionError():
-            said = "They are nested too deeply."
+            said = "This is nested too deeply."
         case _:
             said = f"{type(error).__name__}: {error}."
     if isinstance(error, msgspec.ValidationError) and " - at `" not in said:
-        said += f" The parameters are: {', '.join(parameters) or 'none'}."
+        said += f" {what} are: {', '.join(parameters) or 'none'}."
     return f"{bounded(said, PROBLEM_CHARS)} Received: {quoted(arguments)}"
 
 

@@ -44,7 +44,7 @@ class Arguments:
         self.kind = msgspec.defstruct(
             "Arguments", fields, kw_only=True, forbid_unknown_fields=True, gc=False, module=__name__
         )
-        self._decoder = msgspec.json.Decoder(self.kind, dec_hook=_decode_other)
+        self._decoder = msgspec.json.Decoder(self.kind, dec_hook=decode_other)
 
     def decode(self, arguments: str) -> Any:
         """The arguments as a struct with one field per parameter. Raises `ArgumentsError` and nothing else."""
@@ -97,7 +97,7 @@ class Arguments:
         adapter = self._adapters.get(parameter.name)
         if adapter is not None:
             return pydantic_types.schema_of(adapter)
-        return msgspec.json.schema(parameter.type, schema_hook=_describe_other)
+        return msgspec.json.schema(parameter.type, schema_hook=describe_other)
 
     def _field(self, parameter: Parameter) -> tuple[str, Any, Any]:
         kind = msgspec.Raw if parameter.name in self._adapters else parameter.type
@@ -129,7 +129,7 @@ def _default_as_data(value: Any) -> Any:
 # --- types that msgspec leaves to us ----------------------------------------------------------------------------------
 
 
-def _decode_other(kind: type, value: Any) -> Any:
+def decode_other(kind: type, value: Any) -> Any:
     if _is_path(kind):
         if not isinstance(value, str):
             raise TypeError(f"Expected a path as text, got {type(value).__name__}")
@@ -139,7 +139,7 @@ def _decode_other(kind: type, value: Any) -> Any:
     raise TypeError(f"{kind.__qualname__} cannot be made from JSON")
 
 
-def _describe_other(kind: type) -> Schema:
+def describe_other(kind: type) -> Schema:
     if _is_path(kind):
         return {"type": "string"}
     if pydantic_types.is_model(kind):

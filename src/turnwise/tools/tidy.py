@@ -20,7 +20,7 @@ _TYPES: tuple[tuple[type, str], ...] = ((bool, "boolean"), (str, "string"), (int
 
 def tidy(schema: Mapping[str, Any], definitions: Schema) -> Schema:
     """The schema rewritten. What it must keep under `$defs` is added to `definitions`, under a name that is free there."""
-    return _Tidy(schema.get("$defs", {}), definitions).rewrite(schema)
+    return _Tidy(_definitions_in(schema), definitions).rewrite(schema)
 
 
 class _Tidy:
@@ -32,7 +32,6 @@ class _Tidy:
         self.names: dict[str, str] = {}
 
     def rewrite(self, schema: Mapping[str, Any]) -> Schema:
-        self.found.update(schema.get("$defs", {}))
         if "$ref" in schema:
             return self._referred(schema)
         made: Schema = {}
@@ -72,6 +71,20 @@ class _Tidy:
                 seen.add(other)
                 todo += _references(self.found[other])
         return False
+
+
+def _definitions_in(value: Any) -> Schema:
+    """All definitions, also those that a part of the schema brings along (of a pydantic model inside another type)."""
+    found: Schema = {}
+    for inner in cast("list[Any]", value) if isinstance(value, list) else ():
+        found |= _definitions_in(inner)
+    if isinstance(value, dict):
+        schema = cast("Schema", value)
+        for inner in schema.values():
+            found |= _definitions_in(inner)
+        if isinstance(schema.get("$defs"), dict):
+            found |= schema["$defs"]
+    return found
 
 
 def _references(value: Any) -> list[str]:

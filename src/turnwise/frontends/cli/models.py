@@ -23,7 +23,7 @@ from .screen import Screen
 
 ASK_S = 15.0
 _HEAD = ("model", "context", "output", "in $/M", "out $/M", "can")
-_SHORT = {"structured_output": "json", "documents": "docs"}
+_SHORT = {"structured_output": "json", "structured_output_with_tools": "json+tools", "documents": "docs"}
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
