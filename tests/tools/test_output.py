@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -30,6 +30,8 @@ from turnwise.tools.output import (
     native_format,
     output_spec,
 )
+
+RELIABLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass
@@ -173,6 +175,7 @@ def test_what_does_not_fit_is_told_in_words_for_the_model(kind: Any, text: str, 
         assert len(caught.value.problem) < 2000
 
 
+@RELIABLY
 @given(st.text(max_size=50), st.sampled_from([City, Range, list[int], City | Town, {"type": "array"}]))
 def test_no_answer_raises_anything_else(text: str, kind: Any) -> None:
     spec = output_spec(kind)

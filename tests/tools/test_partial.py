@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
 from turnwise.tools.partial import MAX_DEPTH, PartialJson
 
+RELIABLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
@@ -48,6 +49,7 @@ def read(*pieces: str) -> PartialJson:
     return made
 
 
+@RELIABLY
 @given(TEXTS)
 def test_every_prefix_shows_a_beginning_and_the_whole_is_what_a_parser_makes_of_it(text: str) -> None:
     whole, made = json.loads(text), PartialJson()
@@ -66,6 +68,7 @@ def test_every_prefix_shows_a_beginning_and_the_whole_is_what_a_parser_makes_of_
     assert repr(made.value()) == repr(whole)  # true is not 1, nor 1 1.0
 
 
+@RELIABLY
 @given(TEXTS, st.lists(st.integers(1, 9), max_size=30))
 def test_it_does_not_matter_how_the_text_is_cut(text: str, sizes: list[int]) -> None:
     made, at = PartialJson(), 0
@@ -79,6 +82,7 @@ def test_it_does_not_matter_how_the_text_is_cut(text: str, sizes: list[int]) -> 
     assert made.value() == once.value() == json.loads(text)
 
 
+@RELIABLY
 @given(st.text(alphabet='{}[]",:\\u0dD8tfnaeE1.-+ \n', max_size=60))
 def test_no_text_raises_and_a_broken_one_stays_as_it_is(text: str) -> None:
     made = PartialJson()

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnwise.tools.plain import problems
 from turnwise.wire.structured import COMMON, OPENAI, RULES, Rules, native_schema, rules_of
 
+RELIABLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PERSON: dict[str, Any] = {
     "type": "object",
     "title": "Person",
@@ -111,6 +112,7 @@ DATA = st.recursive(
 RELAXED = Rules(keeps=frozenset({"minimum", "maxLength", "maxItems"}))
 
 
+@RELIABLY
 @given(SCHEMAS, DATA)
 def test_what_fits_the_form_fits_the_schema(schema: dict[str, Any], data: Any) -> None:
     """With all bounds kept the form only narrows: whatever the API lets through, validation accepts."""
