@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .runtime.session import Session
     from .runtime.turn import Turn
     from .tools import Tool, ToolContext, tool
+    from .tools.output import Output
 
 __version__ = "0.1.0.dev0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "OneTool": "core.request",
+    "Output": "tools.output",
     "OutputFormat": "core.request",
     "Principal": "core.principal",
     "ProviderLimits": "runtime.gates",
@@ -71,6 +73,7 @@ __all__ = [
     "Model",
     "ModelSettings",
     "OneTool",
+    "Output",
     "OutputFormat",
     "Principal",
     "ProviderLimits",

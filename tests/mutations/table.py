@@ -11,6 +11,7 @@ import rows_encoders
 import rows_execution
 import rows_flow
 import rows_models
+import rows_output
 import rows_streams
 import rows_transcript
 from row import Row
@@ -25,5 +26,6 @@ ROWS: list[Row] = [
     *rows_execution.ROWS,
     *rows_flow.ROWS,
     *rows_models.ROWS,
+    *rows_output.ROWS,
     *rows_doors.ROWS,
 ]

@@ -170,8 +170,8 @@ def in_words(spec: OutputSpec, strategy: Strategy) -> str:
 def correction(problem: str, strategy: Strategy) -> str:
     """What the model is told of an answer that does not fit."""
     if strategy == "tool":
-        return f"The user has not got your answer. {problem} Call the tool {ANSWER_TOOL} with it."
-    return f"Your answer is not in the form asked for. {problem} Give it again, as one JSON object and nothing else."
+        return f"{problem} Give the answer by calling the tool {ANSWER_TOOL}."
+    return f"{problem} Give the answer again, as one JSON object and nothing else."
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------
