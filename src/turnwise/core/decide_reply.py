@@ -13,7 +13,7 @@ from .entries import Entry, LoopFound, SteerAccepted, TurnEnded
 from .errors import ErrorInfo
 from .loops import Found, LoopAction, words
 from .messages import UserMessage
-from .outcomes import Denied
+from .outcomes import Denied, ToolResult, problem_in
 from .state import TurnState
 
 NOT_AS_ASKED = "The model did not answer in the form that was asked for. "
@@ -34,14 +34,14 @@ def loop_ends(turn: TurnState, calls: Sequence[ToolCall], found: Found, now: flo
     return [*entries, TurnEnded(turn.number, "loop", now, ", ".join(dict.fromkeys(found.names)))]
 
 
-def beyond_limits(turn: TurnState, calls: Sequence[ToolCall], now: float) -> list[Entry]:
-    """Outcomes for the calls of a step that a limit leaves no room for."""
+def beyond_limits(turn: TurnState, calls: Sequence[ToolCall], now: float, answer: str) -> list[Entry]:
+    """Outcomes for the calls of a step that a limit leaves no room for. Calls of the tool named `answer` are no work, and not bound."""
     bound, per_tool = turn.limits.calls, turn.limits.per_tool
     if bound is None and not per_tool:
         return []
     out: list[Entry] = []
     named: dict[str, int] = {}
-    for index, call in enumerate(calls):
+    for index, call in enumerate([c for c in calls if c.name != answer] if answer else calls):
         named[call.name] = named.get(call.name, 0) + 1
         own = per_tool.get(call.name)
         if bound is not None and turn.calls + turn.nested_calls + index >= bound:
@@ -56,6 +56,20 @@ def not_as_asked(turn: TurnState, entries: list[Entry], problem: str, now: float
     if turn.problems < corrections:
         told = UserMessage(problem, turn.number, turn.step, turn.steered + 1, now, "problem")
         return [SteerAccepted(told), *entries]
+    return [*entries, _invalid(turn, problem, now)]
+
+
+def no_answer(turn: TurnState, ended: ToolResult, final: bool, now: float, corrections: int) -> list[Entry]:
+    """The end of the turn, if a call that brings the answer has not fitted once too often and this outcome is the last of its step."""
+    wrong, right = final and ended.is_error, turn.answered or (final and not ended.is_error)
+    if turn.problems + wrong <= corrections or right or turn.phase != "tools" or not (wrong or turn.refused):
+        return []
+    if any(c.result is None and c.call.id != ended.call_id for c in turn.awaited):
+        return []
+    return [_invalid(turn, problem_in(ended) if wrong else turn.refused, now)]
+
+
+def _invalid(turn: TurnState, problem: str, now: float) -> TurnEnded:
     error = ErrorInfo(
         "provider",
         "invalid_output",
@@ -65,4 +79,4 @@ def not_as_asked(turn: TurnState, entries: list[Entry], problem: str, now: float
         turn=turn.number,
         step=turn.step,
     )
-    return [*entries, TurnEnded(turn.number, "error", now, error.code, error)]
+    return TurnEnded(turn.number, "error", now, error.code, error)

@@ -69,10 +69,12 @@ class InputAccepted(msgspec.Struct, frozen=True, gc=False, tag="input.accepted",
 
 
 class StepCommitted(msgspec.Struct, frozen=True, gc=False, tag="step.committed", omit_defaults=True):
-    """A response is complete. `attempt` is the try that made it."""
+    """A response is complete. `attempt` is the try that made it; `answer` the name of the tool by which it gives the answer of the turn,
+    if it does so by a call."""
 
     message: AssistantMessage
     attempt: int
+    answer: str = ""
     v: int = 1
 
 

@@ -20,7 +20,7 @@ from .entries import (
 )
 from .evolve_rare import evolve_rare
 from .messages import AssistantMessage, ToolMessage
-from .outcomes import ToolResult
+from .outcomes import ToolResult, problem_in
 from .state import (
     RECENT_STEPS,
     CallState,
@@ -44,7 +44,7 @@ def evolve(state: SessionState, entry: Entry) -> None:
     elif type(entry) is CallStarted:
         _call_started(running(state), entry.call_id)
     elif type(entry) is StepCommitted:
-        _step_committed(running(state), state, entry.message)
+        _step_committed(running(state), state, entry.message, entry.answer)
     elif type(entry) is InputAccepted:
         _input(state, entry)
     elif type(entry) is TurnEnded:
@@ -79,7 +79,7 @@ def _input(state: SessionState, entry: InputAccepted) -> None:
     say(state, entry.message)
 
 
-def _step_committed(turn: TurnState, state: SessionState, message: AssistantMessage) -> None:
+def _step_committed(turn: TurnState, state: SessionState, message: AssistantMessage, answer: str) -> None:
     if turn.phase != "model":
         raise illegal(f"a response in phase {turn.phase!r}")
     calls = message.tool_calls
@@ -97,9 +97,10 @@ def _step_committed(turn: TurnState, state: SessionState, message: AssistantMess
     if calls:
         turn.saying = message
         turn.awaited = [CallState(call) for call in calls]
-        turn.calls += len(calls)
         for call in calls:
-            turn.called[call.name] = turn.called.get(call.name, 0) + 1
+            if not answer or call.name != answer:
+                turn.calls += 1
+                turn.called[call.name] = turn.called.get(call.name, 0) + 1
         turn.recent.append(calls)
         if len(turn.recent) > RECENT_STEPS:
             del turn.recent[0]
@@ -128,7 +129,8 @@ def _outcome(turn: TurnState, state: SessionState, result: ToolResult, at: float
         raise illegal(f"call {result.call_id!r} has an outcome already")
     call.result = result
     call.waits = None
-    turn.answered = turn.answered or final
+    if final:
+        _answered(turn, call)
     for other in turn.awaited:
         if other.result is None:
             return
@@ -139,6 +141,16 @@ def _outcome(turn: TurnState, state: SessionState, result: ToolResult, at: float
     turn.awaited = []
     if turn.phase == "tools":
         step_over(turn, state)
+
+
+def _answered(turn: TurnState, call: CallState) -> None:
+    """A call brought the answer, or one that does not fit."""
+    result = call.result
+    if result is None or result.is_error:
+        turn.problems += 1
+        turn.refused = "" if result is None else problem_in(result)
+    elif not turn.answered:
+        turn.answered, turn.answer = True, call.call.arguments
 
 
 def _attempt_failed(turn: TurnState, state: SessionState, entry: AttemptFailed) -> None:

@@ -78,7 +78,8 @@ class CallBegins(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallEnded(msgspec.Struct, frozen=True, gc=False):
-    """A call has its outcome. `final`: it is the answer of the turn, which needs no further model call."""
+    """A call has its outcome. `final`: it brings the answer of the turn, which needs no further model call if it fits; an error says
+    why it does not."""
 
     result: ToolResult
     final: bool = False

@@ -86,6 +86,11 @@ def result_of(call_id: str, outcome: Outcome, printed: str = "") -> ToolResult:
     return ToolResult(call_id, f"{said}\n\nOutput so far:\n{printed}" if printed else said, outcome)
 
 
+def problem_in(result: ToolResult) -> str:
+    """What is wrong with the arguments of a call that was refused, without the words around it."""
+    return result.outcome.problem if isinstance(result.outcome, InvalidArguments) else result.text
+
+
 def explain(outcome: Outcome) -> str:
     """The outcome in words for the model."""
     match outcome:

@@ -113,11 +113,16 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
         said = UserInput(entry.message.body, entry.limits, entry.client_ref, entry.queued)
         return said, entry.message.created_at or 0.0, plain
     if type(entry) is StepCommitted:
-        return ModelReplied(entry.message, _refused(journal, at)), _time_after(journal, at), _loops_of(journal, at)
+        return (
+            ModelReplied(entry.message, _refused(journal, at)),
+            _time_after(journal, at),
+            _policy_at(journal, at, entry.answer),
+        )
     if type(entry) is CallStarted:
         return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent), entry.at, plain
     if type(entry) is CallOutcome:
-        return CallEnded(entry.result, entry.final), entry.at, plain
+        ends = _refused(journal, at) is not None
+        return CallEnded(entry.result, entry.final), entry.at, Policy(corrections=0 if ends else 10**9)
     if type(entry) is SteerAccepted:
         if entry.message.mark == "problem":
             reply = journal[at + 1] if at + 1 < len(journal) else None
@@ -187,12 +192,12 @@ def _refused(journal: Sequence[Entry], at: int) -> str | None:
     return error.message.removeprefix(NOT_AS_ASKED) if error is not None and error.code == "invalid_output" else None
 
 
-def _loops_of(journal: Sequence[Entry], at: int) -> Policy:
-    """A policy that finds the loop which was found then, if one was."""
+def _policy_at(journal: Sequence[Entry], at: int, answer: str) -> Policy:
+    """A policy that finds the loop which was found then, if one was, and knows the tool by which the answer is given."""
     follows = journal[at + 1] if at + 1 < len(journal) else None
     if type(follows) is not LoopFound:
-        return Policy()
-    return Policy(loops=Loops(follows.repeats, follows.period, follows.action))
+        return Policy(answer=answer)
+    return Policy(loops=Loops(follows.repeats, follows.period, follows.action), answer=answer)
 
 
 def _time_after(journal: Sequence[Entry], at: int) -> float:

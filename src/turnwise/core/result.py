@@ -37,7 +37,7 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     `text` is the model's last text; `messages` are what the turn added to the transcript, the user's input first;
     `steps` counts model calls that were committed; `usage` adds up all attempts, failed ones included; `cause` says more
     about `reason` (which limit, who interrupted); `error` is set when `reason` is `error`; `pending` is what a parked turn
-    waits for; `output` is the typed answer if one was asked for, and `text` what it was read from.
+    waits for; `output` is the typed answer if one was asked for and given, and `text` then what it was read from.
     """
 
     session: str
@@ -65,7 +65,7 @@ def result_of(state: SessionState) -> TurnResult:
         state.id,
         turn.number,
         "parked" if turn.phase == "parked" else turn.reason,
-        last.text if last else "",
+        turn.answer if turn.answered else last.text if last else "",
         turn.steps,
         turn.calls,
         turn.usage,

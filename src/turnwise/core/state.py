@@ -44,7 +44,9 @@ class CallState(msgspec.Struct):
 class TurnState(msgspec.Struct):
     """The turn that runs, or the last one. `step` and `attempt` number the model call that is due or under way, `model` is the
     number of the model it goes to, `tried` how often this step has failed with that model. `first` is where its messages begin in
-    the history. `asked_again` counts what makes the same model call or calls due once more: compactions, answers."""
+    the history. `asked_again` counts what makes the same model call or calls due once more: compactions, answers. `answer` is what a call
+    brought as the answer, if `answered`; `problems` counts answers that were not what was asked for, `refused` says what was wrong
+    with the last one that a call brought."""
 
     number: int
     limits: Limits
@@ -72,6 +74,8 @@ class TurnState(msgspec.Struct):
     nested_calls: int = 0
     asked_again: int = 0
     answered: bool = False
+    answer: str = ""
+    refused: str = ""
     problems: int = 0
     concluding: str = ""
     concluded_at: int = 0

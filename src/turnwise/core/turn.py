@@ -33,7 +33,7 @@ from collections.abc import Sequence
 import msgspec
 
 from .decide_rare import accept, cause_of, decide_rare, halted, limit_entry, no_run, reached, steer
-from .decide_reply import beyond_limits, in_circles, loop_ends, not_as_asked
+from .decide_reply import beyond_limits, in_circles, loop_ends, no_answer, not_as_asked
 from .entries import (
     AttemptFailed,
     CallOutcome,
@@ -78,7 +78,7 @@ CUT_OFF = frozenset(("length", "content_filter", "refusal"))
 class Policy(msgspec.Struct, frozen=True, gc=False):
     """How the machine decides in a turn: on failed model calls (`models` is how many there are to fall back on, the first included;
     `compact`: a transcript that the provider finds too long is compacted), on loops, and on answers that are not what was asked for
-    (`corrections` is how often the model is told)."""
+    (`corrections` is how often the model is told, `answer` the tool that takes an answer, if there is one)."""
 
     retry: Retry = Retry()
     restart: Restart = "before_output"
@@ -86,6 +86,7 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
     compact: bool = False
     loops: Loops | None = None
     corrections: int = 0
+    answer: str = ""
 
 
 class Folded(msgspec.Struct, frozen=True, gc=False):
@@ -207,7 +208,7 @@ def decide(state: SessionState, given: Input, now: float, policy: Policy) -> lis
     if turn is None or turn.phase == "ended":
         return decide_rare(state, None, given, now)
     if type(given) is CallEnded:
-        return _outcome(turn, given, now)
+        return _outcome(turn, given, now, policy)
     if type(given) is CallBegins:
         return _begin(turn, given, now)
     if type(given) is ModelReplied:
@@ -252,8 +253,10 @@ def settle(turn: TurnState, now: float) -> Entry | None:
 
 def _commit(turn: TurnState, given: ModelReplied, now: float, policy: Policy) -> list[Entry]:
     message = given.message
-    entries: list[Entry] = [StepCommitted(message, turn.attempt)]
-    calls = message.tool_calls
+    calls, answer = message.tool_calls, policy.answer
+    if answer and all(call.name != answer for call in calls):
+        answer = ""
+    entries: list[Entry] = [StepCommitted(message, turn.attempt, answer)]
     if not calls:
         return entries if given.problem is None else not_as_asked(turn, entries, given.problem, now, policy.corrections)
     if message.stop_reason in CUT_OFF:
@@ -263,13 +266,13 @@ def _commit(turn: TurnState, given: ModelReplied, now: float, policy: Policy) ->
         return entries + [no_run(call, why, now) for call in calls]
     if turn.concluding:
         why = Denied("a limit of the turn is reached, so no more tools can be called")
-        return entries + [no_run(call, why, now) for call in calls]
+        return entries + [no_run(call, why, now) for call in calls if not answer or call.name != answer]
     if policy.loops is not None and (found := detect([*turn.recent, calls], policy.loops)) is not None:
         looped = in_circles(turn, found, policy.loops.action, now)
         if policy.loops.action == "stop":
             return [*entries, looped, *loop_ends(turn, calls, found, now)]
         entries.append(looped)
-    return entries + beyond_limits(turn, calls, now)
+    return entries + beyond_limits(turn, calls, now, answer)
 
 
 def _failed(turn: TurnState, given: ModelFailed, now: float, policy: Policy) -> list[Entry]:
@@ -312,11 +315,14 @@ def _begin(turn: TurnState, given: CallBegins, now: float) -> list[Entry]:
     return [CallStarted(given.call_id, state.call.name, given.arguments_sha256, given.idempotent, now)]
 
 
-def _outcome(turn: TurnState, given: CallEnded, now: float) -> list[Entry]:
+def _outcome(turn: TurnState, given: CallEnded, now: float, policy: Policy) -> list[Entry]:
     state = turn.find(given.result.call_id)
     if state is None or state.result is not None:
         return []
-    return [CallOutcome(given.result, state.call.name, state.started, now, given.final)]
+    entries: list[Entry] = [CallOutcome(given.result, state.call.name, state.started, now, given.final)]
+    if given.final or turn.problems:
+        entries += no_answer(turn, given.result, given.final, now, policy.corrections)
+    return entries
 
 
 def _delay(entries: Sequence[Entry]) -> float:
