@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from row import Row, T, W
+from row import C, R, Row, T, W
 
 _PARTIAL, _OUTPUT = f"{T}test_partial.py::", f"{T}test_output.py::"
 
@@ -78,5 +78,77 @@ ROWS = [
         'return {"$ref": local}',
         'return {"$ref": local, "description": ""}',
         (f"{W}test_structured.py::test_references_stand_alone_and_older_definitions_are_found",),
+    ),
+    Row(
+        "E1",
+        "an answer that does not fit is taken for one that does",
+        "core/evolve.py",
+        "if result is None or result.is_error:",
+        "if result is None:",
+        (f"{C}test_answers.py::test_arguments_that_do_not_fit_are_told_as_the_outcome_within_the_same_budget",),
+    ),
+    Row(
+        "T1",
+        "a turn ends for want of an answer while calls are open",
+        "core/decide_reply.py",
+        "if any(c.result is None and c.call.id != ended.call_id for c in turn.awaited):",
+        "if False:",
+        (f"{C}test_answers.py::test_the_end_waits_for_the_other_calls_of_the_step",),
+    ),
+    Row(
+        "E9",
+        "the limit of calls leaves no room for the answer",
+        "core/decide_reply.py",
+        "enumerate([c for c in calls if c.name != answer] if answer else calls)",
+        "enumerate(calls)",
+        (f"{C}test_answers.py::test_limits_of_calls_leave_room_for_the_answer",),
+    ),
+    Row(
+        "E9",
+        "giving the answer counts as a call",
+        "core/evolve.py",
+        "if not answer or call.name != answer:",
+        "if True:",
+        (f"{C}test_answers.py::test_a_call_that_brings_the_answer_ends_the_turn",),
+    ),
+    Row(
+        "E9",
+        "corrections have no end",
+        "core/decide_reply.py",
+        "if turn.problems < corrections:",
+        "if turn.problems <= corrections:",
+        (f"{C}test_answers.py::test_a_text_that_does_not_fit_is_corrected_until_the_budget_is_spent",),
+    ),
+    Row(
+        "E2",
+        "a text of another form is taken for the answer",
+        "runtime/attempt.py",
+        "if self._answered is None or self.asked.concluding:",
+        "if True:",
+        (f"{R}test_output.py::test_who_answers_in_words_is_told_to_use_the_tool_and_json_in_words_is_taken",),
+    ),
+    Row(
+        "E2",
+        "a refusal is argued with",
+        "runtime/output.py",
+        'NOT_ANSWERS = frozenset(("pause", "content_filter", "refusal"))',
+        'NOT_ANSWERS = frozenset(("pause",))',
+        (f"{R}test_output.py::test_a_refusal_is_no_answer_and_is_not_argued_with",),
+    ),
+    Row(
+        "T7",
+        "the tool for the answer is not sorted in",
+        "runtime/output.py",
+        "tuple(sorted([*head.tools, answer_tool(spec)], key=lambda tool: tool.name))",
+        "(*head.tools, answer_tool(spec))",
+        (f"{R}test_output.py::test_with_other_tools_some_tool_must_be_called_and_they_are_sorted",),
+    ),
+    Row(
+        "C2",
+        "what is left of a growing answer after a failed attempt is shown with the next",
+        "runtime/output.py",
+        "elif type(event) is StepStarted or type(event) is AttemptRestarted:",
+        "elif False:",
+        (f"{R}test_output_stream.py::test_growth_begins_anew_after_a_correction_and_after_a_failed_attempt",),
     ),
 ]

@@ -4,7 +4,7 @@ import enum
 import json
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import msgspec
 import pydantic
@@ -76,6 +76,11 @@ class Point(pydantic.BaseModel):
     high: int
 
 
+class Pair(NamedTuple):
+    a: int
+    b: str
+
+
 class Options(TypedDict):
     deep: bool
     limit: NotRequired[int]
@@ -116,6 +121,7 @@ CASES: list[tuple[Any, str, Any]] = [
     (list[City], '{"value": [{"name": "Oslo"}]}', [City("Oslo")]),
     (list[Range], '{"value": [{"low": 1, "high": 2}]}', [Range(low=1, high=2)]),
     (tuple[int, str], '{"value": [1, "a"]}', (1, "a")),
+    (Pair, '{"value": [1, "a"]}', Pair(1, "a")),
     (City | None, '{"value": {"name": "Oslo"}}', City("Oslo")),
     (City | str, '{"value": "none"}', "none"),
     (Cat | Dog, '{"value": {"type": "dog", "tricks": ["sit"]}}', Dog(["sit"])),

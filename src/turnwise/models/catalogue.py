@@ -115,6 +115,15 @@ def model_info(name: str | Model, *, overrides: Overrides | None = None, at: dat
     return _overridden(known, overrides, at) if overrides else known
 
 
+def capabilities_of(name: str, overrides: Overrides | None = None) -> Capabilities:
+    """What a model takes and does, from our own table: what is asked before a request must not wait for the data of a package."""
+    if overrides:
+        return model_info(name, overrides=overrides).capabilities
+    provider, model, _ = parts_of(name)
+    row = _own_row(bare_name(provider, model)) if model else None
+    return row.capabilities if row is not None else Capabilities()
+
+
 def known_models(*providers: str, at: datetime | None = None) -> Iterator[ModelInfo]:
     """The models of these providers (default: of all) that the catalogue has prices for. There are more: any name is accepted."""
     when = at or now()

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ..core.protocols import Store
     from ..core.result import TurnResult
     from ..models.handle import ModelHandle
+    from ..tools.output import OutputType
     from .attachments import Prompt
+    from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
     from .runtime import Runtime
     from .session import Session
@@ -50,6 +52,7 @@ class Agent(Generic[Ctx]):
             nothing, always uses `before_commit`.
         loops: When a turn counts as going in circles, and what is done then (default: after three times, an event); None: never.
         parallel_calls: Tool calls of one turn that may run at once.
+        output_retries: How often a model may correct an answer that is not of the form asked for (`run(…, output=…)`).
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
@@ -72,6 +75,7 @@ class Agent(Generic[Ctx]):
         restart: Restart = "before_output",
         loops: Loops | None = DEFAULT_LOOPS,
         parallel_calls: int = 16,
+        output_retries: int = 2,
         stream: bool = True,
         store: Store | None = None,
         runtime: Runtime | None = None,
@@ -80,6 +84,10 @@ class Agent(Generic[Ctx]):
         if parallel_calls < 1:
             raise config_error(
                 "invalid_value", f"Agent(parallel_calls={parallel_calls}) allows no tool to run.", "Use 1 or more."
+            )
+        if output_retries < 0:
+            raise config_error(
+                "invalid_value", f"Agent(output_retries={output_retries}) means nothing.", "Use 0 or more."
             )
         self.name = name
         self.models = _models(model, models, connection)
@@ -90,6 +98,7 @@ class Agent(Generic[Ctx]):
         self.deadlines = deadlines or Deadlines()
         self.loops = loops
         self.parallel_calls = parallel_calls
+        self.output_retries = output_retries
         self.runtime = runtime
         self._stream = stream
         self._store = store
@@ -141,9 +150,23 @@ class Agent(Generic[Ctx]):
         history: Sequence[Message] = (),
         limits: Limits | None = None,
         stream: bool | None = None,
+        output: OutputType = None,
     ) -> TurnResult:
         """One turn in a new session; see `Session.run`."""
-        return await self.session(history=history, context=context).run(prompt, limits=limits, stream=stream)
+        session = self.session(history=history, context=context)
+        return await session.run(prompt, limits=limits, stream=stream, output=output)
+
+    def stream_output(
+        self,
+        prompt: Prompt,
+        output: OutputType,
+        *,
+        context: Ctx | None = None,
+        history: Sequence[Message] = (),
+        **options: Any,
+    ) -> OutputStream[Any]:
+        """One turn in a new session, its answer watched as it grows; see `Session.stream_output`."""
+        return self.session(history=history, context=context).stream_output(prompt, output, **options)
 
     def run_sync(
         self,
@@ -153,12 +176,15 @@ class Agent(Generic[Ctx]):
         history: Sequence[Message] = (),
         limits: Limits | None = None,
         stream: bool | None = None,
+        output: OutputType = None,
     ) -> TurnResult:
         """`run` from synchronous code, notebooks included: it runs on Turnwise's own background loop. Ctrl-C interrupts the
         turn. Raises `SessionError` (`sync_in_loop`) from code that runs on that loop itself."""
         from .facade import run_sync
 
-        return run_sync(lambda: self.run(prompt, context=context, history=history, limits=limits, stream=stream))
+        return run_sync(
+            lambda: self.run(prompt, context=context, history=history, limits=limits, stream=stream, output=output)
+        )
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 
@@ -171,6 +197,11 @@ class Agent(Generic[Ctx]):
             return last[2]
         if wishes.overrides is not None:
             return make_plan(self, wishes, self._aim(runtime, wishes))
+        if wishes.output is not None:
+            plan = make_plan(self, wishes, self._aim(runtime, wishes))
+            if wishes.context is None:
+                self._plans[wishes.watched] = wishes, weakref.ref(runtime), plan
+            return plan
         stream = self._stream if wishes.stream is None else wishes.stream
         kept = self._targets.get(stream)
         if kept is None or kept[0]() is not runtime:
@@ -197,7 +228,7 @@ class Agent(Generic[Ctx]):
         stream = next(s for s in (wishes.stream, said.stream, self._stream) if s is not None)
         instructions = self.instructions if said.instructions is None else said.instructions
         head = RequestHead("", instructions, specs, self.settings, stream)
-        targets = tuple([target_of(handle, head, runtime, said) for handle in handles])
+        targets = tuple([target_of(handle, head, runtime, said, wishes.output) for handle in handles])
         check_extras(targets)
         return targets
 

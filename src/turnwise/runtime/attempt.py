@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -31,6 +31,9 @@ from .plan import Target
 from .prefix import Prefix
 from .refusals import silence
 from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from .output import Answered
 
 BYTES_PER_TOKEN = 4
 """A rough average, used only where the provider never got to say."""
@@ -56,9 +59,10 @@ class Asker(Protocol):
 class Attempt:
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
     waited for; `opening` is the task that opens it, ours to cancel. `gate` is held from before the request is sent until the
-    response has ended."""
+    response has ended. `answered` checks whether the answer has the form asked for, if one was."""
 
     __slots__ = (
+        "_answered",
         "_body_bytes",
         "_created_at",
         "_deadlines",
@@ -75,10 +79,18 @@ class Attempt:
         "waiting_since",
     )
 
-    def __init__(self, asked: CallModel, target: Target, deadlines: Deadlines, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        asked: CallModel,
+        target: Target,
+        deadlines: Deadlines,
+        runtime: Runtime,
+        answered: Answered | None = None,
+    ) -> None:
         self.asked = asked
         self.target = target
         self._deadlines = deadlines
+        self._answered = answered
         self._runtime = runtime
         self._gate: Gate | None = None
         self.reducer = Reducer()
@@ -218,14 +230,19 @@ class Attempt:
         if type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body):
             self._runtime.start(self._reply_with_media(replied, body, asker))
             return None
-        return ModelReplied(replied)
+        return self._replied(replied)
+
+    def _replied(self, message: AssistantMessage) -> ModelReplied:
+        if self._answered is None or self.asked.concluding:
+            return ModelReplied(message)
+        return ModelReplied(message, self._answered.problem_of(message, self.target.strategy))
 
     async def _reply_with_media(
         self, message: AssistantMessage, body: tuple[AssistantBlock, ...], asker: Asker
     ) -> None:
         message = msgspec.structs.replace(message, body=await stored(body, asker))
         if not self.stopped:
-            asker.post(ModelReplied(message))
+            asker.post(self._replied(message))
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:
         target = self.target

@@ -90,7 +90,11 @@ class Calls:
         was asked has allowed it."""
         if self._stopping:
             return None
-        tool = self._turn.plan.tools.get(call.name)
+        plan, answered = self._turn.plan, self._turn.answered
+        if answered is not None and call.name == plan.policy.answer:
+            self._inputs.append(answered.taken(call))
+            return None
+        tool = plan.tools.get(call.name)
         if tool is None:
             return self._refuse(call, UnknownTool(call.name))
         try:

@@ -23,6 +23,7 @@ from .retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from ..core.inputs import Input
+    from ..tools.output import OutputSpec, Strategy
     from .agent import Agent
     from .runtime import Runtime
 
@@ -48,18 +49,20 @@ class Wishes(msgspec.Struct, frozen=True):
     stream: bool | None = None
     watched: bool = True
     client_ref: str | None = None
-    output: Any = None
+    output: OutputSpec | None = None
     overrides: Overrides | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A model that may be asked, with its encoded head, and what bounds requests to its key."""
+    """A model that may be asked, with its encoded head, and what bounds requests to its key. `strategy` is how it gives a typed answer,
+    if one is asked for."""
 
     handle: ModelHandle
     head: RequestHead
     sealed: Sealed
     budget: RetryBudget
     gate: Gate | None
+    strategy: Strategy | None = None
 
     @property
     def codec(self) -> Codec:
@@ -75,16 +78,25 @@ _SAMPLING = ("max_output_tokens", "temperature", "top_p")
 
 
 def target_of(
-    handle: ModelHandle, head: RequestHead, runtime: Runtime, session: SessionSettings = AGENTS_OWN
+    handle: ModelHandle,
+    head: RequestHead,
+    runtime: Runtime,
+    session: SessionSettings = AGENTS_OWN,
+    output: OutputSpec | None = None,
 ) -> Target:
-    """The target for a model: `head` is what is asked of any model, `session` what its session says otherwise. Raises
-    `ConfigError` for what this one cannot do."""
+    """The target for a model: `head` is what is asked of any model, `session` what its session says otherwise, `output` the form that
+    its answer is to have. Raises `ConfigError` for what this one cannot do."""
     own = handle.head(head)
     changed = {n: v for n in _SAMPLING if (v := getattr(session, n)) is not None}
     if changed:
         own = msgspec.structs.replace(own, settings=msgspec.structs.replace(own.settings, **changed))
+    strategy = None
+    if output is not None:
+        from .output import ask
+
+        own, strategy = ask(own, handle, output)
     budget, gate = runtime.retry_budgets.of(handle.key_scope), runtime.gates.of(handle.provider, handle.key_scope)
-    return Target(handle, own, handle.seal(own), budget, gate)
+    return Target(handle, own, handle.seal(own), budget, gate, strategy)
 
 
 def check_extras(targets: Sequence[Target]) -> None:
@@ -103,7 +115,7 @@ def check_extras(targets: Sequence[Target]) -> None:
 
 class TurnPlan(msgspec.Struct, frozen=True):
     """Models, tools and bounds of one turn. `targets` are the model and those to fall back on; `context` is the caller's own
-    object and never journalled; `watch_s` is how often the deadlines are looked at."""
+    object and never journalled; `watch_s` is how often the deadlines are looked at; `output` is the form that the answer is to have."""
 
     targets: tuple[Target, ...]
     tools: Mapping[str, Tool[..., Any]]
@@ -113,6 +125,7 @@ class TurnPlan(msgspec.Struct, frozen=True):
     parallel_calls: int
     context: Any
     watch_s: float | None
+    output: OutputSpec | None = None
 
     def target(self, number: int) -> Target:
         """Model number `number`; the last one if there are fewer than there were when the journal was written."""
@@ -134,13 +147,27 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
     """The plan of a turn from its agent and what the caller asked for."""
     overrides = wishes.overrides
     own_tools = None if overrides is None else overrides.tools
+    output = wishes.output
+    corrections, answer = 0, ""
+    if output is not None:
+        from .output import bounds
+
+        corrections, answer = bounds(output, agent.output_retries, [target.strategy for target in targets])
     return TurnPlan(
         targets,
         agent.tools if own_tools is None else own_tools,
         agent.deadlines,
         wishes.limits or agent.limits,
-        Policy(agent.retry, agent.restart if wishes.watched else "before_commit", len(targets), loops=agent.loops),
+        Policy(
+            agent.retry,
+            agent.restart if wishes.watched else "before_commit",
+            len(targets),
+            loops=agent.loops,
+            corrections=corrections,
+            answer=answer,
+        ),
         agent.parallel_calls,
         wishes.context,
         watch_of(agent.deadlines),
+        output,
     )

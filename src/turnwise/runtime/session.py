@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from ..core.errors import error_of
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
 from ..core.messages import Message
@@ -15,12 +14,15 @@ from ..tools.context import Ctx
 from . import process
 from .actor import Actor
 from .attachments import Prompt, accept
+from .checked import checked
 from .plan import INHERITED, Wishes
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
+    from ..tools.output import OutputSpec, OutputType
     from .channel import Opening
     from .mailbox import WatchPolicy
+    from .output import OutputStream
     from .steps import Steps
     from .watch import Watcher
 
@@ -62,16 +64,27 @@ class Session(Actor[Ctx]):
         limits: Limits | None = None,
         stream: bool | None = None,
         on_leave: OnLeave = "stop",
+        output: OutputType = None,
     ) -> Turn:
         """A turn to be read event by event: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
         `context` is the caller's object for tools (default: the session's), `limits` bound this turn (default: the
         agent's), `stream=False` asks the provider for an unstreamed response: the events are the same, in fewer pieces.
+        `output` is the type, JSON Schema or `Output` that the answer is to have: then `TurnResult.output` is the value.
         Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait` and `Turn.watch`.
         Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
         `SessionClosed`, or `SessionForked`.
         """
-        return Turn(self, prompt, Wishes(self._context_for(context), limits, stream), on_leave)
+        wishes = Wishes(self._context_for(context), limits, stream, output=_spec_of(output))
+        return Turn(self, prompt, wishes, on_leave)
+
+    def stream_output(self, prompt: Prompt, output: OutputType, **options: Any) -> OutputStream[Any]:
+        """A turn whose typed answer is watched as it grows: `async with session.stream_output(prompt, T) as partials: async for partial
+        in partials: …`, then `partials.output` is the value and `partials.result` the account; see `OutputStream`. `options` are
+        those of `stream`. Raises what `stream` raises, and what `run` raises once the turn is over."""
+        from .output import OutputStream
+
+        return OutputStream(self.stream(prompt, output=output, **options))
 
     def channel(self, prompt: Prompt, *, buffer: int = 32, on_drop: OnLeave = "stop", **options: Any) -> Opening:
         """A turn that is read through a bounded channel, with a handle whose result is true whatever becomes of the reader:
@@ -101,12 +114,19 @@ class Session(Actor[Ctx]):
         return self.watchers().watch(policy, buffer, after, None)
 
     async def run(
-        self, prompt: Prompt, *, context: Ctx | None = None, limits: Limits | None = None, stream: bool | None = None
+        self,
+        prompt: Prompt,
+        *,
+        context: Ctx | None = None,
+        limits: Limits | None = None,
+        stream: bool | None = None,
+        output: OutputType = None,
     ) -> TurnResult:
         """One turn to its end. Raises what `stream` raises and, if the turn ended with an error, that error
         (`ProviderError`, `StateError` …) with the turn's true account in its `result` attribute; limits, timeouts and
-        interrupts do not raise: see `TurnResult.reason`. Cancelling it interrupts the turn."""
-        wishes = Wishes(self._context_for(context), limits, stream, watched=False)
+        interrupts do not raise: see `TurnResult.reason`. An answer that is not of the form asked for with `output`, nor after its
+        corrections, is an error, too (`invalid_output`). Cancelling it interrupts the turn."""
+        wishes = Wishes(self._context_for(context), limits, stream, watched=False, output=_spec_of(output))
         turn = Turn(self, prompt, wishes)
         async with turn:
             async for _ in turn.batches():
@@ -166,10 +186,9 @@ class Session(Actor[Ctx]):
         await self.close()
 
 
-def checked(result: TurnResult) -> TurnResult:
-    """The result, or its error raised with the result attached."""
-    if result.error is None:
-        return result
-    error = error_of(result.error)
-    error.result = result
-    raise error
+def _spec_of(output: OutputType) -> OutputSpec | None:
+    if output is None:
+        return None
+    from ..tools.output import output_spec
+
+    return output_spec(output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from ..core.events import Event
 from . import refusals
@@ -30,7 +30,7 @@ class EventStream:
         ready = self._ready = iter(batch)
         return next(ready)
 
-    async def batches(self) -> AsyncIterator[list[Event]]:
+    async def batches(self) -> AsyncGenerator[list[Event]]:
         """The same events in the lists in which they come: what one read brought, at once. Cheaper per event."""
         if left := list(self._ready):
             yield left

@@ -30,8 +30,10 @@ from .stream import EventStream
 from .timers import Timer
 
 if TYPE_CHECKING:
+    from ..tools.output import OutputSpec
     from .actor import Account, Actor
     from .mailbox import Mailbox, WatchPolicy
+    from .output import Answered
     from .watch import Hub, Watcher
 
 OnLeave = Literal["stop", "detach"]
@@ -67,6 +69,7 @@ class Turn(EventStream):
         "_session",
         "_watch",
         "account",
+        "answered",
         "hold",
         "hub",
         "mailbox",
@@ -92,6 +95,7 @@ class Turn(EventStream):
         self.hold: Callable[[CallModel], bool] | None = None
         self._host: ToolHost | None = None
         self.account = None
+        self.answered = None if wishes.output is None else answers_to(wishes.output)
         self._result: TurnResult | None = None
         self._calls: Calls | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -271,7 +275,7 @@ class Turn(EventStream):
             return
         target = self.plan.target(asked.model)
         self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
-        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime)
+        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
         if asked.attempt > 1:
             target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
@@ -377,3 +381,10 @@ class Turn(EventStream):
             self._session.post(attempt.give_up())
             self.wake()
         self.arm_watch()
+
+
+def answers_to(output: OutputSpec) -> Answered:
+    """What checks the answers of a turn that was asked for this output."""
+    from .output import Answered
+
+    return Answered(output)

@@ -25,6 +25,8 @@ from .partial import PartialJson
 
 T = TypeVar("T")
 Strategy = Literal["native", "tool", "prompted"]
+OutputType = Any
+"""What may be asked for: a type, a JSON Schema as a mapping, or an `Output` of either."""
 ANSWER_TOOL = "final_answer"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _FENCED = re.compile(r"```[a-zA-Z0-9]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
