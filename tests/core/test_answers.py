@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.test_turn_machine import World
+from tests.core.world import World
 
 from turnwise.core.content import Text, ToolCall
 from turnwise.core.events import Steered, TurnFinished
@@ -40,11 +40,18 @@ def called(world: World, *names: str) -> None:
     world.feed(ModelReplied(AssistantMessage((Text("hm"), *calls), asked.turn, asked.step, world.now, False, info)))
 
 
+def seen(world: World, call_id: str) -> None:
+    world.due.pop(call_id)
+    world.feed(CallEnded(ToolResult(call_id, "seen")))
+
+
 def fits(world: World, call_id: str) -> None:
+    world.due.pop(call_id)
     world.feed(CallEnded(ToolResult(call_id, "Received."), final=True))
 
 
 def misses(world: World, call_id: str, problem: str = "no") -> None:
+    world.due.pop(call_id)
     world.feed(CallEnded(result_of(call_id, InvalidArguments(problem)), final=True))
 
 
@@ -83,7 +90,7 @@ def test_other_calls_of_the_step_are_waited_for_and_the_first_answer_counts() ->
     fits(world, "t1.s1.c1")
     fits(world, "t1.s1.c2")
     assert not world.finished
-    world.feed(CallEnded(ToolResult("t1.s1.c0", "seen")))
+    seen(world, "t1.s1.c0")
     assert (result(world).reason, result(world).text, result(world).calls) == ("completed", '{"n": 1}', 1)
 
 
@@ -93,10 +100,10 @@ def test_a_steer_after_the_answer_is_heard() -> None:
     called(world, "look", ANSWER)
     fits(world, "t1.s1.c1")
     world.feed(Steer("And the other one."))
-    world.feed(CallEnded(ToolResult("t1.s1.c0", "seen")))
+    seen(world, "t1.s1.c0")
     assert world.calling is not None
     called(world, "look", ANSWER)
-    world.feed(CallEnded(ToolResult("t1.s2.c0", "seen")))
+    seen(world, "t1.s2.c0")
     fits(world, "t1.s2.c1")
     assert (result(world).steps, result(world).text) == (2, '{"n": 1}')
 
@@ -120,7 +127,7 @@ def test_the_end_waits_for_the_other_calls_of_the_step(last: str) -> None:
     """T1: no turn ends with open calls; whichever outcome comes last, the turn ends with what was wrong."""
     world = begin(corrections=0)
     called(world, "look", ANSWER)
-    steps = [lambda: misses(world, "t1.s1.c1"), lambda: world.feed(CallEnded(ToolResult("t1.s1.c0", "seen")))]
+    steps = [lambda: misses(world, "t1.s1.c1"), lambda: seen(world, "t1.s1.c0")]
     for step in steps if last == "tool" else reversed(steps):
         assert not world.finished
         step()
@@ -142,7 +149,7 @@ def test_limits_of_calls_leave_room_for_the_answer(bound: int) -> None:
     world = begin(limits=Limits(calls=bound, per_tool={"look": 5}))
     if bound:
         called(world, "look")
-        world.feed(CallEnded(ToolResult("t1.s1.c0", "seen")))
+        seen(world, "t1.s1.c0")
     called(world, ANSWER)
     fits(world, f"t1.s{bound + 1}.c0")
     assert (result(world).reason, result(world).calls) == ("completed", bound)
@@ -152,7 +159,7 @@ def test_the_answer_can_be_given_when_the_turn_concludes() -> None:
     """E9: no more tools after a limit, but the answer."""
     world = begin(limits=Limits(steps=1, on_limit="conclude"))
     called(world, "look")
-    world.feed(CallEnded(ToolResult("t1.s1.c0", "seen")))
+    seen(world, "t1.s1.c0")
     assert world.calling is not None and world.calling.concluding
     called(world, "look", ANSWER)
     fits(world, "t1.s2.c1")
@@ -165,5 +172,5 @@ def test_an_interrupt_before_the_budget_is_spent_is_an_interrupt() -> None:
     misses(world, "t1.s1.c1")
     world.feed(Interrupt("user"))
     assert world.halting
-    world.feed(CallEnded(ToolResult("t1.s1.c0", "seen")))
+    seen(world, "t1.s1.c0")
     assert not world.finished

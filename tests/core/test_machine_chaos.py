@@ -96,10 +96,13 @@ class Chaos(RuleBasedStateMachine):
         corrections=st.integers(0, 2),
         compact=st.booleans(),
         restart=st.sampled_from(["before_output", "before_commit"]),
+        answer=st.sampled_from(["", "final_answer"]),
     )
-    def policy(self, attempts: int, action: Any, repeats: int, corrections: int, compact: bool, restart: Any) -> None:
+    def policy(
+        self, attempts: int, action: Any, repeats: int, corrections: int, compact: bool, restart: Any, answer: str
+    ) -> None:
         loops = None if action is None else Loops(repeats, 3, action)
-        self.world.machine.policy = Policy(Retry(attempts, 4), restart, 2, compact, loops, corrections)
+        self.world.machine.policy = Policy(Retry(attempts, 4), restart, 2, compact, loops, corrections, answer)
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -202,13 +205,15 @@ class Chaos(RuleBasedStateMachine):
         text=st.sampled_from(["", "text"]),
         thinking=st.booleans(),
         problem=st.sampled_from([None, None, "It is not JSON."]),
+        answers=st.booleans(),
     )
-    def reply(self, calls: list[str], stop: Any, text: str, thinking: bool, problem: str | None) -> None:
+    def reply(self, calls: list[str], stop: Any, text: str, thinking: bool, problem: str | None, answers: bool) -> None:
         asked, self.world.calling = self.world.calling, None
         assert asked is not None
         blocks: list[Any] = [Thinking("hm", "sig", False, "anthropic")] if thinking else []
         blocks += [Text(text)] if text else []
-        blocks += [ToolCall(f"t{asked.turn}.s{asked.step}.c{i}", "tool", a) for i, a in enumerate(calls)]
+        names = ["final_answer" if answers and i == 0 else "tool" for i in range(len(calls))]
+        blocks += [ToolCall(f"t{asked.turn}.s{asked.step}.c{i}", names[i], a) for i, a in enumerate(calls)]
         self.spent += 15
         self.requests += 1
         info = ResponseInfo("p", "m", None, stop, stop, Usage(10, 5))
@@ -317,7 +322,7 @@ class Chaos(RuleBasedStateMachine):
     def call_ends(self, data: st.DataObject, fails: bool, final: bool) -> None:
         call = self.some(data, self.world.begun)
         result = ToolResult(call.id, "r", Failed(REFUSED)) if fails else ToolResult(call.id, "r")
-        self.feed(CallEnded(result, final and not fails))
+        self.feed(CallEnded(result, final))
 
     def outcome_from_outside(self, data: st.DataObject) -> None:
         """For a call that waits, or for one that nobody knows, or that has its outcome long since."""
