@@ -211,7 +211,9 @@ class OutputStream(Generic[T]):
         """Raises `ConfigError` (`invalid_value`) for a turn that was asked for no output."""
         spec = turn.wishes.output
         if spec is None:
-            raise config_error("invalid_value", "stream_output() was asked for nothing.", "Name a type, or use stream().")
+            raise config_error(
+                "invalid_value", "stream_output() was asked for nothing.", "Name a type, or use stream()."
+            )
         self._turn = turn
         self._spec = spec
         self._partial: _Growing | None = None
