@@ -431,6 +431,40 @@ async def test_a_store_that_takes_its_time_changes_nothing() -> None:
     assert assert_ended(events).result.output == VALUE == turn.result.output
 
 
+@pytest.mark.parametrize("driver", ["channel", "dropped", "steps", "watched"])
+@pytest.mark.parametrize("name", ["openai", "cohere"])
+async def test_every_driver_brings_the_value(name: str, driver: str) -> None:
+    """The same value and account, with a correction on the way, whoever drives the turn and whoever watches."""
+    by_tool = name == "cohere"
+    async with ScriptedProvider([reply(answer(by_tool, "{}")), reply(answer(by_tool, OSLO))]) as scripted:
+        session = PROVIDERS[name].agent(scripted, look).session()
+        if driver == "channel":
+            channel, handle = await session.channel("?", buffer=1, output=City)
+            events = [event async for event in channel]
+            result = await handle.result()
+        elif driver == "dropped":
+            async with session.channel("?", on_drop="detach", output=City) as (_, handle):
+                pass
+            result, events = await handle.result(), []
+        elif driver == "steps":
+            async with session.steps("?", output=City) as steps:
+                taken = [step async for step in steps]
+            result, events = steps.result, []
+            assert len(taken) == 2
+        else:
+            async with session.stream("?", output=City) as turn:
+                watcher = turn.watch("block")
+                watching = asyncio.ensure_future(seen_by(watcher))
+                await read_all(turn)
+            result, events = turn.result, await watching
+    assert (result.output, result.reason, result.steps) == (VALUE, "completed", 2)
+    assert not events or events[-1].result == result
+
+
+async def seen_by(watcher: Any) -> list[Any]:
+    return [event async for event in watcher]
+
+
 def test_from_synchronous_code() -> None:
     with ScriptedProvider([reply(OSLO), reply(OSLO)]) as scripted:
         agent = PROVIDERS["openai"].agent(scripted)

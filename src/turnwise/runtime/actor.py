@@ -396,6 +396,8 @@ class Actor(Generic[Ctx]):
         """What was folded is durable now."""
         self._created = None
         turn = self._turn
+        if turn is not None and turn.answered is not None:
+            events = turn.answered.told(events)
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)

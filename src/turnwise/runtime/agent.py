@@ -163,12 +163,10 @@ class Agent(Generic[Ctx]):
         *,
         context: Ctx | None = None,
         history: Sequence[Message] = (),
-        limits: Limits | None = None,
-        stream: bool | None = None,
+        **options: Any,
     ) -> OutputStream[Any]:
         """One turn in a new session, its answer watched as it grows; see `Session.stream_output`."""
-        session = self.session(history=history, context=context)
-        return session.stream_output(prompt, output, limits=limits, stream=stream)
+        return self.session(history=history, context=context).stream_output(prompt, output, **options)
 
     def run_sync(
         self,

@@ -207,7 +207,13 @@ class OutputStream(Generic[T]):
 
     __slots__ = ("_partial", "_spec", "_turn")
 
-    def __init__(self, turn: Turn, spec: OutputSpec) -> None:
+    def __init__(self, turn: Turn) -> None:
+        """Raises `ConfigError` (`invalid_value`) for a turn that was asked for no output."""
+        spec = turn.wishes.output
+        if spec is None:
+            raise config_error(
+                "invalid_value", "stream_output() was asked for nothing.", "Name a type, or use stream()."
+            )
         self._turn = turn
         self._spec = spec
         self._partial: _Growing | None = None

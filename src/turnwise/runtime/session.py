@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from ..core.errors import config_error
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
 from ..core.messages import Message
@@ -70,13 +69,22 @@ class Session(Actor[Ctx]):
         """A turn to be read event by event: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
         `context` is the caller's object for tools (default: the session's), `limits` bound this turn (default: the
-        agent's), `stream=False` asks the provider for an unstreamed response: the events are the same, in fewer pieces. `output` is
-        the type, JSON Schema or `Output` that the answer is to have: then `TurnResult.output` is the value.
+        agent's), `stream=False` asks the provider for an unstreamed response: the events are the same, in fewer pieces.
+        `output` is the type, JSON Schema or `Output` that the answer is to have: then `TurnResult.output` is the value.
         Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait` and `Turn.watch`.
         Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
         `SessionClosed`, or `SessionForked`.
         """
-        return Turn(self, prompt, Wishes(self._context_for(context), limits, stream, output=_spec_of(output)), on_leave)
+        wishes = Wishes(self._context_for(context), limits, stream, output=_spec_of(output))
+        return Turn(self, prompt, wishes, on_leave)
+
+    def stream_output(self, prompt: Prompt, output: OutputType, **options: Any) -> OutputStream[Any]:
+        """A turn whose typed answer is watched as it grows: `async with session.stream_output(prompt, T) as partials: async for partial
+        in partials: …`, then `partials.output` is the value and `partials.result` the account; see `OutputStream`. `options` are
+        those of `stream`. Raises what `stream` raises, and what `run` raises once the turn is over."""
+        from .output import OutputStream
+
+        return OutputStream(self.stream(prompt, output=output, **options))
 
     def channel(self, prompt: Prompt, *, buffer: int = 32, on_drop: OnLeave = "stop", **options: Any) -> Opening:
         """A turn that is read through a bounded channel, with a handle whose result is true whatever becomes of the reader:
