@@ -404,8 +404,6 @@ class Actor(Generic[Ctx]):
         if turn is None:
             return
         turn.account = account
-        if turn.answered is not None:
-            events = turn.answered.told(events)
         if events:
             turn.tell(events)
         current = self.state.turn

@@ -113,27 +113,6 @@ class Session(Actor[Ctx]):
         """
         return self.watchers().watch(policy, buffer, after, None)
 
-    def stream_output(
-        self,
-        prompt: Prompt,
-        output: OutputType,
-        *,
-        context: Ctx | None = None,
-        limits: Limits | None = None,
-        stream: bool | None = None,
-    ) -> OutputStream[Any]:
-        """A turn whose typed answer is watched as it grows: `async with session.stream_output(prompt, T) as partials: async for partial
-        in partials: …`, then `partials.output` is the value and `partials.result` the account; see `OutputStream`. Raises what
-        `stream` raises, and what `run` raises once the turn is over."""
-        from .output import OutputStream
-
-        spec = _spec_of(output)
-        if spec is None:
-            raise config_error(
-                "invalid_value", "stream_output() was asked for no output.", "Name a type, or use stream()."
-            )
-        return OutputStream(Turn(self, prompt, Wishes(self._context_for(context), limits, stream, output=spec)), spec)
-
     async def run(
         self,
         prompt: Prompt,
