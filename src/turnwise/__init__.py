@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.compaction import Compaction, CompactReport, Drop, Mask, Summarise
     from .core.content import Audio, Document, Image, Text
     from .core.errors import ToolError, TurnwiseError
     from .core.limits import Deadlines, Limits, Retry
@@ -32,10 +33,14 @@ _HOMES = {
     "Agent": "runtime.agent",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "CompactReport": "core.compaction",
+    "Compaction": "core.compaction",
     "Deadlines": "core.limits",
     "Document": "core.content",
+    "Drop": "core.compaction",
     "Image": "core.content",
     "Limits": "core.limits",
+    "Mask": "core.compaction",
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "OneTool": "core.request",
@@ -46,6 +51,7 @@ _HOMES = {
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
     "Session": "runtime.session",
+    "Summarise": "core.compaction",
     "Text": "core.content",
     "Tool": "tools",
     "ToolContext": "tools",
@@ -64,10 +70,14 @@ __all__ = [
     "Agent",
     "AssistantMessage",
     "Audio",
+    "CompactReport",
+    "Compaction",
     "Deadlines",
     "Document",
+    "Drop",
     "Image",
     "Limits",
+    "Mask",
     "Model",
     "ModelSettings",
     "OneTool",
@@ -78,6 +88,7 @@ __all__ = [
     "Retry",
     "Runtime",
     "Session",
+    "Summarise",
     "Text",
     "Tool",
     "ToolContext",
