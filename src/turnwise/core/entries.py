@@ -69,10 +69,11 @@ class InputAccepted(msgspec.Struct, frozen=True, gc=False, tag="input.accepted",
 
 
 class StepCommitted(msgspec.Struct, frozen=True, gc=False, tag="step.committed", omit_defaults=True):
-    """A response is complete. `attempt` is the try that made it."""
+    """A response is complete. `attempt` is the try that made it; `context_limit` is how many tokens its model reads, if it is known."""
 
     message: AssistantMessage
     attempt: int
+    context_limit: int | None = None
     v: int = 1
 
 

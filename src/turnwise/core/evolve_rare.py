@@ -203,7 +203,7 @@ def _compacted(state: SessionState, entry: Compacted) -> None:
     count(turn, state, entry.usage)
     state.views.append(View(then(state.change, entry.change), state.turns))
     state.context_tokens = entry.after_tokens or None
-    if turn is not None and entry.trigger != "manual":
+    if turn is not None and entry.trigger != "manual":  # one by hand meets a model call under way, which goes on
         turn.asked_again += 1
         turn.compacted_step = turn.step
         turn.overflow = None

@@ -252,7 +252,7 @@ def settle(turn: TurnState, now: float) -> Entry | None:
 
 def _commit(turn: TurnState, given: ModelReplied, now: float, policy: Policy) -> list[Entry]:
     message = given.message
-    entries: list[Entry] = [StepCommitted(message, turn.attempt)]
+    entries: list[Entry] = [StepCommitted(message, turn.attempt, given.context_limit)]
     calls = message.tool_calls
     if not calls:
         return entries if given.problem is None else not_as_asked(turn, entries, given.problem, now, policy.corrections)
