@@ -87,6 +87,18 @@ class Compaction(msgspec.Struct, frozen=True, omit_defaults=True):
         _at_least("Compaction", "keep_turns", self.keep_turns, 1)
 
 
+DEFAULT_COMPACTION = Compaction()
+
+
+def in_force(agents: Compaction | None, sessions: Compaction | bool | None) -> Compaction | None:
+    """What holds in a session: its own setting, else its agent's."""
+    if isinstance(sessions, Compaction):
+        return sessions
+    if sessions is None:
+        return agents
+    return (agents or DEFAULT_COMPACTION) if sessions else None
+
+
 WhyNot = Literal["", "nothing_to_compact", "no_strategy", "failed", "base_changed"]
 
 

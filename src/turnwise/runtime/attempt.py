@@ -48,7 +48,7 @@ class Asker(Protocol):
     @property
     def has_blobs(self) -> bool: ...
     def post(self, given: ModelReplied, /) -> None: ...
-    def weigh(self, attempt: Attempt, body_bytes: int, /) -> bool:
+    async def weigh(self, attempt: Attempt, body_bytes: int, /) -> bool:
         """Whether a request of that size may be sent; False if something else was begun instead."""
         ...
 
@@ -56,7 +56,7 @@ class Asker(Protocol):
 class Attempt:
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
     waited for; `opening` is the task that opens it, ours to cancel. `gate` is held from before the request is sent until the
-    response has ended."""
+    response has ended. `context_limit` is how many tokens the model reads, once that is known."""
 
     __slots__ = (
         "_body_bytes",
@@ -66,6 +66,7 @@ class Attempt:
         "_gate",
         "_runtime",
         "asked",
+        "context_limit",
         "opening",
         "patience_s",
         "reducer",
@@ -90,6 +91,7 @@ class Attempt:
         self.patience_s: float | None = None
         self.stopped = False
         self._body_bytes = 0
+        self.context_limit: int | None = None
 
     async def open(self, asker: Asker) -> ModelFailed | None:
         """Send the request; None when it is sent. Its answer is waited for by `read`."""
@@ -104,7 +106,7 @@ class Attempt:
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))
-        if not asker.weigh(self, self._body_bytes):
+        if not await asker.weigh(self, self._body_bytes):
             return None
         if target.gate is not None:
             await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)
@@ -218,14 +220,14 @@ class Attempt:
         if type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body):
             self._runtime.start(self._reply_with_media(replied, body, asker))
             return None
-        return ModelReplied(replied)
+        return ModelReplied(replied, None, self.context_limit)
 
     async def _reply_with_media(
         self, message: AssistantMessage, body: tuple[AssistantBlock, ...], asker: Asker
     ) -> None:
         message = msgspec.structs.replace(message, body=await stored(body, asker))
         if not self.stopped:
-            asker.post(ModelReplied(message))
+            asker.post(ModelReplied(message, None, self.context_limit))
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:
         target = self.target

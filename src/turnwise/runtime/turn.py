@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
+    from .compact import Due, Job
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
@@ -61,10 +62,12 @@ class Turn(EventStream):
         "_ended",
         "_host",
         "_on_leave",
+        "_job",
         "_opening",
         "_progress",
         "_result",
         "_session",
+        "_told",
         "_watch",
         "account",
         "hold",
@@ -91,6 +94,8 @@ class Turn(EventStream):
         self.pumped = False
         self.hold: Callable[[CallModel], bool] | None = None
         self._host: ToolHost | None = None
+        self._job: Job | None = None
+        self._told = (0, 0)
         self.account = None
         self._result: TurnResult | None = None
         self._calls: Calls | None = None
@@ -270,12 +275,23 @@ class Turn(EventStream):
         if session.overrides is not self.wishes.overrides and not self._replan():
             return
         target = self.plan.target(asked.model)
-        self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
         attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime)
-        if asked.attempt > 1:
-            target.budget.take()
+        if self._told != (asked.step, asked.attempt):  # else it was dropped before it was sent, and is made again
+            self._told = asked.step, asked.attempt
+            self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
+            if asked.attempt > 1:
+                target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
         self.wake()
+
+    def compact(self, attempt: Attempt, due: Due) -> None:
+        """Drop an attempt that was not sent, and make the conversation shorter; then the machine asks for the model call again."""
+        from .compact import Job
+
+        attempt.stopped = True
+        self._attempt = None
+        self._job = Job(self._session, due)
+        self._job.start(self._context.copy())
 
     def _replan(self) -> bool:
         """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
@@ -316,10 +332,11 @@ class Turn(EventStream):
         self.wake()
         if self._calls is not None:
             await self._calls.stop()
+        spent = await self._job.stop() if self._job is not None else None
         state = self._session.state.turn
         handle = self.plan.target(state.model if state is not None else 0).handle
         text = attempt.reducer.partial() if attempt is not None else None
-        usage = attempt.usage_so_far() if attempt is not None else None
+        usage = attempt.usage_so_far() if attempt is not None else spent
         self._session.post(Halted(text, handle.model, handle.provider, usage))
 
     def finish(self, result: TurnResult) -> None:
@@ -335,6 +352,8 @@ class Turn(EventStream):
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.stop("the session's journal cannot be written")
+        if self._job is not None:
+            self._job.cancel()
         if self._calls is not None:
             self._session.runtime.start(self._calls.stop())
 
