@@ -14,7 +14,7 @@ AROUND = 80
 """Characters of context on each side of what was found."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class SearchHit(msgspec.Struct, frozen=True):
     """A place in the history. `index` is that of the message in `Session.history`; `call_id` is set if it is in the arguments or the
     result of a call. `start` and `end` bound it in its text, `excerpt` is it with its surroundings, in one line. `shown` is false
     if the model is not sent it any more."""
@@ -30,15 +30,15 @@ class Found(msgspec.Struct, frozen=True):
 
 def search(
     history: Sequence[Message], wanted: str | re.Pattern[str], covers: int, masked: frozenset[str]
-) -> list[Found]:
+) -> list[SearchHit]:
     """All places, the oldest first; a string is looked for as it is, in any case. `covers` and `masked` say what is not shown."""
     pattern = re.compile(re.escape(wanted), re.IGNORECASE) if isinstance(wanted, str) else wanted
-    found: list[Found] = []
+    found: list[SearchHit] = []
     for index, message in enumerate(history):
         for call_id, text in _texts(message):
             hidden = index < covers or (isinstance(message, ToolMessage) and call_id in masked)
             found += [
-                Found(index, message.id, call_id, m.start(), m.end(), _excerpt(text, m.start(), m.end()), not hidden)
+                SearchHit(index, message.id, call_id, m.start(), m.end(), _excerpt(text, m.start(), m.end()), not hidden)
                 for m in pattern.finditer(text)
                 if m.end() > m.start()
             ]

@@ -12,7 +12,7 @@ from ..core.inputs import Interrupt, Steer, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
 from ..core.result import TurnResult
-from ..core.search import Found, search
+from ..core.search import SearchHit, search
 from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
@@ -173,7 +173,7 @@ class Session(Actor[Ctx]):
         """All that was said and not taken back, whatever compactions have left out of `messages`."""
         return tuple(self.state.history)
 
-    def search(self, wanted: str | re.Pattern[str]) -> list[Found]:
+    def search(self, wanted: str | re.Pattern[str]) -> list[SearchHit]:
         """Where a text (in any case) or pattern occurs in the history: in messages, arguments and results of calls."""
         change = self.state.change
         return search(self.state.history, wanted, change.covers, frozenset([m.call_id for m in change.masked]))

@@ -119,20 +119,27 @@ async def limit_of(settings: SessionSettings, model: Model, runtime: Runtime) ->
         return settings.context_limit
     key = _key(model)
     if key not in _windows:
-        looking = asyncio.ensure_future(runtime.blocking.run(partial(_look_up, model, key)))
-        await asyncio.wait((looking,))  # an interrupt ends the waiting, not the look-up, which others may wait for
-        if looking.cancelled() or looking.exception() is not None:
-            return None
+        looking = runtime.start(_looked_up(model, key, runtime))
+        if not looking.done():  # an interrupt ends the waiting, not the look-up
+            await asyncio.wait((looking,))
     return _windows.get(key)
 
 
-def _look_up(model: Model, key: tuple[str, str]) -> None:
-    from ..models.catalogue import model_info
-
-    window = model_info(model).context_window
+async def _looked_up(model: Model, key: tuple[str, str], runtime: Runtime) -> None:
+    """A catalogue that cannot be read knows nothing."""
+    try:
+        window = await runtime.blocking.run(partial(_window, model))
+    except Exception:
+        return
     if len(_windows) >= _KEPT:
         _windows.clear()
     _windows[key] = window
+
+
+def _window(model: Model) -> int | None:
+    from ..models.catalogue import model_info
+
+    return model_info(model).context_window
 
 
 def _key(model: Model) -> tuple[str, str]:
