@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
     from .core.result import TurnResult
+    from .core.search import SearchHit
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent

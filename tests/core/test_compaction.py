@@ -317,9 +317,9 @@ def test_a_result_that_no_window_holds_gives_way_when_nothing_else_helps() -> No
     made = planned(history, WHOLE, Compaction(), Frame(50, 500, 1000, 4000), BROKEN)
     assert made.change is not None and [m.call_id for m in made.change.masked] == ["t1.s1.c0"]
     assert "Ask for less of it" in made.change.masked[0].text
-    assert planned(
-        history, WHOLE, Compaction(strategies=(Mask(), Summarise())), Frame(50, 500, 1000, 4000)
-    ) == Planned(None, "nothing_to_compact")
+    assert planned(history, WHOLE, Compaction(strategies=(Mask(), Summarise())), Frame(50, 500, 1000, 4000)) == Planned(
+        None, "nothing_to_compact"
+    )
 
 
 def test_nothing_to_do_and_nothing_to_do_it_with() -> None:

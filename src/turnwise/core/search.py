@@ -38,7 +38,9 @@ def search(
         for call_id, text in _texts(message):
             hidden = index < covers or (isinstance(message, ToolMessage) and call_id in masked)
             found += [
-                SearchHit(index, message.id, call_id, m.start(), m.end(), _excerpt(text, m.start(), m.end()), not hidden)
+                SearchHit(
+                    index, message.id, call_id, m.start(), m.end(), _excerpt(text, m.start(), m.end()), not hidden
+                )
                 for m in pattern.finditer(text)
                 if m.end() > m.start()
             ]
