@@ -31,12 +31,12 @@ from .timers import Timer
 
 if TYPE_CHECKING:
     from .actor import Account, Actor
+    from .compact import Due, Job
     from .mailbox import Mailbox, WatchPolicy
     from .watch import Hub, Watcher
 
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
-    from .compact import Due, Job
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
@@ -61,8 +61,8 @@ class Turn(EventStream):
         "_deadline",
         "_ended",
         "_host",
-        "_on_leave",
         "_job",
+        "_on_leave",
         "_opening",
         "_progress",
         "_result",
