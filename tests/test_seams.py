@@ -96,6 +96,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "the owner of all tasks starts them",
         "environment": "the default of Runtime(environ=…)",
     },
+    "runtime/actor.py": {"loops": "what is said on another loop is handed to the one where the turn runs"},
     "runtime/timers.py": {"timers": "all deadlines share the loop's timer here"},
     "runtime/blocking.py": {"threads": "the real thread pool"},
     "runtime/spawn.py": {

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.compaction import Compaction, CompactReport, Drop, Mask, Summarise
     from .core.content import Audio, Document, Image, Text
     from .core.errors import ToolError, TurnwiseError
     from .core.limits import Deadlines, Limits, Retry
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
     from .core.result import TurnResult
+    from .core.search import SearchHit
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
@@ -33,10 +35,14 @@ _HOMES = {
     "Agent": "runtime.agent",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "CompactReport": "core.compaction",
+    "Compaction": "core.compaction",
     "Deadlines": "core.limits",
     "Document": "core.content",
+    "Drop": "core.compaction",
     "Image": "core.content",
     "Limits": "core.limits",
+    "Mask": "core.compaction",
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "OneTool": "core.request",
@@ -47,7 +53,9 @@ _HOMES = {
     "Reasoning": "core.request",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
+    "SearchHit": "core.search",
     "Session": "runtime.session",
+    "Summarise": "core.compaction",
     "Text": "core.content",
     "Tool": "tools",
     "ToolContext": "tools",
@@ -66,10 +74,14 @@ __all__ = [
     "Agent",
     "AssistantMessage",
     "Audio",
+    "CompactReport",
+    "Compaction",
     "Deadlines",
     "Document",
+    "Drop",
     "Image",
     "Limits",
+    "Mask",
     "Model",
     "ModelSettings",
     "OneTool",
@@ -80,7 +92,9 @@ __all__ = [
     "Reasoning",
     "Retry",
     "Runtime",
+    "SearchHit",
     "Session",
+    "Summarise",
     "Text",
     "Tool",
     "ToolContext",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import rows_context
 import rows_decoders
 import rows_doors
 import rows_encoders
@@ -20,6 +21,7 @@ __all__ = ["ROWS", "Row"]
 
 ROWS: list[Row] = [
     *rows_transcript.ROWS,
+    *rows_context.ROWS,
     *rows_encoders.ROWS,
     *rows_streams.ROWS,
     *rows_decoders.ROWS,

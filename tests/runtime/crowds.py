@@ -26,8 +26,9 @@ from tests.runtime.conftest import ANTHROPIC, OPENAI, until
 from tests.runtime.held_in_process import hold
 from tests.runtime.loop_time import run_metered
 
-from turnwise import ProviderLimits, Runtime, Session, ToolContext, TurnResult, tool
-from turnwise.events import AttemptRestarted, StepStarted, TextDelta, ToolStarted, TurnFinished
+from turnwise import AssistantMessage, ProviderLimits, Runtime, Session, ToolContext, TurnResult, UserMessage, tool
+from turnwise.core.messages import Message
+from turnwise.events import AttemptRestarted, Notice, StepStarted, TextDelta, ToolStarted, TurnFinished
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import ScriptedProvider, call, fail, hang, repeat, repeated, reply
 from turnwise.testing.script import ScriptItem
@@ -71,6 +72,7 @@ class Crowd:
         self.seen: list[list[type[Any]]] = []
         self.turns: list[asyncio.Task[Ended]] = []
         self.pulled = True
+        self.history: Sequence[Message] = ()
         self.again = asyncio.Event()
         self.on_interrupt: Callable[[], None] = lambda: None
         self.abandoned: Callable[[], int] = lambda: 0
@@ -85,7 +87,7 @@ class Crowd:
             agent = host.agent(self.provider or url, *tools, runtime=self.runtime, **options)
             if own_keys:
                 agent.models[0].connection["api_key"] = f"key-{number}"
-            self.sessions.append(agent.session())
+            self.sessions.append(agent.session(history=self.history))
             self.seen.append([])
             self.turns.append(asyncio.create_task(self._follow(number)))
 
@@ -187,9 +189,9 @@ Phase = Callable[[int], AbstractAsyncContextManager[Crowd]]
 
 @asynccontextmanager
 async def _scripted(
-    script: Sequence[ScriptItem], limits: dict[str, ProviderLimits] | None = None
+    script: Sequence[ScriptItem], limits: dict[str, ProviderLimits] | None = None, window_tokens: int | None = None
 ) -> AsyncGenerator[Crowd]:
-    async with ScriptedProvider(script) as provider, Runtime(limits=limits) as runtime:
+    async with ScriptedProvider(script, window_tokens=window_tokens) as provider, Runtime(limits=limits) as runtime:
         yield Crowd(runtime, provider)
 
 
@@ -433,6 +435,20 @@ async def appending(count: int) -> AsyncGenerator[Crowd]:
         yield crowd
 
 
+@asynccontextmanager
+async def compacting(count: int) -> AsyncGenerator[Crowd]:
+    """The provider has found each conversation too long, and the summary that is asked for does not come."""
+    async with _scripted([*[hang()] * count, repeat(reply("Here we are."))], window_tokens=3000) as crowd:
+        said = UserMessage("Hi", 1, 1), AssistantMessage("so it is " * 800, 1, 1)
+        crowd.history = [msgspec.structs.replace(m, turn=turn) for turn in (1, 2, 3) for m in said]
+        crowd.start(count)
+        await crowd.all_saw(Notice)
+        assert crowd.provider is not None
+        requests = crowd.provider.requests
+        await until(lambda: len(requests) == 2 * count)
+        yield crowd
+
+
 PHASES: dict[str, tuple[Phase, int]] = {
     "connecting": (connecting, 100),
     "TLS handshake": (in_tls, 100),
@@ -447,6 +463,7 @@ PHASES: dict[str, tuple[Phase, int]] = {
     "tool in a thread": (in_thread_tool, 100),
     "tool that runs a command": (in_command, 100),
     "tool in a process": (in_isolated_tool, 8),
+    "compacting": (compacting, 100),
     "appending to a slow store": (appending, 100),
 }
 """Each phase and how many turns are in it: interpreters take the machine too long to start for more than a few."""

@@ -226,7 +226,7 @@ def _expired(turn: TurnState, now: float) -> list[Entry]:
 
 def _compaction(state: SessionState, turn: TurnState | None, given: CompactionEnded, now: float) -> list[Entry]:
     """A compaction swaps in only if the view is still the one it was planned on (rule X4)."""
-    if turn is not None and turn.phase == "ending":
+    if turn is not None and turn.phase == "ending" and given.trigger != "manual":
         return []
     if given.change is not None and given.base == state.base:
         return [

@@ -70,11 +70,12 @@ class InputAccepted(msgspec.Struct, frozen=True, gc=False, tag="input.accepted",
 
 class StepCommitted(msgspec.Struct, frozen=True, gc=False, tag="step.committed", omit_defaults=True):
     """A response is complete. `attempt` is the try that made it; `answer` the name of the tool by which it gives the answer of the turn,
-    if it does so by a call."""
+    if it does so by a call; `context_limit` how many tokens its model reads, if that is known."""
 
     message: AssistantMessage
     attempt: int
     answer: str = ""
+    context_limit: int | None = None
     v: int = 1
 
 

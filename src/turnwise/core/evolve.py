@@ -19,7 +19,7 @@ from .entries import (
     TurnEnded,
 )
 from .evolve_rare import evolve_rare
-from .messages import AssistantMessage, ToolMessage
+from .messages import ToolMessage
 from .outcomes import ToolResult, problem_in
 from .state import (
     RECENT_STEPS,
@@ -44,7 +44,7 @@ def evolve(state: SessionState, entry: Entry) -> None:
     elif type(entry) is CallStarted:
         _call_started(running(state), entry.call_id)
     elif type(entry) is StepCommitted:
-        _step_committed(running(state), state, entry.message, entry.answer)
+        _step_committed(running(state), state, entry)
     elif type(entry) is InputAccepted:
         _input(state, entry)
     elif type(entry) is TurnEnded:
@@ -79,7 +79,8 @@ def _input(state: SessionState, entry: InputAccepted) -> None:
     say(state, entry.message)
 
 
-def _step_committed(turn: TurnState, state: SessionState, message: AssistantMessage, answer: str) -> None:
+def _step_committed(turn: TurnState, state: SessionState, entry: StepCommitted) -> None:
+    message, answer = entry.message, entry.answer
     if turn.phase != "model":
         raise illegal(f"a response in phase {turn.phase!r}")
     calls = message.tool_calls
@@ -87,7 +88,8 @@ def _step_committed(turn: TurnState, state: SessionState, message: AssistantMess
         raise illegal("two calls of one step share an id")
     turn.steps += 1
     turn.last = message
-    turn.overflow = None
+    turn.overflow, turn.overflowed = None, False
+    state.context_limit = entry.context_limit
     usage = message.usage
     state.requests += 1
     if usage is not None:

@@ -107,8 +107,7 @@ def _view(state: SessionState, entry: Entry) -> None:
             turn = state.turn if state.running else None
             count(turn, state, entry.usage)
             if turn is not None and entry.trigger != "manual":
-                turn.compacted_step = turn.step
-                turn.asked_again += 1
+                _ask_again(turn, state)
         case CompactionUndone():
             if not state.views or state.views[-1].cleared:
                 raise illegal("there is no compaction to undo")
@@ -203,11 +202,18 @@ def _compacted(state: SessionState, entry: Compacted) -> None:
     count(turn, state, entry.usage)
     state.views.append(View(then(state.change, entry.change), state.turns))
     state.context_tokens = entry.after_tokens or None
-    if turn is not None and entry.trigger != "manual":
-        turn.asked_again += 1
-        turn.compacted_step = turn.step
-        turn.overflow = None
     _show(state)
+    if turn is not None and entry.trigger != "manual":  # one by hand meets a model call under way, which goes on
+        turn.overflow = None
+        _ask_again(turn, state)
+
+
+def _ask_again(turn: TurnState, state: SessionState) -> None:
+    """The model call that waited for a compaction is due; what the user has added meanwhile is part of it."""
+    turn.asked_again += 1
+    turn.compacted_step = turn.step
+    if turn.phase == "model":
+        enter_steers(turn, state)
 
 
 def _rewound(state: SessionState, to: int) -> None:

@@ -52,10 +52,12 @@ class Continue(msgspec.Struct, frozen=True, gc=False):
 
 
 class ModelReplied(msgspec.Struct, frozen=True, gc=False):
-    """A response is complete. `problem` is what is wrong with it as the typed answer that was asked for."""
+    """A response is complete. `problem` is what is wrong with it as the typed answer that was asked for; `context_limit` is how many
+    tokens its model reads, if it is known."""
 
     message: AssistantMessage
     problem: str | None = None
+    context_limit: int | None = None
 
 
 class ModelFailed(msgspec.Struct, frozen=True, gc=False):

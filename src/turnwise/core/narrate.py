@@ -51,7 +51,9 @@ def _step(entry: StepCommitted, state: SessionState) -> list[Event]:
     calls = message.tool_calls
     events: list[Event] = [ToolCallReady(call) for call in calls] if calls else []
     if usage is not None:
-        events.append(UsageUpdated(message.turn, message.step, usage, state.usage, state.context_tokens))
+        events.append(
+            UsageUpdated(message.turn, message.step, usage, state.usage, state.context_tokens, state.context_limit)
+        )
     response = message.response
     events.append(
         StepFinished(
@@ -64,7 +66,9 @@ def _step(entry: StepCommitted, state: SessionState) -> list[Event]:
 def _failed(entry: AttemptFailed, state: SessionState) -> list[Event]:
     events: list[Event] = []
     if entry.usage is not None:
-        events.append(UsageUpdated(entry.turn, entry.step, entry.usage, state.usage, state.context_tokens))
+        events.append(
+            UsageUpdated(entry.turn, entry.step, entry.usage, state.usage, state.context_tokens, state.context_limit)
+        )
     if entry.retry_in_s is not None:
         events.append(AttemptRestarted(entry.turn, entry.step, entry.attempt + 1, entry.retry_in_s, entry.error))
     return events

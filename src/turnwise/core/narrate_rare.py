@@ -33,6 +33,7 @@ from .events import (
 )
 from .result import result_of
 from .state import SessionState
+from .usage import Usage
 
 
 def narrate_rare(entry: Entry, state: SessionState) -> list[Event]:
@@ -63,17 +64,26 @@ def narrate_rare(entry: Entry, state: SessionState) -> list[Event]:
         case LimitReached():
             return [Notice("concluding", f"The limit of {entry.cause} is reached: the model is asked to conclude.")]
         case NestedSpent():
-            step = state.turn.step if state.turn else 0
-            return [UsageUpdated(entry.turn, step, entry.usage, state.usage, state.context_tokens)]
+            return _used(entry.usage, state)
         case Compacted(change=change):
             masked = len(change.masked)
             return [
+                *_used(entry.usage, state),
                 ContextCompacted(entry.trigger, entry.before_tokens, entry.after_tokens, change.covers, masked),
             ]
         case CompactionFailed():
-            return [Notice("not_compacted", entry.error.for_user())]
+            return [*_used(entry.usage, state), Notice("not_compacted", entry.error.for_user())]
         case _:
             return []
+
+
+def _used(usage: Usage | None, state: SessionState) -> list[Event]:
+    """What was spent beside the steps of the turn; outside one it is of turn 0."""
+    if usage is None:
+        return []
+    turn = state.turn if state.running else None
+    number, step = (0, 0) if turn is None else (turn.number, turn.step)
+    return [UsageUpdated(number, step, usage, state.usage, state.context_tokens, state.context_limit)]
 
 
 def _waiting(entry: CallWaiting, state: SessionState) -> Event:

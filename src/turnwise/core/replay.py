@@ -113,11 +113,8 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
         said = UserInput(entry.message.body, entry.limits, entry.client_ref, entry.queued)
         return said, entry.message.created_at or 0.0, plain
     if type(entry) is StepCommitted:
-        return (
-            ModelReplied(entry.message, _refused(journal, at)),
-            _time_after(journal, at),
-            _policy_at(journal, at, entry.answer),
-        )
+        replied = ModelReplied(entry.message, _refused(journal, at), entry.context_limit)
+        return replied, _time_after(journal, at), _policy_at(journal, at, entry.answer)
     if type(entry) is CallStarted:
         return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent), entry.at, plain
     if type(entry) is CallOutcome:
@@ -128,7 +125,7 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
             reply = journal[at + 1] if at + 1 < len(journal) else None
             if type(reply) is not StepCommitted:
                 raise _differs(at + 1, "a problem is told without an answer that has it")
-            given = ModelReplied(reply.message, entry.message.text)
+            given = ModelReplied(reply.message, entry.message.text, reply.context_limit)
             return given, entry.message.created_at or 0.0, Policy(corrections=10**9)
         return (
             Steer(entry.message.body, entry.client_ref, entry.skip, entry.at_once),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+
+from .compaction import Compaction
 
 
 class SessionSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -13,7 +13,7 @@ class SessionSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     `model` is a `provider:model` name and `tools` are names; both take effect, like everything here, with the next model call.
     `max_output_tokens`, `temperature` and `top_p` are those of `ModelSettings`, `stream` asks for streamed responses or not,
     `context_limit` is the window in tokens if the catalogue does not know it or it is to be smaller, and `compaction` is
-    what `Agent(compaction=…)` takes, as data; False turns it off.
+    when and how the conversation is made shorter; False turns that off.
     """
 
     instructions: str | None = None
@@ -24,7 +24,7 @@ class SessionSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     top_p: float | None = None
     stream: bool | None = None
     context_limit: int | None = None
-    compaction: Any = None
+    compaction: Compaction | bool | None = None
 
 
 AGENTS_OWN = SessionSettings()

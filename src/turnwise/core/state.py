@@ -109,7 +109,7 @@ class TurnState(msgspec.Struct):
 class SessionState(msgspec.Struct):
     """A session as its journal tells it. `seq` is the number of the last entry; `base` counts the changes of the view, so that a
     compaction which was planned on another one is told apart (rule X4). `context_tokens` is what the last response said that
-    the conversation takes by then."""
+    the conversation takes by then, `context_limit` how much the model that was asked last reads."""
 
     id: str = ""
     principal: Principal = LOCAL
@@ -127,6 +127,7 @@ class SessionState(msgspec.Struct):
     last_usage: Usage | None = None
     requests: int = 0
     context_tokens: int | None = None
+    context_limit: int | None = None
 
     @property
     def running(self) -> bool:

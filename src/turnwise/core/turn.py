@@ -256,7 +256,7 @@ def _commit(turn: TurnState, given: ModelReplied, now: float, policy: Policy) ->
     calls, answer = message.tool_calls, policy.answer
     if answer and all(call.name != answer for call in calls):
         answer = ""
-    entries: list[Entry] = [StepCommitted(message, turn.attempt, answer)]
+    entries: list[Entry] = [StepCommitted(message, turn.attempt, answer, given.context_limit)]
     if not calls:
         return entries if given.problem is None else not_as_asked(turn, entries, given.problem, now, policy.corrections)
     if message.stop_reason in CUT_OFF:

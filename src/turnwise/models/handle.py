@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from ..core.errors import ConfigError, config_error
-from ..core.request import ModelSettings, RequestHead
+from ..core.request import RequestHead
 from ..wire.base import Codec, EncodedHead, codec
 from ..wire.heads import unsupported
 from .auth import Auth, Endpoint
@@ -24,17 +24,17 @@ _SHARED = ("base_url", "api_key")
 class ModelHandle:
     """One model at one host. Holds the key; its `repr` and its errors never show it."""
 
-    __slots__ = ("_codec", "_endpoint", "base_url", "host", "key_scope", "model", "provider", "settings")
+    __slots__ = ("_codec", "_endpoint", "asked", "base_url", "host", "key_scope", "model", "provider", "settings")
 
-    def __init__(
-        self, host: Host, model: str, endpoint: Endpoint, codec: Codec | None, settings: ModelSettings | None
-    ) -> None:
+    def __init__(self, asked: Model, host: Host, model: str, endpoint: Endpoint, codec: Codec | None) -> None:
+        self.asked = asked
+        """What it was made of."""
         self.host = host
         self.provider = host.name
         self.model = model
         self.base_url = endpoint.base_url.rstrip("/")
         self._codec = codec
-        self.settings = settings
+        self.settings = asked.settings
         self._endpoint = endpoint
         self.key_scope = (host.name, self.base_url, endpoint.identity)
         """Identifies provider, address and key without telling the key: what retry budgets and limits are shared by."""
@@ -112,7 +112,7 @@ def resolve_model(model: str | Model, environ: Mapping[str, str]) -> ModelHandle
         from ..wire.prompted.codec import prompted_codec
 
         made = prompted_codec(made)
-    return ModelHandle(host, name, endpoint, made, asked.settings)
+    return ModelHandle(asked, host, name, endpoint, made)
 
 
 def resolve_host(provider: str | Model, environ: Mapping[str, str]) -> tuple[Host, Endpoint]:

@@ -8,12 +8,13 @@ happens within the call; with any other the rest follows in a task of the runtim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from ..core.compaction import in_force
 from ..core.content import ToolCall
 from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
@@ -47,15 +48,19 @@ from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept, holds_bytes, without_bytes
-from .plan import Begin, Overrides, TurnPlan
+from .plan import Begin, Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
+from .sizes import Sizes, fits_any_model
 from .turn import Turn
 
 if TYPE_CHECKING:
     from .agent import Agent
     from .attempt import Attempt
     from .watch import Hub
+
+
+T = TypeVar("T")
 
 
 class Actor(Generic[Ctx]):
@@ -77,6 +82,7 @@ class Actor(Generic[Ctx]):
         "_has_bytes",
         "_lost",
         "_prefix",
+        "_prefix_base",
         "_process",
         "_store",
         "_turn",
@@ -86,6 +92,7 @@ class Actor(Generic[Ctx]):
         "machine",
         "overrides",
         "runtime",
+        "sizes",
         "state",
         "told",
     )
@@ -106,6 +113,7 @@ class Actor(Generic[Ctx]):
         self.agent = agent
         self.context = context
         self.overrides: Overrides | None = None
+        self.sizes: Sizes | None = None
         self.state = SessionState()
         created = SessionCreated(id, principal, at, tuple(repair(history)))
         self._has_bytes = any(map(holds_bytes, created.history))
@@ -122,6 +130,7 @@ class Actor(Generic[Ctx]):
         self._blobs: Blobs | None = None
         self._bound = False
         self._prefix: Prefix | None = None
+        self._prefix_base = 0
         self._turn: Turn | None = None
         self._appending: asyncio.Task[None] | None = None
         self._advancing = False
@@ -190,21 +199,31 @@ class Actor(Generic[Ctx]):
         Callable from any task of any loop: where a turn runs on another one, the input is posted there. Raises `SessionClosed`,
         `SessionForked`, and `StateError` if the journal cannot be written. Cancelling it takes nothing back.
         """
-        self._refuse_if_gone()
-        if self._turn is not None and self._bound and not process.in_loop(self.runtime.loop):
-            there = asyncio.run_coroutine_threadsafe(self.apply(given), self.runtime.loop)
-            return await asyncio.wrap_future(there)
-        await self._bind()
-        if self._lost is not None and self._turn is None:
-            await self._reload(self.agent.deadlines.grace_s)
+        return await self.on_its_loop(lambda: self._apply(given))
+
+    async def _apply(self, given: Input) -> bool:
         if not self.fold(given):
             return False
         self.advance()
+        await self.until_durable()
+        return True
+
+    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something that begins no turn, on the loop where a turn runs if one does. Raises as `apply`."""
+        self._refuse_if_gone()
+        if self._turn is not None and self._bound and not process.in_loop(self.runtime.loop):
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), self.runtime.loop))
+        await self._bind()
+        if self._lost is not None and self._turn is None:
+            await self._reload(self.agent.deadlines.grace_s)
+        return await work()
+
+    async def until_durable(self) -> None:
+        """Wait until all that was folded is durable."""
         while self._appending is not None:
             await asyncio.wait((self._appending,))
         if self._lost is not None:
             raise error_of(self._lost)
-        return True
 
     async def _bind(self) -> Runtime:
         """Take the runtime of the running loop."""
@@ -275,8 +294,9 @@ class Actor(Generic[Ctx]):
 
     @property
     def prefix(self) -> Prefix:
-        if self._prefix is None:
-            self._prefix = Prefix()
+        """Begun anew when the view has changed: then messages in the middle of the transcript may be others than before."""
+        if self._prefix is None or self._prefix_base != self.state.base:
+            self._prefix, self._prefix_base = Prefix(), self.state.base
         return self._prefix
 
     @property
@@ -289,10 +309,27 @@ class Actor(Generic[Ctx]):
         """A file's bytes, read in a thread."""
         return await self.runtime.blocking.run(path.read_bytes)
 
-    def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
+    async def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
         """The last look at a request of known size: what stands against it (a limit, a transcript that is too long) is posted
         instead, and the attempt is dropped."""
-        return True
+        compaction = in_force(self.agent.compaction, self.state.settings.compaction)
+        share = 1.0 if compaction is None else compaction.at
+        if self.sizes is None and not attempt.asked.must_compact and fits_any_model(self.state, body_bytes, share):
+            return True
+        from .compact import look
+
+        due = await look(self, attempt, body_bytes)
+        turn = self._turn
+        if due is not None and turn is not None and not attempt.stopped:
+            turn.compact(attempt, due)
+        return due is None
+
+    def target_now(self) -> Target:
+        """The model that would be asked now."""
+        turn = self.state.turn
+        number = turn.model if turn is not None and self.state.running else 0
+        wishes = Wishes(watched=False, overrides=self.overrides)
+        return self.agent.plan(wishes, self.runtime).target(number)
 
     @property
     def has_blobs(self) -> bool:
@@ -490,6 +527,11 @@ class Actor(Generic[Ctx]):
             await self._bind()
         assert self._store is not None
         return await self._store.read(self.id, after)
+
+    def tell_running(self, notice: Notice) -> None:
+        """Tell the consumer of the running turn, if there is one."""
+        if self._turn is not None:
+            self._turn.tell([notice])
 
     def notice(self, turn: Turn, notice: Notice) -> None:
         """Tell the consumer of a turn, if it is still the running one."""

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Unpack, cast
 
+from ..core.compaction import DEFAULT_COMPACTION, Compaction
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits, Restart, Retry
 from ..core.loops import DEFAULT_LOOPS, Loops
@@ -51,6 +52,8 @@ class Agent(Generic[Ctx]):
             `before_commit` (watchers get `AttemptRestarted` and drop what the failed attempt showed). `run`, which shows
             nothing, always uses `before_commit`.
         loops: When a turn counts as going in circles, and what is done then (default: after three times, an event); None: never.
+        compaction: When and how a conversation is made shorter that its model could no longer read (default: when it fills 80 % of
+            the window); None: never.
         parallel_calls: Tool calls of one turn that may run at once.
         output_retries: How often a model may correct an answer that is not of the form asked for (`run(…, output=…)`).
         stream: Whether providers are asked for streamed responses.
@@ -74,6 +77,7 @@ class Agent(Generic[Ctx]):
         retry: Retry | None = None,
         restart: Restart = "before_output",
         loops: Loops | None = DEFAULT_LOOPS,
+        compaction: Compaction | None = DEFAULT_COMPACTION,
         parallel_calls: int = 16,
         output_retries: int = 2,
         stream: bool = True,
@@ -97,6 +101,7 @@ class Agent(Generic[Ctx]):
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.loops = loops
+        self.compaction = compaction
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.runtime = runtime

@@ -51,7 +51,7 @@ class Asker(Protocol):
     @property
     def has_blobs(self) -> bool: ...
     def post(self, given: ModelReplied, /) -> None: ...
-    def weigh(self, attempt: Attempt, body_bytes: int, /) -> bool:
+    async def weigh(self, attempt: Attempt, body_bytes: int, /) -> bool:
         """Whether a request of that size may be sent; False if something else was begun instead."""
         ...
 
@@ -59,7 +59,8 @@ class Asker(Protocol):
 class Attempt:
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
     waited for; `opening` is the task that opens it, ours to cancel. `gate` is held from before the request is sent until the
-    response has ended. `answered` checks whether the answer has the form asked for, if one was."""
+    response has ended. `answered` checks whether the answer has the form asked for, if one was; `context_limit` is how many tokens
+    the model reads, once that is known."""
 
     __slots__ = (
         "_answered",
@@ -70,6 +71,7 @@ class Attempt:
         "_gate",
         "_runtime",
         "asked",
+        "context_limit",
         "opening",
         "patience_s",
         "reducer",
@@ -102,6 +104,7 @@ class Attempt:
         self.patience_s: float | None = None
         self.stopped = False
         self._body_bytes = 0
+        self.context_limit: int | None = None
 
     async def open(self, asker: Asker) -> ModelFailed | None:
         """Send the request; None when it is sent. Its answer is waited for by `read`."""
@@ -116,7 +119,7 @@ class Attempt:
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))
-        if not asker.weigh(self, self._body_bytes):
+        if not await asker.weigh(self, self._body_bytes):
             return None
         if target.gate is not None:
             await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)
@@ -234,8 +237,8 @@ class Attempt:
 
     def _replied(self, message: AssistantMessage) -> ModelReplied:
         if self._answered is None or self.asked.concluding:
-            return ModelReplied(message)
-        return ModelReplied(message, self._answered.problem_of(message, self.target.strategy))
+            return ModelReplied(message, None, self.context_limit)
+        return ModelReplied(message, self._answered.problem_of(message, self.target.strategy), self.context_limit)
 
     async def _reply_with_media(
         self, message: AssistantMessage, body: tuple[AssistantBlock, ...], asker: Asker

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from ..core.compaction import in_force
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits
 from ..core.messages import Message
@@ -147,6 +148,9 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
     """The plan of a turn from its agent and what the caller asked for."""
     overrides = wishes.overrides
     own_tools = None if overrides is None else overrides.tools
+    said = AGENTS_OWN if overrides is None else overrides.settings
+    restart = agent.restart if wishes.watched else "before_commit"
+    compact = in_force(agent.compaction, said.compaction) is not None
     output = wishes.output
     corrections, answer = 0, ""
     if output is not None:
@@ -158,14 +162,7 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
         agent.tools if own_tools is None else own_tools,
         agent.deadlines,
         wishes.limits or agent.limits,
-        Policy(
-            agent.retry,
-            agent.restart if wishes.watched else "before_commit",
-            len(targets),
-            loops=agent.loops,
-            corrections=corrections,
-            answer=answer,
-        ),
+        Policy(agent.retry, restart, len(targets), compact, agent.loops, corrections, answer),
         agent.parallel_calls,
         wishes.context,
         watch_of(agent.deadlines),

@@ -8,6 +8,36 @@ APPEND_BLOCKED = ErrorInfo(
     "state", "append_blocked", "The journal store does not answer.", "Check the store and try again."
 )
 
+COMPACTION_STOPPED = ErrorInfo(
+    "session", "compaction_stopped", "The compaction was stopped before it was done.", "Nothing was changed; ask again."
+)
+
+
+def not_compacted(why_not: str) -> ErrorInfo:
+    """Why a compaction that was needed did not come about, though nothing went wrong."""
+    if why_not == "no_strategy":
+        return ErrorInfo(
+            "session",
+            "no_strategy",
+            "The conversation is to be made shorter, and no strategy for that is set.",
+            "Give one: Compaction(strategies=…).",
+        )
+    return ErrorInfo(
+        "session",
+        "nothing_to_compact",
+        "The conversation cannot be made shorter: all that it has must be kept.",
+        "Begin a new session, use a model that reads more, or lower keep_tokens and keep_turns.",
+    )
+
+
+def compaction_failed(error: Exception) -> ErrorInfo:
+    return ErrorInfo(
+        "session",
+        "compaction_failed",
+        f"The conversation could not be made shorter: {type(error).__name__}: {error}",
+        "The conversation stays as it was. This is a defect; please report it.",
+    )
+
 
 def forked(session: str) -> SessionForked:
     return SessionForked(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Self
 
-from ..core.inputs import Interrupt, Steer
+from ..core.compaction import CompactReport
+from ..core.inputs import Interrupt, Steer, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
 from ..core.result import TurnResult
+from ..core.search import SearchHit, search
 from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
@@ -170,9 +173,36 @@ class Session(Actor[Ctx]):
             await asyncio.wait((self._appending,))
         return self._lost is None
 
+    async def compact(self) -> CompactReport:
+        """Make the conversation shorter for the model now, by half or more if it can be, with the strategies of `Agent(compaction=…)`.
+
+        A running turn goes on meanwhile, and input that arrives is kept; the change holds from the next model call on, unless another
+        one came first. What failed is in the report and leaves the conversation as it was. Raises `ConfigError` if the model
+        cannot be asked, and what `steer` and `run` raise for a session that is gone. Cancelling it drops what is under way.
+        """
+        from .compact import by_hand
+
+        return await self.on_its_loop(lambda: by_hand(self))
+
+    async def undo_compaction(self) -> bool:
+        """Take back the last compaction; the model is sent what it had replaced. False if there is none (since `clear`)."""
+        return await self.apply(UndoCompaction())
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """All that was said and not taken back, whatever compactions have left out of `messages`."""
+        return tuple(self.state.history)
+
+    def search(self, wanted: str | re.Pattern[str]) -> list[SearchHit]:
+        """Where a text (in any case) or pattern occurs in the history: in messages, arguments and results of calls."""
+        change = self.state.change
+        return search(self.state.history, wanted, change.covers, frozenset([m.call_id for m in change.masked]))
+
     async def close(self) -> None:
         """Interrupt a running turn and refuse further ones. Idempotent."""
         self._closed = True
+        if self.sizes is not None:
+            await self.sizes.stop()
         if self._turn is not None:
             await self._turn.close("closed")
         self._prefix = None

@@ -146,6 +146,11 @@ class ModelStream(EventStream):
             raise refusals.misuse("turn_running", "The answer is not there yet.", "Read the events to the end first.")
         return self._completion
 
+    @property
+    def usage(self) -> Usage:
+        """What all attempts have taken so far, also one that was dropped."""
+        return self._usage
+
     async def __aenter__(self) -> Self:
         if self._begun:
             raise refusals.misuse("turn_reused", "A request is streamed once.", "Make another stream for the next one.")
@@ -176,6 +181,7 @@ class ModelStream(EventStream):
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.stop("the stream was left")
+            self._count(attempt.usage_so_far())
             self._error = self._error or ErrorInfo("session", "session_closed", "The stream was left before its end.")
         runtime = self._runtime
         if runtime is not None:
@@ -185,7 +191,11 @@ class ModelStream(EventStream):
                 self._watch = None
         self.wake()
 
-    def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
+    def _count(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._usage = usage if self._usage is NO_USAGE else self._usage + usage
+
+    async def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
         """A single request is sent as it is."""
         return True
 
@@ -264,8 +274,8 @@ class ModelStream(EventStream):
         asked = attempt.asked
         message = given.message if isinstance(given, ModelReplied) else None
         usage = message.usage if message is not None else given.usage if isinstance(given, ModelFailed) else None
+        self._count(usage)
         if usage is not None:
-            self._usage = usage if self._usage is NO_USAGE else self._usage + usage
             self._out.append(UsageUpdated(asked.turn, asked.step, usage, self._usage))
         if message is not None:
             said = message.response
@@ -323,6 +333,7 @@ class ModelStream(EventStream):
         if self._deadline is not None and now >= self._deadline:
             if attempt is not None:
                 attempt.stop("the request took too long")
+                self._count(attempt.usage_so_far())
             self._attempt, self._error = None, _too_long(self._deadlines.turn_s or 0.0)
             self.wake()
             return

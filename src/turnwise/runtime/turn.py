@@ -32,6 +32,7 @@ from .timers import Timer
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Account, Actor
+    from .compact import Due, Job
     from .mailbox import Mailbox, WatchPolicy
     from .output import Answered
     from .watch import Hub, Watcher
@@ -62,11 +63,13 @@ class Turn(EventStream):
         "_deadline",
         "_ended",
         "_host",
+        "_job",
         "_on_leave",
         "_opening",
         "_progress",
         "_result",
         "_session",
+        "_told",
         "_watch",
         "account",
         "answered",
@@ -94,6 +97,8 @@ class Turn(EventStream):
         self.pumped = False
         self.hold: Callable[[CallModel], bool] | None = None
         self._host: ToolHost | None = None
+        self._job: Job | None = None
+        self._told = (0, 0)
         self.account = None
         self.answered = None if wishes.output is None else answers_to(wishes.output)
         self._result: TurnResult | None = None
@@ -274,12 +279,23 @@ class Turn(EventStream):
         if session.overrides is not self.wishes.overrides and not self._replan():
             return
         target = self.plan.target(asked.model)
-        self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
         attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
-        if asked.attempt > 1:
-            target.budget.take()
+        if self._told != (asked.step, asked.attempt):  # else it was dropped before it was sent, and is made again
+            self._told = asked.step, asked.attempt
+            self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
+            if asked.attempt > 1:
+                target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
         self.wake()
+
+    def compact(self, attempt: Attempt, due: Due) -> None:
+        """Drop an attempt that was not sent, and make the conversation shorter; then the machine asks for the model call again."""
+        from .compact import Job
+
+        attempt.stopped = True
+        self._attempt = None
+        self._job = Job(self._session, due)
+        self._job.start(self._context.copy())
 
     def _replan(self) -> bool:
         """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
@@ -320,10 +336,11 @@ class Turn(EventStream):
         self.wake()
         if self._calls is not None:
             await self._calls.stop()
+        spent = await self._job.stop() if self._job is not None else None
         state = self._session.state.turn
         handle = self.plan.target(state.model if state is not None else 0).handle
         text = attempt.reducer.partial() if attempt is not None else None
-        usage = attempt.usage_so_far() if attempt is not None else None
+        usage = attempt.usage_so_far() if attempt is not None else spent
         self._session.post(Halted(text, handle.model, handle.provider, usage))
 
     def finish(self, result: TurnResult) -> None:
@@ -339,6 +356,8 @@ class Turn(EventStream):
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.stop("the session's journal cannot be written")
+        if self._job is not None:
+            self._job.cancel()
         if self._calls is not None:
             self._session.runtime.start(self._calls.stop())
 

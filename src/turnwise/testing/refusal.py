@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ..wire.serve import ApiError, serve_codec
 from .loopback import HttpReceived
 from .script import RecordedRequest, Reply
 
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 """Anthropic answers 413 to requests above 32 MB."""
+BYTES_PER_TOKEN = 4
+"""How scripted providers count: the usage that they report, too (`wire.serve.response.usage_of`)."""
 
 
-def refusal(request: RecordedRequest, received: HttpReceived) -> Reply | None:
-    """How the provider itself would refuse this request; None if it would not."""
+def refusal(request: RecordedRequest, received: HttpReceived, window_tokens: int | None = None) -> Reply | None:
+    """How the provider itself would refuse this request; None if it would not. `window_tokens` is what its models can read."""
     error = _access(request, received)
     if error is None and not request.body:
         error = ApiError(400, "The body of the request is not a JSON object.")
@@ -23,7 +27,17 @@ def refusal(request: RecordedRequest, received: HttpReceived) -> Reply | None:
     if error is None and request.problems:
         first = request.problems[0]
         error = ApiError(400, "\n".join(map(str, request.problems)), param=first.where or None)
+    if error is None and window_tokens is not None:
+        error = _overflow(request, window_tokens)
     return None if error is None else Reply(error)
+
+
+def _overflow(request: RecordedRequest, limit: int) -> ApiError | None:
+    used = len(request.raw) // BYTES_PER_TOKEN
+    if used <= limit:
+        return None
+    said = serve_codec(request.api).overflow
+    return msgspec.structs.replace(said, message=said.message.format(used=used, limit=limit, over=used - limit))
 
 
 def _access(request: RecordedRequest, received: HttpReceived) -> ApiError | None:

@@ -56,15 +56,19 @@ class ScriptedProvider:
 
     Requests that the provider would refuse are refused in its own words and use up no reply: 401 without a key or with the key
     `"wrong"`, 404 for an unknown path or the model `"missing-model"`, 413 above 32 MB, and 400 if the validator finds
-    a problem (`validate=False` turns that off).
+    a problem (`validate=False` turns that off). With `window_tokens`, a request of more tokens (four bytes each, as in the usage that
+    is reported) is refused with the provider's own error for a context that is too long.
     """
 
-    def __init__(self, script: Sequence[ScriptItem], *, validate: bool = True) -> None:
+    def __init__(
+        self, script: Sequence[ScriptItem], *, validate: bool = True, window_tokens: int | None = None
+    ) -> None:
         if any(isinstance(item, Repeat) for item in script[:-1]):
             raise config_error("bad_script", "A repeated reply never ends, so it must be the last item of a script.")
         self.requests: list[RecordedRequest] = []
         self._script = list(script)
         self._validate = validate
+        self._window_tokens = window_tokens
         self._played = 0
         self._faults: list[str] = []
         self._points: dict[tuple[str, int], asyncio.Event] = {}
@@ -222,7 +226,7 @@ class ScriptedProvider:
             "anthropic.messages" if "anthropic-version" in received.headers else "openai.chat"
         )
         exchange = _exchange(request, place)
-        reply = refusal(request, received) or await self._next(request)
+        reply = refusal(request, received, self._window_tokens) or await self._next(request)
         try:
             await self._play(connection, reply, speaking, exchange, _streamed(request, place))
         except ClientLeft:

@@ -231,4 +231,5 @@ CODEC = ServeCodec(
     error_event,
     headers,
     key_headers=("x-api-key", "authorization"),
+    overflow=ApiError(400, "prompt is too long: {used} tokens > {limit} maximum"),
 )

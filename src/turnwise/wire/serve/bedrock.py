@@ -225,4 +225,5 @@ CODEC = ServeCodec(
     key_headers=("authorization",),
     stream_type="application/vnd.amazon.eventstream",
     error_headers=error_headers,
+    overflow=ApiError(400, "Input is too long for requested model."),
 )

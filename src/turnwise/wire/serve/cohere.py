@@ -188,4 +188,7 @@ CODEC = ServeCodec(
     error_body,
     error_event,
     headers,
+    overflow=ApiError(
+        400, "too many tokens: total number of tokens in the prompt cannot exceed {limit} - received {used}."
+    ),
 )

@@ -244,4 +244,5 @@ CODEC = ServeCodec(
     base="/v1beta",
     key_headers=("x-goog-api-key", "authorization"),
     stream_type="text/event-stream",
+    overflow=ApiError(400, "The input token count ({used}) exceeds the maximum number of tokens allowed ({limit})."),
 )

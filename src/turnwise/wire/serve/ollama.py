@@ -166,4 +166,5 @@ CODEC = ServeCodec(
     key_headers=(),
     stream_type="application/x-ndjson",
     streams_unasked=True,
+    overflow=ApiError(400, "prompt too long; exceeded max context length by {over} tokens"),
 )

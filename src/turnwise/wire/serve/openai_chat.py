@@ -202,4 +202,10 @@ CODEC = ServeCodec(
     headers,
     base="/v1",
     key_headers=("authorization", "api-key"),
+    overflow=ApiError(
+        400,
+        "This model's maximum context length is {limit} tokens. However, your messages resulted in {used} tokens.",
+        code="context_length_exceeded",
+        param="messages",
+    ),
 )

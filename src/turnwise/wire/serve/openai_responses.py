@@ -245,4 +245,10 @@ CODEC = ServeCodec(
     CHAT.headers,
     base="/v1",
     key_headers=CHAT.key_headers,
+    overflow=ApiError(
+        400,
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        code="context_length_exceeded",
+        param="input",
+    ),
 )

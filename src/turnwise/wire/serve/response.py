@@ -114,6 +114,8 @@ class ServeCodec(msgspec.Struct, frozen=True):
     are where a key may be; empty if none is needed. `stream` gives the bytes of one event at a time, lazily; `stream_type` is
     their content type. `body` is the same response in one JSON document; it never returns for a part that never ends.
     `error_body` and `error_event` are an error as a body and inside a stream; `error_headers` say what the body does not.
+    `overflow` is the API's own error for a request that is longer than the model can read; its message may name `{used}`, `{limit}` and
+    `{over}`, in tokens.
     """
 
     api: str
@@ -129,6 +131,7 @@ class ServeCodec(msgspec.Struct, frozen=True):
     stream_type: str = "text/event-stream; charset=utf-8"
     streams_unasked: bool = False
     error_headers: Callable[[ApiError], dict[str, str]] = _none
+    overflow: ApiError = ApiError(400)
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..serve import gemini
+from .response import ApiError
 
 BASE = "/v1/projects/scripted/locations/global/publishers/google"
 
@@ -15,4 +16,5 @@ CODEC = msgspec.structs.replace(
     stream_paths=(BASE + "/models/{model}:streamGenerateContent",),
     base=BASE,
     key_headers=("authorization", "x-goog-api-key"),
+    overflow=ApiError(400, "The input token count is {used} but the model only supports up to {limit}."),
 )

@@ -1,0 +1,150 @@
+"""How large a session's requests are, in tokens, and how many tokens their models read (rule X1).
+
+What is learned here is kept in memory and learned anew by the next process. Nothing here decides; that is in compact.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..core.estimate import NOTHING, Calibration, Weight, corrected, first_guess, media_weight
+from ..core.settings import SessionSettings
+from ..core.usage import Usage
+from ..models.connection import Model
+from ..models.handle import ModelHandle
+from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from ..core.state import SessionState
+    from .compact import Job
+
+SMALLEST_WINDOW = 4096
+"""Tokens that every model reads, as far as anyone knows."""
+DENSE = 0.5
+"""Tokens per byte of a request that has many; usual ones have half of it."""
+GROWTH = 0.05
+"""The share of the window by which a conversation has to grow before it is compacted again, if it could not be made small enough."""
+BRIM = 0.97
+"""Above this share there is no waiting for growth."""
+
+
+class Sent(NamedTuple):
+    """The last request that was weighed, and what had been reported before it."""
+
+    model: str
+    weight: Weight
+    before: Usage | None
+
+
+class Sizes:
+    """What a session has learned of the size of its requests. `jobs` are the compactions under way or waiting, in order;
+    `settled_tokens` is what the last one left, or could not make smaller."""
+
+    __slots__ = ("_base", "_calibrations", "_counted", "_media", "_sent", "jobs", "settled_tokens")
+
+    def __init__(self) -> None:
+        self._calibrations: dict[str, Calibration] = {}
+        self._sent: Sent | None = None
+        self._base = -1
+        self._counted = 0
+        self._media = NOTHING
+        self.jobs: list[Job] = []
+        self.settled_tokens = 0
+
+    def calibration(self, handle: ModelHandle, state: SessionState) -> Calibration:
+        """Tokens per byte of this model's requests, by all that has been reported until now."""
+        sent = self._sent
+        if sent is not None and state.last_usage is not sent.before:
+            self._sent = None
+            known = self._calibrations[sent.model]
+            self._calibrations[sent.model] = corrected(known, sent.weight, state.last_usage)
+        name = _name(handle)
+        if (known := self._calibrations.get(name)) is None:
+            known = self._calibrations[name] = first_guess(handle.codec.api)
+        return known
+
+    def sending(self, handle: ModelHandle, weight: Weight, state: SessionState) -> None:
+        """A request goes out now; what is reported next is about it."""
+        self._sent = Sent(_name(handle), weight, state.last_usage)
+
+    def refused(self, handle: ModelHandle, weight: Weight, limit: int | None) -> None:
+        """The provider found a request too long that was estimated to fit: so little is known that the estimate must have been wrong."""
+        known = self._calibrations[_name(handle)]
+        if limit is not None and not known.seen and known.tokens(weight) < limit and weight.text_bytes:
+            least = max(0, limit - weight.media_tokens) / weight.text_bytes
+            self._calibrations[_name(handle)] = Calibration(min(1.0, max(known.tokens_per_byte, least)))
+
+    def media(self, state: SessionState) -> Weight:
+        """What the media of the transcript weigh. Each message is looked at once."""
+        transcript = state.transcript
+        if self._base != state.base or self._counted > len(transcript):
+            self._base, self._counted, self._media = state.base, 0, NOTHING
+        for at in range(self._counted, len(transcript)):
+            self._media += media_weight(transcript[at])
+        self._counted = len(transcript)
+        return self._media
+
+    def is_over(self, tokens: int, limit: int, share: float) -> bool:
+        """Whether a request of so many tokens is to be preceded by a compaction."""
+        if tokens <= share * limit:
+            return False
+        return tokens > min(self.settled_tokens + GROWTH * limit, BRIM * limit)
+
+    async def stop(self) -> None:
+        """Stop every compaction that is under way."""
+        for job in list(self.jobs):
+            await job.stop()
+
+
+def fits_any_model(state: SessionState, body_bytes: int, share: float) -> bool:
+    """Whether a request is so small that no window need be known. One look for most requests."""
+    least = SMALLEST_WINDOW * share
+    return body_bytes * DENSE < least and (state.context_tokens or 0) < least and state.settings.context_limit is None
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+_KEPT = 1024
+_windows: dict[tuple[str, str], int | None] = {}
+
+
+async def limit_of(settings: SessionSettings, model: Model, runtime: Runtime) -> int | None:
+    """How many tokens a model reads: by the session's settings, else by the catalogue; None if neither knows.
+
+    The catalogue takes a good part of a second to load, so it is asked in a thread, once in a process for each model.
+    """
+    if settings.context_limit is not None:
+        return settings.context_limit
+    key = _key(model)
+    if key not in _windows:
+        looking = runtime.start(_looked_up(model, key, runtime))
+        if not looking.done():  # an interrupt ends the waiting, not the look-up
+            await asyncio.wait((looking,))
+    return _windows.get(key)
+
+
+async def _looked_up(model: Model, key: tuple[str, str], runtime: Runtime) -> None:
+    """A catalogue that cannot be read knows nothing."""
+    try:
+        window = await runtime.blocking.run(partial(_window, model))
+    except Exception:
+        return
+    if len(_windows) >= _KEPT:
+        _windows.clear()
+    _windows[key] = window
+
+
+def _window(model: Model) -> int | None:
+    from ..models.catalogue import model_info
+
+    return model_info(model).context_window
+
+
+def _key(model: Model) -> tuple[str, str]:
+    return model.name, model.connection.get("base_url", "")
+
+
+def _name(handle: ModelHandle) -> str:
+    return f"{handle.provider}:{handle.model}"

@@ -1,0 +1,112 @@
+"""Planted bugs: what a model can read, and how a conversation is made to fit (X). See `table.py`."""
+
+from __future__ import annotations
+
+from row import C, R, Row
+
+ROWS = [
+    Row(
+        "X1",
+        "a request is sent however large it is",
+        "runtime/sizes.py",
+        "        if tokens <= share * limit:\n            return False\n",
+        "        return False\n",
+        (f"{R}test_compaction.py::test_a_long_turn_goes_on_to_its_end[anthropic-known]",),
+    ),
+    Row(
+        "X1",
+        "what the provider reports does not correct the estimate",
+        "runtime/sizes.py",
+        "if sent is not None and state.last_usage is not sent.before:",
+        "if False:",
+        (f"{R}test_compaction.py::test_the_estimate_follows_what_is_reported[True]",),
+    ),
+    Row(
+        "X1",
+        "a conversation that cannot be made smaller is tried before each request",
+        "runtime/sizes.py",
+        "return tokens > min(self.settled_tokens + GROWTH * limit, BRIM * limit)",
+        "return True",
+        (f"{R}test_compaction.py::test_what_failed_is_not_tried_again_at_once",),
+    ),
+    Row(
+        "X2",
+        "a cut falls between a call and its result",
+        "core/compaction_plan.py",
+        "return [at for at, message in enumerate(history) if not isinstance(message, ToolMessage)]",
+        "return list(range(len(history)))",
+        (f"{C}test_compaction.py::test_compactions_one_after_the_other",),
+    ),
+    Row(
+        "X3",
+        "a summary is used whatever it says",
+        "core/compaction_plan.py",
+        "return Change(covers, message) if problem is None else bad_summary(problem)",
+        "return Change(covers, message)",
+        (f"{R}test_compaction.py::test_a_summary_that_fails_changes_nothing[silent]",),
+    ),
+    Row(
+        "X4",
+        "a compaction is swapped in over another change of the view",
+        "core/decide_rare.py",
+        "if given.change is not None and given.base == state.base:",
+        "if given.change is not None:",
+        (f"{R}test_compaction.py::test_a_change_that_comes_between_wins",),
+    ),
+    Row(
+        "X4",
+        "what the user adds during a compaction waits for another step",
+        "core/evolve_rare.py",
+        '    if turn.phase == "model":\n        enter_steers(turn, state)\n',
+        "",
+        (f"{R}test_compaction.py::test_input_that_arrives_meanwhile_is_kept[memory]",),
+    ),
+    Row(
+        "X4",
+        "a compaction by hand begins the running model call a second time",
+        "core/evolve_rare.py",
+        'if turn is not None and entry.trigger != "manual":  # one by hand',
+        "if turn is not None:  # one by hand",
+        (f"{R}test_compaction.py::test_by_hand_while_a_turn_runs",),
+    ),
+    Row(
+        "X5",
+        "an overflow ends the turn",
+        "runtime/plan.py",
+        "compact = in_force(agent.compaction, said.compaction) is not None",
+        "compact = False",
+        (f"{R}test_compaction.py::test_an_overflow_is_compacted_and_retried_once[anthropic-streamed]",),
+    ),
+    Row(
+        "X5",
+        "only the first overflow of a turn is answered",
+        "core/evolve.py",
+        "turn.overflow, turn.overflowed = None, False",
+        "turn.overflow = None",
+        (f"{R}test_compaction.py::test_a_long_turn_goes_on_to_its_end[openai-unknown]",),
+    ),
+    Row(
+        "X6",
+        "masked results are sent as they were: the encoded messages are kept",
+        "runtime/actor.py",
+        "if self._prefix is None or self._prefix_base != self.state.base:",
+        "if self._prefix is None:",
+        (f"{R}test_compaction.py::test_a_long_turn_goes_on_to_its_end[anthropic-unknown]",),
+    ),
+    Row(
+        "C1",
+        "an interrupt does not stop a compaction",
+        "runtime/turn.py",
+        "spent = await self._job.stop() if self._job is not None else None",
+        "spent = None",
+        (f"{R}test_compaction.py::test_interrupted_while_compacting[interrupt]",),
+    ),
+    Row(
+        "C1",
+        "a session that is closed leaves its compaction running",
+        "runtime/session.py",
+        "            await self.sizes.stop()\n",
+        "            pass\n",
+        (f"{R}test_compaction.py::test_by_hand_and_stopped[close]",),
+    ),
+]
