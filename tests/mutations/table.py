@@ -11,6 +11,7 @@ import rows_encoders
 import rows_execution
 import rows_flow
 import rows_models
+import rows_results
 import rows_streams
 import rows_transcript
 from row import Row
@@ -23,6 +24,7 @@ ROWS: list[Row] = [
     *rows_streams.ROWS,
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
+    *rows_results.ROWS,
     *rows_flow.ROWS,
     *rows_models.ROWS,
     *rows_doors.ROWS,

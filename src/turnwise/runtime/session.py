@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
+from ..core.content import BlobRef
 from ..core.errors import error_of
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
@@ -14,6 +15,7 @@ from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
 from .actor import Actor
+from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept
 from .plan import INHERITED, Wishes
 from .turn import OnLeave, Turn
@@ -124,6 +126,11 @@ class Session(Actor[Ctx]):
         from .facade import run_sync
 
         return run_sync(lambda: self.run(prompt, **options))
+
+    async def artifact(self, which: BlobRef | str) -> bytes:
+        """The whole text of a result that was too long for the model, in UTF-8: by `ToolResult.artifact`, or by the call's id or
+        the text's sha256. Raises `SessionError` (`unknown_artifact`), `StateError` (`missing_blob`)."""
+        return await SessionArtifacts(self).data(which)
 
     def interrupt(self) -> bool:
         """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task

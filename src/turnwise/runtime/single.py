@@ -146,6 +146,11 @@ class ModelStream(EventStream):
             raise refusals.misuse("turn_running", "The answer is not there yet.", "Read the events to the end first.")
         return self._completion
 
+    @property
+    def usage(self) -> Usage:
+        """What all attempts have taken so far; one that was broken off counts when it has been."""
+        return self._usage
+
     async def __aenter__(self) -> Self:
         if self._begun:
             raise refusals.misuse("turn_reused", "A request is streamed once.", "Make another stream for the next one.")
@@ -175,7 +180,7 @@ class ModelStream(EventStream):
         """Drop the connection, if one is open. Idempotent."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
-            attempt.stop("the stream was left")
+            self._break_off(attempt, "the stream was left")
             self._error = self._error or ErrorInfo("session", "session_closed", "The stream was left before its end.")
         runtime = self._runtime
         if runtime is not None:
@@ -265,7 +270,7 @@ class ModelStream(EventStream):
         message = given.message if isinstance(given, ModelReplied) else None
         usage = message.usage if message is not None else given.usage if isinstance(given, ModelFailed) else None
         if usage is not None:
-            self._usage = usage if self._usage is NO_USAGE else self._usage + usage
+            self._count(usage)
             self._out.append(UsageUpdated(asked.turn, asked.step, usage, self._usage))
         if message is not None:
             said = message.response
@@ -302,6 +307,14 @@ class ModelStream(EventStream):
         self._out.append(AttemptRestarted(asked.turn, 1, asked.attempt + 1, again.delay_s, error))
         self._begin(CallModel(asked.turn, 1, asked.attempt + 1, again.delay_s, again.model))
 
+    def _break_off(self, attempt: Attempt, why: str) -> None:
+        attempt.stop(why)
+        self._count(attempt.usage_so_far())
+
+    def _count(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._usage = usage if self._usage is NO_USAGE else self._usage + usage
+
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
@@ -322,7 +335,7 @@ class ModelStream(EventStream):
         now = self._owner.loop.time()
         if self._deadline is not None and now >= self._deadline:
             if attempt is not None:
-                attempt.stop("the request took too long")
+                self._break_off(attempt, "the request took too long")
             self._attempt, self._error = None, _too_long(self._deadlines.turn_s or 0.0)
             self.wake()
             return
