@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from .runtime.session import Session
     from .runtime.turn import Turn
     from .tools import Tool, ToolContext, tool
+    from .tools.approval import Allow, Ask, Deny, ProposedCall
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Agent": "runtime.agent",
+    "Allow": "tools.approval",
+    "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
     "Deadlines": "core.limits",
+    "Deny": "tools.approval",
     "Document": "core.content",
     "Image": "core.content",
     "Limits": "core.limits",
@@ -41,6 +45,7 @@ _HOMES = {
     "OneTool": "core.request",
     "OutputFormat": "core.request",
     "Principal": "core.principal",
+    "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
     "Reasoning": "core.request",
     "Retry": "core.limits",
@@ -62,9 +67,12 @@ _HOMES = {
 
 __all__ = [
     "Agent",
+    "Allow",
+    "Ask",
     "AssistantMessage",
     "Audio",
     "Deadlines",
+    "Deny",
     "Document",
     "Image",
     "Limits",
@@ -73,6 +81,7 @@ __all__ = [
     "OneTool",
     "OutputFormat",
     "Principal",
+    "ProposedCall",
     "ProviderLimits",
     "Reasoning",
     "Retry",

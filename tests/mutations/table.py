@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import rows_approvals
 import rows_decoders
 import rows_doors
 import rows_encoders
@@ -25,6 +26,7 @@ ROWS: list[Row] = [
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
     *rows_results.ROWS,
+    *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_models.ROWS,
     *rows_doors.ROWS,

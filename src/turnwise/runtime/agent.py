@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, cast
 
 from ..core.errors import config_error
 from ..core.limits import Deadlines, Limits, Restart, Retry
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..core.protocols import Store
     from ..core.result import TurnResult
     from ..models.handle import ModelHandle
+    from ..tools.approval import ApprovalPolicy
     from .attachments import Prompt
     from .plan import Target, TurnPlan, Wishes
     from .runtime import Runtime
@@ -49,6 +50,10 @@ class Agent(Generic[Ctx]):
             `before_commit` (watchers get `AttemptRestarted` and drop what the failed attempt showed). `run`, which shows
             nothing, always uses `before_commit`.
         loops: When a turn counts as going in circles, and what is done then (default: after three times, an event); None: never.
+        approvals: Says of each call that could run whether it may: a function of a `ProposedCall` that gives `Allow()`, `Ask(…)`
+            (the turn parks until `session.approve` or `deny`) or `Deny(…)`. Whatever goes wrong with it means no. None: all may.
+        questions: What becomes of the model's questions (`ask_user`): `ask` (default: the turn parks until `session.answer`), `decline` (the
+            model is told that nobody is there), or a function of the `Question` that answers it.
         parallel_calls: Tool calls of one turn that may run at once.
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
@@ -71,6 +76,8 @@ class Agent(Generic[Ctx]):
         retry: Retry | None = None,
         restart: Restart = "before_output",
         loops: Loops | None = DEFAULT_LOOPS,
+        approvals: ApprovalPolicy | None = None,
+        questions: Literal["ask", "decline"] | Callable[[Any], Any] = "ask",
         parallel_calls: int = 16,
         stream: bool = True,
         store: Store | None = None,
@@ -89,6 +96,12 @@ class Agent(Generic[Ctx]):
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.loops = loops
+        if questions not in ("ask", "decline") and not callable(questions):
+            raise config_error(
+                "invalid_value", f"Agent(questions={questions!r}) is neither 'ask', 'decline' nor callable."
+            )
+        self.approvals = approvals
+        self.questions = questions
         self.parallel_calls = parallel_calls
         self.runtime = runtime
         self._stream = stream

@@ -5,22 +5,57 @@ A text lies in the blob store under its sha256, which sessions share. A session 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..core.content import BlobRef
 from ..core.messages import ToolMessage
 from ..core.outcomes import ToolResult
+from ..core.protocols import Blobs
+from ..tools import Tool
+from ..tools.cap import Cut, capped, left_out, text_in
 from . import refusals
 
 if TYPE_CHECKING:
     from .actor import Actor
 
+Tools = Mapping[str, Tool[..., Any]]
+
 
 def ref_of(data: bytes) -> BlobRef:
     """The reference to a text that is kept, in UTF-8."""
     return BlobRef(sha256(data).hexdigest(), len(data), "text/plain")
+
+
+async def keep(text: str, blobs: Blobs) -> BlobRef:
+    """Put a text away. Raises what the blob store raises."""
+    data = text.encode()
+    await blobs.put(data)
+    return ref_of(data)
+
+
+def cut(result: ToolResult, text: str, limit: int, ref: BlobRef | None, tools: Tools) -> ToolResult:
+    """The result, whose text is `text`, with the middle left out; `ref` is where the whole is kept, if it is."""
+    where = whereabouts(result.call_id, ref, tools)
+
+    def note(text: str, cut: Cut) -> str:
+        return left_out(text, cut, where)
+
+    return msgspec.structs.replace(result, body=capped(result.body, text, limit, note), artifact=ref)
+
+
+def whereabouts(call_id: str, ref: BlobRef | None, tools: Tools) -> str:
+    """How to get at the whole text, for the model: it is told of `read_artifact` only if it has it."""
+    if ref is None:
+        return "The whole text could not be kept."
+    from ..tools.artifacts import read_artifact
+
+    if tools.get(read_artifact.name) is not read_artifact:
+        return "The whole text is kept with the session."
+    return f'Read it with {read_artifact.name}(id="{call_id}").'
 
 
 class SessionArtifacts:
@@ -30,6 +65,13 @@ class SessionArtifacts:
 
     def __init__(self, session: Actor[Any]) -> None:
         self._session = session
+
+    async def fitted(self, result: ToolResult, limit: int | None, tools: Tools) -> ToolResult:
+        """A result that was handed in, cut if it is too long."""
+        text = text_in(result.body)
+        if limit is None or len(text) <= limit:
+            return result
+        return cut(result, text, limit, await keep(text, self._session.blobs), tools)
 
     async def text(self, id: str) -> str | None:
         for result in self._results():

@@ -7,6 +7,7 @@ in the session's blob store (rule E7); what a failed or stopped call had printed
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,16 @@ import msgspec
 from ..core.content import BlobRef, Text
 from ..core.events import Notice
 from ..core.outcomes import OK, Failed, ToolResult, result_of
-from ..tools import failure_of, render_result
+from ..tools import ToolContext, failure_of, render_result
 from ..tools.arguments import bounded
-from ..tools.cap import Cut, capped, left_out, text_in
+from ..tools.cap import capped, left_out, text_in
 from ..tools.files import names_files, with_files
 from ..tools.isolation import run_isolated
 from ..tools.results import ERROR_CHARS
 from ..tools.summaries import Returned
-from .artifacts import ref_of
+from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
-from .job import Job, printed
+from .job import AnyTool, Job, printed
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -83,24 +84,38 @@ class Bodies:
     async def _once(self, job: Job) -> Returned:
         tool, context, blocking = job.tool, job.context, self._session.runtime.blocking
         assert context is not None
+        if tool.kind == "question":
+            return await self._answered(job)
         if tool.isolation == "process":
             return await run_isolated(tool, job.call.arguments, context)
         if not tool.is_async:
             job.ticket = [None]
-            return await blocking.run(partial(self._in_thread, job))
+            return await blocking.run(partial(self._in_thread, job, partial(_called, tool, job.args, context)))
         said = tool.returned(job.args, await tool.invoke(job.args, context))
         if names_files(said.value):
             said = msgspec.structs.replace(said, value=await blocking.run(partial(with_files, said.value)))
         return said
 
-    def _in_thread(self, job: Job) -> Returned:
-        """What the pool runs: the function, unless its call has ended before, which tells if it ends in the meantime."""
-        assert job.context is not None
+    async def _answered(self, job: Job) -> Returned:
+        """A question that the program answers itself: `Agent(questions=…)`."""
+        respond = self._session.agent.questions
+        assert callable(respond)
+        job.ticket = [None]
+        if inspect.iscoroutinefunction(respond):
+            answer = await respond(job.args)
+        else:
+            work = partial(self._in_thread, job, partial(respond, job.args))
+            answer = await self._session.runtime.blocking.run(work)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        return Returned(job.tool.answered(job.args, answer))
+
+    def _in_thread(self, job: Job, body: Callable[[], Any]) -> Any:
+        """What the pool runs: the body, unless its call has ended before. It tells if it ends after its call was given up."""
         if not job.claim():
-            return Returned(None)
+            return None
         try:
-            said = job.tool.returned(job.args, job.tool.invoke(job.args, job.context))
-            return msgspec.structs.replace(said, value=with_files(said.value)) if names_files(said.value) else said
+            return body()
         finally:
             if job.abandoned:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
@@ -122,7 +137,8 @@ class Bodies:
         if limit is not None and len(said) > limit:
             said = capped(said, said, limit, lambda text, cut: left_out(text, cut, "It is not kept."))
         ref = await self._put(text)
-        note = f"[A summary, made by a model, of a result of {len(text):,} characters. {self._where(job, ref)}]"
+        where = whereabouts(job.id, ref, self._turn.plan.tools)
+        note = f"[A summary, made by a model, of a result of {len(text):,} characters. {where}]"
         media = () if isinstance(result.body, str) else tuple([b for b in result.body if type(b) is not Text])
         body = f"{note}\n{said}"
         return msgspec.structs.replace(result, body=(Text(body), *media) if media else body, artifact=ref)
@@ -132,7 +148,7 @@ class Bodies:
         text, limit = text_in(result.body), job.tool.max_result_chars
         if limit is None or len(text) <= limit:
             return result
-        return self._cut(job, result, text, limit, await self._put(text))
+        return cut(result, text, limit, await self._put(text), self._turn.plan.tools)
 
     def fitted_now(self, job: Job, result: ToolResult) -> ToolResult:
         """The same for a call that ends at once: the text follows into the blob store."""
@@ -140,39 +156,25 @@ class Bodies:
         if limit is None or len(text) <= limit:
             return result
         self._session.runtime.start(self._put(text))
-        return self._cut(job, result, text, limit, ref_of(text.encode()))
-
-    def _cut(self, job: Job, result: ToolResult, text: str, limit: int, ref: BlobRef | None) -> ToolResult:
-        where = self._where(job, ref)
-
-        def note(text: str, cut: Cut) -> str:
-            return left_out(text, cut, where)
-
-        return msgspec.structs.replace(result, body=capped(result.body, text, limit, note), artifact=ref)
-
-    def _where(self, job: Job, ref: BlobRef | None) -> str:
-        """How to get at the whole text, for the model."""
-        if ref is None:
-            return "The whole text could not be kept."
-        from ..tools.artifacts import read_artifact
-
-        if self._turn.plan.tools.get(read_artifact.name) is not read_artifact:
-            return "The whole text is kept with the session."
-        return f'Read it with {read_artifact.name}(id="{job.id}").'
+        return cut(result, text, limit, ref_of(text.encode()), self._turn.plan.tools)
 
     async def _put(self, text: str) -> BlobRef | None:
         """Keep a text. None if the blob store fails: the tool has run, so its call does not."""
-        data = text.encode()
         try:
-            await self._session.blobs.put(data)
+            return await keep(text, self._session.blobs)
         except Exception as error:
             why = failure_of(error).message
             self._tell(Notice("artifact_lost", f"The whole text of a result could not be kept: {why}"))
             return None
-        return ref_of(data)
 
     def _tell(self, notice: Notice) -> None:
         self._session.notice(self._turn, notice)
+
+
+def _called(tool: AnyTool, arguments: Any, context: ToolContext[Any]) -> Returned:
+    """What a function in a thread returns, with its files read."""
+    said = tool.returned(arguments, tool.invoke(arguments, context))
+    return msgspec.structs.replace(said, value=with_files(said.value)) if names_files(said.value) else said
 
 
 def _failed(job: Job, error: BaseException) -> ToolResult:

@@ -1,6 +1,6 @@
 """The tool calls of one turn: checked, started within bounds, timed, stopped, and each ended with exactly one outcome.
 
-A call's way: `admit` (known tool? arguments that fit? a free place?) -> `CallStarted` in the journal -> `launch` -> the body -> its
+A call's way: `admit` (known tool? arguments that fit?), the door (allowed?) and the schedule (a free place?) -> `CallStarted` in the journal -> `launch` -> the body -> its
 outcome. A call that fails a check ends there and takes the same way out. Outcomes come back through `_end` and nowhere
 else. A call ends in time even if its body does not: a body deaf to cancellation is abandoned to the runtime, counted,
 and what it returns later is dropped (rules E1 to E6).
@@ -23,6 +23,7 @@ from ..core.inputs_rare import SpentElsewhere
 from ..core.outcomes import Cancelled, Failed, InvalidArguments, Outcome, Timeout, ToolResult, UnknownTool, result_of
 from ..tools import ArgumentsError, failure_of
 from .body import Bodies
+from .door import Door
 from .job import Job, printed
 from .schedule import Schedule
 
@@ -51,6 +52,7 @@ class Calls:
         "_admitted",
         "_bodies",
         "_context",
+        "_door",
         "_idle",
         "_inputs",
         "_launching",
@@ -67,6 +69,7 @@ class Calls:
         self._bodies = Bodies(session, turn, self._late)
         self._schedule: Schedule[Job] = Schedule()
         self._inputs: list[Input] = []
+        self._door = Door(session, turn, context, self._enter, self._say, self._settled)
         self._launching = False
         self._admitted: list[Job] = []
         self._stopping = False
@@ -76,13 +79,14 @@ class Calls:
 
     def forget(self, call_ids: Sequence[str]) -> None:
         """Calls that had not begun have their outcome."""
+        self._door.forget(call_ids)
         for following in self._schedule.forget(call_ids, self._turn.plan.parallel_calls):
             self._begin(following)
 
     def admit(self, call: ToolCall, allowed: bool = False) -> None:
-        """Check a call and journal its beginning, or its end if it cannot run. It runs at the next `launch`. `allowed`: someone who
-        was asked has allowed it."""
-        if self._stopping:
+        """Check a call and journal its beginning, or its end if it cannot run, or that it waits for somebody. It runs at the next
+        `launch`. `allowed`: someone who was asked has allowed it."""
+        if self._stopping or call.id in self._schedule or call.id in self._door:
             return None
         tool = self._turn.plan.tools.get(call.name)
         if tool is None:
@@ -96,13 +100,18 @@ class Calls:
             return self._refuse(call, Failed(failure_of(error)))
         if len(self._session.runtime.abandoned_bodies) >= MAX_ABANDONED and tool.is_async:
             return self._refuse(call, Failed(TOO_MANY_ABANDONED))
-        job = Job(call, tool, args, resources)
-        if self._schedule.enter(job, self._turn.plan.parallel_calls):
-            self._begin(job)
-        return None
+        return self._door.bring(Job(call, tool, args, resources), allowed)
 
     def _refuse(self, call: ToolCall, outcome: Outcome) -> None:
-        self._inputs.append(CallEnded(result_of(call.id, outcome)))
+        self._say(CallEnded(result_of(call.id, outcome)))
+
+    def _enter(self, job: Job) -> None:
+        """A call that may run begins as soon as there is a place for it."""
+        if self._schedule.enter(job, self._turn.plan.parallel_calls):
+            self._begin(job)
+
+    def _say(self, given: Input) -> None:
+        self._inputs.append(given)
 
     def _begin(self, job: Job) -> None:
         self._admitted.append(job)
@@ -114,6 +123,11 @@ class Calls:
         if self._inputs:
             inputs, self._inputs = self._inputs, []
             self._session.fold_all(inputs)
+
+    def _settled(self) -> None:
+        """Something has come together outside of `admit` and `launch`."""
+        self.journal()
+        self._session.advance()
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -166,8 +180,7 @@ class Calls:
         for following in self._schedule.leave(job.id, self._turn.plan.parallel_calls):
             self._begin(following)
         if not self._launching:
-            self.journal()
-            self._session.advance()
+            self._settled()
         if self._idle is not None and not self._schedule.running and not self._idle.done():
             self._idle.set_result(None)
 
@@ -211,6 +224,7 @@ class Calls:
     async def stop(self) -> None:
         """Cancel what runs and wait until every call has ended or was abandoned; what waits never starts."""
         self._stopping = True
+        self._door.close()
         self._schedule.clear()
         admitted, self._admitted = self._admitted, []
         for job in admitted:

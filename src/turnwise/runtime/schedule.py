@@ -36,6 +36,9 @@ class Schedule(Generic[E]):
         self.running: dict[str, E] = {}
         self._waiting: list[E] = []
 
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self.running or any(one.id == call_id for one in self._waiting)
+
     def enter(self, one: E, bound: int) -> bool:
         """True if the call begins now, else it waits. `bound` is how many calls may run at once."""
         begins = self._has_place(one, bound) and (

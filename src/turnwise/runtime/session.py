@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from ..core.content import BlobRef
-from ..core.errors import error_of
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
 from ..core.messages import Message
@@ -14,10 +13,10 @@ from ..core.result import TurnResult
 from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
-from .actor import Actor
+from .answering import Answering, checked
 from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept
-from .plan import INHERITED, Wishes
+from .plan import Wishes
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from .watch import Watcher
 
 
-class Session(Actor[Ctx]):
+class Session(Answering[Ctx]):
     """A conversation with an agent; make one with `agent.session()`.
 
     `async with agent.session() as session:` closes it at the end; closing interrupts a running turn. A session belongs to
@@ -115,12 +114,6 @@ class Session(Actor[Ctx]):
                 pass
         return checked(turn.result)
 
-    def _context_for(self, given: Ctx | None) -> Any:
-        """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""
-        if given is not None:
-            return given
-        return self.context if self.context is not None else INHERITED.get()
-
     def run_sync(self, prompt: Prompt, **options: Any) -> TurnResult:
         """`run` from synchronous code, on Turnwise's own background loop. Ctrl-C interrupts the turn."""
         from .facade import run_sync
@@ -135,7 +128,7 @@ class Session(Actor[Ctx]):
     def interrupt(self) -> bool:
         """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task
         and any thread; returns at once, the turn ends within `Deadlines.grace_s`."""
-        if self._turn is None or not self._bound:
+        if not self._bound or self._lost is not None or not self.state.running:
             return False
         runtime = self.runtime
         if process.in_loop(runtime.loop):
@@ -171,12 +164,3 @@ class Session(Actor[Ctx]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def checked(result: TurnResult) -> TurnResult:
-    """The result, or its error raised with the result attached."""
-    if result.error is None:
-        return result
-    error = error_of(result.error)
-    error.result = result
-    raise error
