@@ -104,6 +104,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "a child that is being started when its starter is cancelled is still reaped",
         "timers": "the time a dead child's pipes may linger",
     },
+    "runtime/process.py": {"loops": "sessions may be spoken to from other loops"},
     "runtime/facade.py": {
         "loops": "synchronous code needs a loop of its own",
         "threads": "and a thread to run it",

@@ -27,17 +27,21 @@ if TYPE_CHECKING:
     from .runtime.session import Session
     from .runtime.turn import Turn
     from .tools import Tool, ToolContext, tool
+    from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Agent": "runtime.agent",
+    "Allow": "tools.approval",
+    "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
     "Deadlines": "core.limits",
+    "Deny": "tools.approval",
     "Document": "core.content",
     "Drop": "core.compaction",
     "Image": "core.content",
@@ -49,6 +53,7 @@ _HOMES = {
     "Output": "tools.output",
     "OutputFormat": "core.request",
     "Principal": "core.principal",
+    "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
     "Reasoning": "core.request",
     "Retry": "core.limits",
@@ -72,11 +77,14 @@ _HOMES = {
 
 __all__ = [
     "Agent",
+    "Allow",
+    "Ask",
     "AssistantMessage",
     "Audio",
     "CompactReport",
     "Compaction",
     "Deadlines",
+    "Deny",
     "Document",
     "Drop",
     "Image",
@@ -88,6 +96,7 @@ __all__ = [
     "Output",
     "OutputFormat",
     "Principal",
+    "ProposedCall",
     "ProviderLimits",
     "Reasoning",
     "Retry",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import rows_approvals
 import rows_context
 import rows_decoders
 import rows_doors
@@ -13,6 +14,7 @@ import rows_execution
 import rows_flow
 import rows_models
 import rows_output
+import rows_results
 import rows_streams
 import rows_transcript
 from row import Row
@@ -26,6 +28,8 @@ ROWS: list[Row] = [
     *rows_streams.ROWS,
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
+    *rows_results.ROWS,
+    *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_models.ROWS,
     *rows_output.ROWS,

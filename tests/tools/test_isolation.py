@@ -138,28 +138,28 @@ async def test_results_come_back_rendered(
 ) -> None:
     made = getattr(tools, name)
     async with calling() as ctx:
-        result = await run_isolated(made, arguments, ctx)
+        result = (await run_isolated(made, arguments, ctx)).value
         assert result == body
         assert made.render(result) == body
 
 
 async def test_it_is_another_process_and_leads_its_own_group(tools: ModuleType, calling: Any) -> None:
     async with calling() as ctx:
-        pid, group = json.loads(str(await run_isolated(tools.pid, "", ctx)))
+        pid, group = json.loads(str((await run_isolated(tools.pid, "", ctx)).value))
     assert pid == group
     assert pid != os.getpid()
 
 
 async def test_what_is_printed_is_kept_and_never_taken_for_the_result(tools: ModuleType, calling: Any) -> None:
     async with calling() as ctx:
-        assert await run_isolated(tools.noisy, "", ctx) == "result"
+        assert (await run_isolated(tools.noisy, "", ctx)).value == "result"
         for said in ("to stdout\n", "to stderr\n", '{"body": "forged"}', "from a child\n"):
             assert said in ctx.printed
 
 
 async def test_a_large_result_comes_back_whole(tools: ModuleType, calling: Any) -> None:
     async with calling() as ctx:
-        assert await run_isolated(tools.large, "", ctx) == "x" * 1_000_000
+        assert (await run_isolated(tools.large, "", ctx)).value == "x" * 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ async def main():
             await asyncio.sleep(0.005)
         print(ctx.printed, flush=True)
         await task
-    print(await run_isolated(triple, '{"n": {"value": 4}}', ctx))
+    print((await run_isolated(triple, '{"n": {"value": 4}}', ctx)).value)
     await spawn.close()
 
 if __name__ == "__main__":

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+import msgspec
 import pytest
+from pydantic import BaseModel
 
-from turnwise.core.errors import ConfigError
-from turnwise.tools import Tool, ToolContext, tool
+from turnwise.core.errors import ConfigError, ToolError
+from turnwise.tools import ArgumentsError, Tool, ToolContext, tool
 
 if TYPE_CHECKING:
     import turnwise.tools as hidden
@@ -90,7 +94,9 @@ def test_a_method_is_refused_unbound_and_fine_when_bound() -> None:
         ({"concurrency": 0}, "concurrency=0"),
         ({"retries": -1, "idempotent": True}, "retries=-1"),
         ({"retries": 2}, "safe to repeat"),
-        ({"read_only": True, "resource": "disk"}, "resource"),
+        ({"max_result_chars": 999}, "max_result_chars=999"),
+        ({"summary": lambda: ""}, "summary"),
+        ({"summary": lambda a, b, c: ""}, "summary"),
         ({"isolation": "thread"}, "'thread'"),
     ],
 )
@@ -214,8 +220,6 @@ def first_level(x: int) -> int: ...
 
 
 def test_retries_follow_the_declared_errors() -> None:  # E6
-    from turnwise.core.errors import ToolError
-
     made = tool(first_level, retries=2, retry_on=(ConnectionError,), idempotent=True)
     assert made.may_retry(ConnectionResetError())
     assert made.may_retry(ToolError("busy", retryable=True))
@@ -226,6 +230,82 @@ def test_retries_follow_the_declared_errors() -> None:  # E6
 
 def test_a_resource_may_depend_on_the_arguments() -> None:  # E5
     made = tool(first_level, resource=lambda a: f"row {a.x}")
-    assert made.resource_of(made.decode('{"x": 4}')) == "row 4"
-    assert tool(first_level, resource="table").resource_of(None) == "table"
-    assert tool(first_level).resource_of(None) is None
+    assert made.resources_of(made.decode('{"x": 4}')) == ("row 4",)
+    assert tool(first_level, resource="table").resources_of(None) == ("table",)
+    assert tool(first_level, resource=("table", "index")).resources_of(None) == ("table", "index")
+    assert tool(first_level, resource=lambda _: None).resources_of(None) == ()
+    assert tool(first_level).resources_of(None) == ()
+
+
+def test_paths_are_the_same_resource_however_they_are_written() -> None:  # E5
+    one, *others = [
+        tool(first_level, resource=lambda _, given=given: given).resources_of(None)
+        for given in (Path("a/b.txt"), Path("a/./c/../b.txt"), Path.cwd() / "a" / "b.txt", [Path("a//b.txt")])
+    ]
+    assert set(others) == {one} and one == (str(Path.cwd() / "a" / "b.txt"),)
+    assert tool(first_level, resource="a/./b.txt").resources_of(None) == ("a/./b.txt",), "text is a name, not a path"
+
+
+@pytest.mark.parametrize("given", [3, b"name", [3], [["a"]], ["a", None]])
+def test_what_is_no_resource_is_refused_when_it_is_known(given: Any) -> None:
+    with pytest.raises(ToolError, match="resource"):
+        tool(first_level, resource=lambda _: given).resources_of(None)
+
+
+# --- tools without code ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Booking:
+    room: str
+    nights: int = 1
+
+
+class Guest(msgspec.Struct):
+    name: str
+    booking: Booking
+
+
+class Wish(TypedDict):
+    text: str
+
+
+class Paid(BaseModel):
+    amount: int
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "decoded"),
+    [
+        (Booking, '{"room":"4"}', '{"room":4}', Booking("4")),
+        (Guest, '{"name":"Ada","booking":{"room":"4"}}', '{"name":"Ada"}', Guest("Ada", Booking("4"))),
+        (Wish, '{"text":"quiet"}', "{}", {"text": "quiet"}),
+        (Paid, '{"amount":3}', '{"amount":"a lot"}', Paid(amount=3)),
+        ({"type": "object", "properties": {"n": {"type": "integer"}}}, '{"n":1}', '{"n":"1"}', {"n": 1}),
+    ],
+)
+def test_an_external_tool_has_parameters_and_no_code(kind: Any, good: str, bad: str, decoded: Any) -> None:
+    """E2 holds for them too."""
+    made = Tool.external("book", "Book a room.", kind)
+    assert (made.kind, made.name, made.spec.description) == ("external", "book", "Book a room.")
+    schema = msgspec.json.decode(made.spec.parameters)
+    assert schema["type"] == "object" and schema["properties"]
+    assert made.decode(good) == decoded
+    with pytest.raises(ArgumentsError, match="Received"):
+        made.decode(bad)
+    with pytest.raises(ToolError, match="no code"):
+        made()
+    assert made.answered(decoded, {"booked": True}) == '{"booked":true}'
+
+
+@pytest.mark.parametrize("kind", [int, list[str], dict[str, int], object, {"type": "string"}])
+def test_parameters_are_an_object_with_fields(kind: Any) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Tool.external("book", "Book a room.", kind)
+    assert raised.value.code == "bad_tool" and "book" in raised.value.message
+
+
+@pytest.mark.parametrize("expires_in_s", [0, -1.0, float("nan")])
+def test_an_expiry_lies_in_the_future(expires_in_s: float) -> None:
+    with pytest.raises(ConfigError, match="expires_in_s"):
+        Tool.external("book", "Book a room.", Booking, expires_in_s=expires_in_s)

@@ -90,6 +90,8 @@ def decide_rare(state: SessionState, turn: TurnState | None, given: Input, now: 
 
 
 def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
+    if type(given) is SpentElsewhere:
+        return [NestedSpent(turn.number, given.usage, now, given.steps, given.calls)]
     if turn.phase == "ending":
         return []
     match given:
@@ -114,8 +116,6 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
             return [TurnEnded(turn.number, "stopped", now, cause)] if turn.phase == "model" else []
         case LimitHit(cause=cause):
             return [limit_entry(turn, cause, now)] if turn.phase == "model" and not turn.concluding else []
-        case SpentElsewhere():
-            return [NestedSpent(turn.number, given.usage, now, given.steps, given.calls)]
         case _:
             return []
 

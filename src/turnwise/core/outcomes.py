@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .content import ResultBlock, Text, text_of
+from .content import BlobRef, ResultBlock, Text, text_of
 from .errors import ErrorInfo
 
 
@@ -59,12 +59,13 @@ OK = Ok()
 
 
 class ToolResult(msgspec.Struct, frozen=True, gc=False, tag="tool_result", omit_defaults=True):
-    """The outcome of one call and what the model is told about it."""
+    """The outcome of one call and what the model is told about it. `artifact` is the whole text, if `body` has not all of it."""
 
     call_id: str
     body: str | tuple[ResultBlock, ...]
     outcome: Outcome = OK
     summary: str | None = None
+    artifact: BlobRef | None = None
 
     @property
     def is_error(self) -> bool:

@@ -142,3 +142,11 @@ class Blobs(Protocol):
 
     async def put(self, data: bytes) -> str: ...
     async def get(self, sha256: str) -> bytes: ...
+
+
+class Artifacts(Protocol):
+    """The whole texts of one session's results that were too long for its model, for the tool that reads them."""
+
+    async def text(self, id: str) -> str | None:
+        """The text kept for a call, by its id or by its sha256; None if no result of the session has it."""
+        ...

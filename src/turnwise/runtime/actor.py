@@ -39,7 +39,7 @@ from ..core.messages import AssistantMessage, Message
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Store
 from ..core.repair import repair
-from ..core.result import Pending, TurnResult, result_of
+from ..core.result import TurnResult, result_of
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
 from ..core.usage import NO_USAGE, Usage
@@ -48,6 +48,7 @@ from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept, holds_bytes, without_bytes
+from .expiry import Expiry
 from .plan import Begin, Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -79,6 +80,7 @@ class Actor(Generic[Ctx]):
         "_effects",
         "_entries",
         "_events",
+        "_expiry",
         "_has_bytes",
         "_lost",
         "_prefix",
@@ -129,6 +131,7 @@ class Actor(Generic[Ctx]):
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
         self._blobs: Blobs | None = None
         self._bound = False
+        self._expiry: Expiry | None = None
         self._prefix: Prefix | None = None
         self._prefix_base = 0
         self._turn: Turn | None = None
@@ -212,7 +215,7 @@ class Actor(Generic[Ctx]):
         """Do something that begins no turn, on the loop where a turn runs if one does. Raises as `apply`."""
         self._refuse_if_gone()
         if self._turn is not None and self._bound and not process.in_loop(self.runtime.loop):
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), self.runtime.loop))
+            return await process.on_loop(self.runtime.loop, work)
         await self._bind()
         if self._lost is not None and self._turn is None:
             await self._reload(self.agent.deadlines.grace_s)
@@ -298,6 +301,12 @@ class Actor(Generic[Ctx]):
         if self._prefix is None or self._prefix_base != self.state.base:
             self._prefix, self._prefix_base = Prefix(), self.state.base
         return self._prefix
+
+    @property
+    def expiry(self) -> Expiry:
+        if self._expiry is None:
+            self._expiry = Expiry(self)
+        return self._expiry
 
     @property
     def blobs(self) -> Blobs:
@@ -459,21 +468,11 @@ class Actor(Generic[Ctx]):
     def _finish(self, turn: Turn, result: TurnResult) -> None:
         self._turn = None
         if result.pending:
-            self._arm_expiry(result.pending)
+            self.expiry.watch(result.pending)
         self.runtime.release(turn)
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
-
-    def _arm_expiry(self, pending: Sequence[Pending]) -> None:
-        """What waits is given up in time, also while the turn is parked and nobody looks."""
-        due = min([p.expires_at for p in pending if p.expires_at is not None], default=None)
-        if due is not None:
-            runtime = self.runtime
-            runtime.timers.at(runtime.loop.time() + max(0.0, due - runtime.clock.wall()), self._expire)
-
-    def _expire(self) -> None:
-        self.post(Expire())
 
     def lose(self, error: ErrorInfo) -> None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, cast
 
 from ..core.compaction import DEFAULT_COMPACTION, Compaction
 from ..core.errors import config_error
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..core.protocols import Store
     from ..core.result import TurnResult
     from ..models.handle import ModelHandle
+    from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
     from .output import OutputStream
@@ -54,6 +55,10 @@ class Agent(Generic[Ctx]):
         loops: When a turn counts as going in circles, and what is done then (default: after three times, an event); None: never.
         compaction: When and how a conversation is made shorter that its model could no longer read (default: when it fills 80 % of
             the window); None: never.
+        approvals: Says of each call that could run whether it may: a function of a `ProposedCall` that gives `Allow()`, `Ask(…)`
+            (the turn parks until `session.approve` or `deny`) or `Deny(…)`. Whatever goes wrong with it means no. None: all may.
+        questions: What becomes of the model's questions (`ask_user`): `ask` (default: the turn parks until `session.answer`), `decline` (the
+            model is told that nobody is there), or a function of the `Question` that answers it.
         parallel_calls: Tool calls of one turn that may run at once.
         output_retries: How often a model may correct an answer that is not of the form asked for (`run(…, output=…)`).
         stream: Whether providers are asked for streamed responses.
@@ -78,6 +83,8 @@ class Agent(Generic[Ctx]):
         restart: Restart = "before_output",
         loops: Loops | None = DEFAULT_LOOPS,
         compaction: Compaction | None = DEFAULT_COMPACTION,
+        approvals: ApprovalPolicy | None = None,
+        questions: Literal["ask", "decline"] | Callable[[Any], Any] = "ask",
         parallel_calls: int = 16,
         output_retries: int = 2,
         stream: bool = True,
@@ -102,6 +109,12 @@ class Agent(Generic[Ctx]):
         self.deadlines = deadlines or Deadlines()
         self.loops = loops
         self.compaction = compaction
+        if questions not in ("ask", "decline") and not callable(questions):
+            raise config_error(
+                "invalid_value", f"Agent(questions={questions!r}) is neither 'ask', 'decline' nor callable."
+            )
+        self.approvals = approvals
+        self.questions = questions
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.runtime = runtime

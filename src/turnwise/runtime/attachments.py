@@ -5,7 +5,6 @@ Nothing past this door holds bytes: events, entries and results carry `BlobRef`s
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,9 +15,7 @@ from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, Text,
 from ..core.errors import ConfigError, ErrorInfo, config_error
 from ..core.messages import Message, ToolMessage
 from ..core.protocols import Blobs
-
-IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
-"""What the providers take as pictures; others are text (SVG) or have to be converted."""
+from ..tools import files
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 Prompt = str | UserBlock | Path | Sequence[str | UserBlock | Path]
@@ -116,19 +113,12 @@ async def _block(part: str | UserBlock | Path, read_file: ReadFile) -> UserBlock
 
 
 def block_of(name: str, data: bytes) -> UserBlock:
-    """The content block for a file of that name."""
-    kind = mimetypes.guess_type(name)[0] or ""
-    if kind in IMAGES:
-        return Image(Inline(data, kind))
-    if kind.startswith("audio/"):
-        return Audio(Inline(data, kind))
-    if kind == "application/pdf":
-        return Document(Inline(data, kind), name)
-    try:
-        return Text(f"<file name={name!r}>\n{data.decode()}\n</file>")
-    except UnicodeDecodeError:
+    """The content block for an attached file of that name. Raises `ConfigError` (`unsupported_file`)."""
+    block = files.block_of(name, data)
+    if block is None:
         raise config_error(
             "unsupported_file",
             f"{name} is neither text nor an image, sound or PDF.",
             "Convert it, or read it with a tool.",
-        ) from None
+        )
+    return block

@@ -1,4 +1,4 @@
-"""A tool call that passed its checks, while it waits and runs. What is done with it is in calls.py."""
+"""A tool call that passed its checks, while it waits and runs. What is done with it is in calls.py and body.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from typing import Any, Literal
 
 from ..core.content import ToolCall
+from ..core.outcomes import ToolResult
+from ..core.usage import Usage
 from ..tools import Tool, ToolContext
 from .timers import Timer
 
@@ -13,20 +15,39 @@ AnyTool = Tool[..., Any]
 
 
 class Job:
-    """One call that passed its checks. `why` says who stopped it; `ticket` is for a body that runs in a thread (`claim`)."""
+    """One call that passed its checks. `why` says who stopped it, `usage` what models took that were asked on its behalf.
+    `result` is what the body has come to while it is still being made fit for the model; `ticket` is for a body that runs in a
+    thread (`claim`)."""
 
-    __slots__ = ("abandoned", "args", "call", "context", "resource", "task", "ticket", "timer", "tool", "why")
+    __slots__ = (
+        "abandoned",
+        "args",
+        "call",
+        "context",
+        "id",
+        "resources",
+        "result",
+        "task",
+        "ticket",
+        "timer",
+        "tool",
+        "usage",
+        "why",
+    )
 
-    def __init__(self, call: ToolCall, tool: AnyTool, args: Any, resource: str | None) -> None:
+    def __init__(self, call: ToolCall, tool: AnyTool, args: Any, resources: tuple[str, ...]) -> None:
+        self.id = call.id
         self.call = call
         self.tool = tool
         self.args = args
-        self.resource = resource
+        self.resources = resources
         self.context: ToolContext[Any] | None = None
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
         self.why: Literal["timeout", "interrupt"] | None = None
         self.abandoned = False
+        self.usage: Usage | None = None
+        self.result: ToolResult | None = None
         self.ticket: list[None] = []
 
     def claim(self) -> bool:

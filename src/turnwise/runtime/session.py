@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from ..core.compaction import CompactReport
+from ..core.content import BlobRef
 from ..core.inputs import Interrupt, Steer, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
@@ -15,10 +16,11 @@ from ..core.search import SearchHit, search
 from ..core.usage import Usage
 from ..tools.context import Ctx
 from . import process
-from .actor import Actor
+from .answering import Answering
+from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept
 from .checked import checked
-from .plan import INHERITED, Wishes
+from .plan import Wishes
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from .watch import Watcher
 
 
-class Session(Actor[Ctx]):
+class Session(Answering[Ctx]):
     """A conversation with an agent; make one with `agent.session()`.
 
     `async with agent.session() as session:` closes it at the end; closing interrupts a running turn. A session belongs to
@@ -136,22 +138,21 @@ class Session(Actor[Ctx]):
                 pass
         return checked(turn.result)
 
-    def _context_for(self, given: Ctx | None) -> Any:
-        """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""
-        if given is not None:
-            return given
-        return self.context if self.context is not None else INHERITED.get()
-
     def run_sync(self, prompt: Prompt, **options: Any) -> TurnResult:
         """`run` from synchronous code, on Turnwise's own background loop. Ctrl-C interrupts the turn."""
         from .facade import run_sync
 
         return run_sync(lambda: self.run(prompt, **options))
 
+    async def artifact(self, which: BlobRef | str) -> bytes:
+        """The whole text of a result that was too long for the model, in UTF-8: by `ToolResult.artifact`, or by the call's id or
+        the text's sha256. Raises `SessionError` (`unknown_artifact`), `StateError` (`missing_blob`)."""
+        return await SessionArtifacts(self).data(which)
+
     def interrupt(self) -> bool:
         """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task
         and any thread; returns at once, the turn ends within `Deadlines.grace_s`."""
-        if self._turn is None or not self._bound:
+        if not self._bound or self._lost is not None or not self.state.running:
             return False
         runtime = self.runtime
         if process.in_loop(runtime.loop):

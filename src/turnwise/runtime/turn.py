@@ -22,6 +22,7 @@ from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
 from ..core.result import TurnResult
 from ..tools import ToolHost
 from . import process, refusals
+from .artifacts import SessionArtifacts
 from .attachments import Prompt
 from .attempt import Attempt
 from .calls import Calls
@@ -243,7 +244,7 @@ class Turn(EventStream):
         """What tools of this turn may use of the runtime."""
         if self._host is None:
             runtime = self._session.runtime
-            self._host = ToolHost(runtime.clock, runtime.spawn, self._report)
+            self._host = ToolHost(runtime.clock, runtime.spawn, self._report, SessionArtifacts(self._session))
         return self._host
 
     def tell(self, events: list[Event]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from ..core.errors import ErrorInfo, ToolError
 from ..core.principal import LOCAL, Principal
-from ..core.protocols import Clock, Spawn
+from ..core.protocols import Artifacts, Clock, Spawn
 from .process import DEFAULT_LIMIT_BYTES, Printed, ProcessResult, run_process
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class ToolHost(msgspec.Struct, frozen=True):
     clock: Clock
     spawn: Spawn
     report: Report
+    artifacts: Artifacts | None = None
 
 
 class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):

@@ -23,6 +23,7 @@ from ..core.content import ResultBlock
 from ..core.errors import ErrorInfo
 
 if TYPE_CHECKING:
+    from .summaries import Returned
     from .tool import Tool
 
 MAIN = "__turnwise_main__"
@@ -40,10 +41,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The rendered result, or the error."""
+    """The rendered result with its summary (or why there is none), or the error."""
 
     body: str | tuple[ResultBlock, ...] = ""
     error: ErrorInfo | None = None
+    summary: str | None = None
+    complaint: str = ""
 
 
 def main() -> None:
@@ -69,10 +72,13 @@ def main() -> None:
 
 def serve(request: Request) -> Reply:
     """Call the function. Never raises."""
+    from .files import names_files, with_files
     from .results import failure_of, render_result
 
     try:
-        return Reply(render_result(_call(find(request), request.arguments)))
+        said = _call(find(request), request.arguments)
+        value = with_files(said.value) if names_files(said.value) else said.value
+        return Reply(render_result(value), None, said.summary, said.complaint)
     except BaseException as error:
         info = failure_of(error)
         if any(f"{c.__module__}.{c.__qualname__}" in request.retry_on for c in type(error).__mro__):
@@ -96,16 +102,17 @@ def find(request: Request) -> Callable[..., Any]:
     return getattr(holder, request.qualname)
 
 
-def _call(found: Any, arguments: str) -> Any:
+def _call(found: Any, arguments: str) -> Returned:
     from .tool import Tool, tool
 
     made = cast("Tool[..., Any]", found) if isinstance(found, Tool) else tool(found)
-    result = made.function(**msgspec.structs.asdict(made.decode(arguments)))
-    if not made.is_async:
-        return result
-    import asyncio
+    decoded = made.decode(arguments)
+    result = made.function(**msgspec.structs.asdict(decoded))
+    if made.is_async:
+        import asyncio
 
-    return asyncio.run(result)
+        result = asyncio.run(result)
+    return made.returned(decoded, result)
 
 
 def _end_with_parent(fd: int) -> None:

@@ -18,15 +18,15 @@ from ..core.errors import ErrorInfo, ToolError
 from .context import ToolContext
 from .isolated import Reply, Request
 from .process import STDOUT, end
-from .results import Body
+from .summaries import Returned
 from .tool import Tool
 
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 _CODE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from turnwise.tools.isolated import main; main()"
 
 
-async def run_isolated(tool: Tool[..., Any], arguments: str, context: ToolContext[Any]) -> Body:
-    """Run the tool's function in a child process and give its rendered result.
+async def run_isolated(tool: Tool[..., Any], arguments: str, context: ToolContext[Any]) -> Returned:
+    """Run the tool's function in a child process and give its rendered result, with its summary.
 
     `arguments` is the raw JSON text. What the function prints is kept in `context.printed`. Raises `ToolError`: with type and
     message of what the function raised, or saying how the child ended if it gave no reply (`tool_crashed`). Cancelling
@@ -68,7 +68,7 @@ def _search_path() -> str:
     return msgspec.json.encode([os.path.abspath(p) for p in sys.path]).decode()
 
 
-def _result(reply: bytes, code: int) -> Body:
+def _result(reply: bytes, code: int) -> Returned:
     try:
         said = msgspec.json.decode(reply, type=Reply)
     except msgspec.DecodeError:
@@ -77,7 +77,7 @@ def _result(reply: bytes, code: int) -> Body:
         ) from None
     if said.error is not None:
         raise ToolError(said.error)
-    return said.body
+    return Returned(said.body, said.summary, said.complaint)
 
 
 def _how(code: int) -> str:

@@ -48,7 +48,10 @@ def render_result(value: object) -> Body:
 def failure_of(error: BaseException) -> ErrorInfo:
     """An exception raised by a tool as data: a `TurnwiseError`'s own `info`, else type and message, bounded in length."""
     if isinstance(error, TurnwiseError):
-        return error.info
+        info = error.info
+        if info.message.isascii():
+            return info
+        return msgspec.structs.replace(info, message=well_formed(info.message))
     name = type(error).__name__
     try:
         said = str(error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import NODEFAULT
 
+from ..core.errors import config_error
 from . import pydantic_types
 from .arguments import ArgumentsError, is_blank, problem_of
 from .parameters import IMMUTABLE, Parameter, Signature, bad_parameter
@@ -111,6 +112,49 @@ class Arguments:
             raw = getattr(decoded, name)
             if type(raw) is msgspec.Raw:
                 setattr(decoded, name, pydantic_types.validate(adapter, raw, f"$.{name}"))
+
+
+class ObjectArguments:
+    """Arguments that are one type as a whole: a dataclass, `TypedDict`, msgspec struct or pydantic model."""
+
+    __slots__ = ("_adapter", "_decoder", "_names", "schema")
+
+    def __init__(self, label: str, kind: Any) -> None:
+        """Raises `ConfigError` (`bad_tool`) for a type that JSON cannot carry, or that is no object."""
+        self._adapter = pydantic_types.adapter_of(kind)
+        definitions: Schema = {}
+        try:
+            self._decoder = msgspec.json.Decoder(Any if self._adapter else kind, dec_hook=decode_other)
+            raw = (
+                pydantic_types.schema_of(self._adapter)
+                if self._adapter is not None
+                else msgspec.json.schema(kind, schema_hook=describe_other)
+            )
+            self.schema = tidy(raw, definitions)
+        except Exception as error:
+            raise config_error(
+                "bad_tool", f"Tool {label}: {kind!r} cannot be used as its parameters: {error}.", "Use a dataclass."
+            ) from error
+        if self.schema.get("type") != "object" or "properties" not in self.schema:
+            raise config_error(
+                "bad_tool",
+                f"Tool {label}: {kind!r} is not an object with named fields.",
+                "Use a dataclass, TypedDict, msgspec struct or pydantic model.",
+            )
+        if definitions:
+            self.schema["$defs"] = definitions
+        self._names = list(self.schema["properties"])
+
+    def decode(self, arguments: str) -> Any:
+        """The arguments as a value of the type. Raises `ArgumentsError` and nothing else."""
+        try:
+            if self._adapter is not None:
+                return pydantic_types.validate(self._adapter, arguments.encode(), "$")
+            return self._decoder.decode(arguments)
+        except Exception as error:
+            if is_blank(arguments):
+                return self.decode("{}")
+            raise ArgumentsError(problem_of(error, arguments, self._names)) from error
 
 
 def _with_default(schema: Schema, default: Any) -> Schema:

@@ -14,14 +14,17 @@ import sys
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import ModuleType
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 
 import msgspec
 
 from ..core.errors import ToolError, config_error
 from ..core.request import ToolSpec
+from .cap import DEFAULT_RESULT_CHARS
 from .context import ToolContext
 from .docs import read_docstring
+from .extract import Extract
+from .options import DEFAULT_TIMEOUT_S, Isolation, Kind, RunOptions, ToolOptions, check_options
 from .parameters import (
     AnyFunction,
     Signature,
@@ -32,37 +35,16 @@ from .parameters import (
     refuse_generators,
 )
 from .plain import PlainArguments
+from .resources import Resource, names_of
 from .results import Body, render_result
-from .schema import Arguments
+from .schema import Arguments, ObjectArguments
+from .summaries import Returned, Summary, returned, summariser
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Isolation = Literal["none", "process"]
-Resource = str | Callable[[Any], str]
-DEFAULT_TIMEOUT_S = 60.0
 # What OpenAI and Anthropic both take as the name of a tool.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
-class RunOptions(TypedDict, total=False):
-    """How a tool is run. See `Tool` for meanings and defaults."""
-
-    timeout_s: float | None
-    idempotent: bool
-    read_only: bool
-    resource: Resource | None
-    retries: int
-    retry_on: tuple[type[Exception], ...]
-    isolation: Isolation
-    concurrency: int | None
-
-
-class ToolOptions(RunOptions, total=False):
-    """What `@tool` takes beside the function."""
-
-    name: str | None
-    description: str | None
 
 
 class Tool(Generic[P, R]):
@@ -71,20 +53,26 @@ class Tool(Generic[P, R]):
     - `name`: default is the function's name. `description`: default is its docstring.
     - `timeout_s`: how long one call may take (60 s), None for as long as the turn.
     - `idempotent`: running it twice is the same as once; after a crash it may be run again. `read_only`: it changes nothing.
-    - `resource`: what it writes to, as a name or a function of the decoded arguments; calls that write to the same resource
-      run one after another, in order.
+    - `resource`: what it touches: a name, a path, several of these, or a function of the decoded arguments that gives them. Calls
+      of one turn that touch the same resource run in call order; read-only ones run together.
     - `retries`: how often a failed call is tried again, if the error is in `retry_on` or a `ToolError(retryable=True)`.
       Needs `idempotent` or `read_only`: a call that may have had its effect is not repeated (rule E6).
     - `isolation="process"`: run in a fresh interpreter that is killed when the call ends; see `isolation.py`.
     - `concurrency`: how many calls of this tool may run at once, None for no bound of its own.
+    - `max_result_chars`: how much text of a result the model gets (50,000), None for all. Of a longer one the middle is left out,
+      and the whole is kept as an artifact (`ToolResult.artifact`, `read_artifact`).
+    - `summary`: a function of the result, or of the decoded arguments and the result, that says in a few words what came of the
+      call. Runs right after the tool; stands for the result when old results are masked. If it fails there is none.
+    - `extract`: large results are read by a model first; see `Extract`.
 
+    `kind` tells who answers its calls: the `function`, the caller (`external`, see `Tool.external`) or the user (`question`).
     `is_async` tells whether the function is a coroutine function; others block and belong into a thread.
     """
 
     def __init__(
         self,
         function: Callable[P, R],
-        arguments: Arguments | PlainArguments,
+        arguments: Arguments | PlainArguments | ObjectArguments,
         call: Callable[[Any, ToolContext[Any]], Any],
         parameters: Mapping[str, Any] | None = None,
         *,
@@ -98,7 +86,14 @@ class Tool(Generic[P, R]):
         retry_on: tuple[type[Exception], ...] = (),
         isolation: Isolation = "none",
         concurrency: int | None = None,
+        max_result_chars: int | None = DEFAULT_RESULT_CHARS,
+        summary: Summary | None = None,
+        extract: Extract | None = None,
+        kind: Kind = "function",
+        answer: Callable[[Any, Any], Body] | None = None,
+        expires_in_s: float | None = None,
     ) -> None:
+        label = label_of(function)
         self.function = function
         self.name = name or getattr(function, "__name__", "")
         self.timeout_s = timeout_s
@@ -109,8 +104,14 @@ class Tool(Generic[P, R]):
         self.retry_on = retry_on
         self.isolation: Isolation = isolation
         self.concurrency = concurrency
+        self.max_result_chars = max_result_chars
+        self.extract = extract
+        self.kind: Kind = kind
+        self.expires_in_s = expires_in_s
         self.is_async = _is_async(function)
         self.arguments = arguments
+        self._summarise = summariser(summary, label)
+        self._answer = answer
         self.decode: Callable[[str], Any] = arguments.decode
         """Raw arguments to what `invoke` takes: a struct with one field per parameter (a dict for `from_schema`).
 
@@ -122,7 +123,7 @@ class Tool(Generic[P, R]):
         Gives what the function gives: a coroutine if `is_async`. Raises what the function raises.
         """
         self._description, self._schema = description, parameters
-        self._check(label_of(function))
+        self._check(label)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -160,6 +161,26 @@ class Tool(Generic[P, R]):
         call = _keyword_caller(function, context)
         return Tool(function, arguments, call, parameters, name=name, description=description, **options)
 
+    @staticmethod
+    def external(
+        name: str,
+        description: str,
+        parameters: Mapping[str, Any] | type,
+        *,
+        expires_in_s: float | None = None,
+        max_result_chars: int | None = DEFAULT_RESULT_CHARS,
+    ) -> Tool[..., Any]:
+        """A tool without code: its calls are answered by the caller, with `session.submit`.
+
+        `parameters` is the JSON Schema of an object, or a type: a dataclass, `TypedDict`, msgspec struct or pydantic model. A
+        call waits `expires_in_s` for its result, for ever if None; no task waits with it.
+        """
+        from .external import external_tool
+
+        return external_tool(
+            name, description, parameters, expires_in_s=expires_in_s, max_result_chars=max_result_chars
+        )
+
     @functools.cached_property
     def spec(self) -> ToolSpec:
         """The tool as the model sees it; made on first use."""
@@ -175,9 +196,21 @@ class Tool(Generic[P, R]):
         """What the function returned, for the model; see `render_result`."""
         return render_result(value)
 
-    def resource_of(self, arguments: Any) -> str | None:
-        """What a call with these decoded arguments writes to; None for nothing in particular."""
-        return self.resource(arguments) if callable(self.resource) else self.resource
+    def resources_of(self, arguments: Any) -> tuple[str, ...]:
+        """What a call with these decoded arguments touches, as comparable names; see `resources.py`."""
+        touched = self.resource
+        if touched is None:
+            return ()
+        return names_of(touched(arguments) if callable(touched) else touched)
+
+    def returned(self, arguments: Any, value: Any) -> Returned:
+        """What the function gave for these arguments, with its summary. Never raises."""
+        return returned(self._summarise, arguments, value)
+
+    def answered(self, arguments: Any, given: Any) -> Body:
+        """What the model is told when a call is answered from outside. Raises `SessionError` (`invalid_answer`) if `given` is not an
+        answer to these arguments, `ToolError` if it cannot be told to a model."""
+        return render_result(given) if self._answer is None else self._answer(arguments, given)
 
     def may_retry(self, error: BaseException) -> bool:
         """True if a call that raised this may be tried again, as far as the tool is concerned."""
@@ -186,24 +219,20 @@ class Tool(Generic[P, R]):
         return isinstance(error, self.retry_on) or (isinstance(error, ToolError) and error.retryable)
 
     def _check(self, label: str) -> None:
-        """Refuse options that no run could honour."""
         if _NAME.fullmatch(self.name) is None:
             problem = f"has the name {self.name!r}, which model providers refuse"
             hint = "Give it one with name=: 1 to 64 of the characters a-z, A-Z, 0-9, _ and -."
-        elif self.timeout_s is not None and not self.timeout_s > 0:
-            problem, hint = f"has timeout_s={self.timeout_s}", "Use a number above 0, or None for no limit."
-        elif self.concurrency is not None and self.concurrency < 1:
-            problem, hint = f"has concurrency={self.concurrency}", "Use 1 or more, or None for no bound."
-        elif self.retries < 0 or (self.retries and not (self.idempotent or self.read_only)):
-            problem = f"has retries={self.retries} but is not declared safe to repeat"
-            hint = "Say idempotent=True or read_only=True if running it twice does no harm, or leave retries at 0."
-        elif self.read_only and self.resource is not None:
-            problem, hint = "is read_only but names a resource that it writes to", "Keep one of the two."
-        elif self.isolation not in ("none", "process"):
-            problem, hint = f"has isolation={self.isolation!r}", "Use 'none' or 'process'."
-        else:
-            return
-        raise config_error("bad_tool", f"Tool {label} {problem}.", hint)
+            raise config_error("bad_tool", f"Tool {label} {problem}.", hint)
+        check_options(
+            label,
+            timeout_s=self.timeout_s,
+            concurrency=self.concurrency,
+            retries=self.retries,
+            repeatable=self.idempotent or self.read_only,
+            isolation=self.isolation,
+            max_result_chars=self.max_result_chars,
+            expires_in_s=self.expires_in_s,
+        )
 
 
 @overload
