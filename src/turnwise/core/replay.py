@@ -115,7 +115,7 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
     if type(entry) is StepCommitted:
         return ModelReplied(entry.message, _refused(journal, at)), _time_after(journal, at), _loops_of(journal, at)
     if type(entry) is CallStarted:
-        return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent), entry.at, plain
+        return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent, entry.read_only), entry.at, plain
     if type(entry) is CallOutcome:
         return CallEnded(entry.result, entry.final), entry.at, plain
     if type(entry) is SteerAccepted:
@@ -156,7 +156,7 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
         case FollowUpQueued():
             return FollowUp(entry.message.body, entry.client_ref), entry.at
         case FollowUpsDropped():
-            return DropFollowUps(), entry.at
+            return DropFollowUps(entry.numbers), entry.at
         case LimitReached():
             return LimitHit(entry.cause), entry.at
         case NestedSpent():
