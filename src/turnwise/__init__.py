@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
     from .core.result import TurnResult
+    from .core.settings import SessionSettings
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
+    from .runtime.history_ops import Move
     from .runtime.runtime import Runtime
     from .runtime.session import Session
+    from .runtime.status import SessionStatus
     from .runtime.turn import Turn
     from .tools import Tool, ToolContext, tool
 
@@ -34,10 +38,12 @@ _HOMES = {
     "Audio": "core.content",
     "Deadlines": "core.limits",
     "Document": "core.content",
+    "FollowUp": "runtime.follow_ups",
     "Image": "core.content",
     "Limits": "core.limits",
     "Model": "models.connection",
     "ModelSettings": "core.request",
+    "Move": "runtime.history_ops",
     "OneTool": "core.request",
     "OutputFormat": "core.request",
     "Principal": "core.principal",
@@ -46,6 +52,8 @@ _HOMES = {
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
     "Session": "runtime.session",
+    "SessionSettings": "core.settings",
+    "SessionStatus": "runtime.status",
     "Text": "core.content",
     "Tool": "tools",
     "ToolContext": "tools",
@@ -66,10 +74,12 @@ __all__ = [
     "Audio",
     "Deadlines",
     "Document",
+    "FollowUp",
     "Image",
     "Limits",
     "Model",
     "ModelSettings",
+    "Move",
     "OneTool",
     "OutputFormat",
     "Principal",
@@ -78,6 +88,8 @@ __all__ = [
     "Retry",
     "Runtime",
     "Session",
+    "SessionSettings",
+    "SessionStatus",
     "Text",
     "Tool",
     "ToolContext",

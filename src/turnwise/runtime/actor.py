@@ -35,9 +35,7 @@ from ..core.inputs import (
     UserInput,
 )
 from ..core.messages import AssistantMessage, Message
-from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Store
-from ..core.repair import repair
 from ..core.result import Pending, TurnResult, result_of
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
@@ -47,6 +45,9 @@ from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept, holds_bytes, without_bytes
+from .changed import overrides_of
+from .follow_ups import WELL, begin_next
+from .home import at_home
 from .plan import Begin, Overrides, TurnPlan
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -55,6 +56,8 @@ from .turn import Turn
 if TYPE_CHECKING:
     from .agent import Agent
     from .attempt import Attempt
+    from .follow_ups import FollowUp
+    from .timers import Timer
     from .watch import Hub
 
 
@@ -74,6 +77,7 @@ class Actor(Generic[Ctx]):
         "_effects",
         "_entries",
         "_events",
+        "_expiry",
         "_has_bytes",
         "_lost",
         "_prefix",
@@ -82,6 +86,7 @@ class Actor(Generic[Ctx]):
         "_turn",
         "agent",
         "context",
+        "follow_up_handles",
         "hub",
         "machine",
         "overrides",
@@ -95,19 +100,17 @@ class Actor(Generic[Ctx]):
     def __init__(
         self,
         agent: Agent[Ctx],
+        created: SessionCreated,
         *,
-        id: str,
-        principal: Principal = LOCAL,
-        history: Sequence[Message] = (),
         context: Ctx | None = None,
         store: Store | None = None,
-        at: float,
+        overrides: Overrides | None = None,
     ) -> None:
         self.agent = agent
         self.context = context
-        self.overrides: Overrides | None = None
+        self.overrides = overrides
+        self.follow_up_handles: dict[int, FollowUp] = {}
         self.state = SessionState()
-        created = SessionCreated(id, principal, at, tuple(repair(history)))
         self._has_bytes = any(map(holds_bytes, created.history))
         evolve(self.state, created)
         self._store = store
@@ -127,14 +130,40 @@ class Actor(Generic[Ctx]):
         self._advancing = False
         self._lost: ErrorInfo | None = None
         self._closed = False
+        self._expiry: Timer | None = None
         self._process = process.current()
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn is running. A parked one is not: it waits for someone."""
+        return self._turn is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session takes no input any more."""
+        return self._closed
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn that runs, or is about to begin."""
+        return self._turn
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy that a forked process got of its parent's session."""
+        return self._process is not process.current()
+
+    @property
+    def bound(self) -> bool:
+        """Whether it has a runtime."""
+        return self._bound
 
     # --- for turns: beginning ---------------------------------------------------------------------------------------
 
     async def begin(self, turn: Turn, opening: Prompt | Begin) -> None:
         """Check, prepare and journal the input of a turn; when this returns the turn runs and has its plan."""
         self._refuse_if_gone()
-        if self._turn is not None:
+        if self._turn is not None and self._turn is not turn:
             raise refusals.busy(self.id)
         self._turn = turn
         try:
@@ -143,6 +172,7 @@ class Actor(Generic[Ctx]):
             if self._lost is not None:
                 await self._reload(plan.deadlines.grace_s)
             given = await self._input(opening, turn, plan)
+            self._refuse_if_gone()
             self._refuse_if_parked(given)
         except BaseException:
             self._turn = None
@@ -154,8 +184,11 @@ class Actor(Generic[Ctx]):
             self.hub.attach(turn)
         self.machine.policy = plan.policy
         self.post(given)
+        if turn.stop_asked is not None:
+            self.post(turn.stop_asked)
 
     async def _input(self, opening: Prompt | Begin, turn: Turn, plan: TurnPlan) -> Input:
+        """What the turn begins with. Nothing is waited for once it is made: it has to fit the state that it is folded into."""
         if isinstance(opening, Begin):
             return opening.make(plan)
         body = opening if type(opening) is str and opening.strip() else await accept(opening, self, self.read_file)
@@ -166,6 +199,7 @@ class Actor(Generic[Ctx]):
         if type(given) is Resume:
             if not self.state.running:
                 raise refusals.not_parked(self.id)
+            self._disarm_expiry()
             self.fold(Expire())
         elif self.state.running:
             current = self.state.turn
@@ -179,25 +213,29 @@ class Actor(Generic[Ctx]):
         return self.agent.plan(wishes, self.runtime)
 
     def _refuse_if_gone(self) -> None:
-        if self._process is not process.current():
+        if self.forked:
             raise refusals.forked(self.id)
         if self._closed:
             raise refusals.closed(self.id)
 
-    async def apply(self, given: Input) -> bool:
-        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it.
+    async def apply(self, given: Input | Callable[[], Input]) -> bool:
+        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it. An input that
+        depends on the state is given as a function, called when it is folded.
 
-        Callable from any task of any loop: where a turn runs on another one, the input is posted there. Raises `SessionClosed`,
+        Callable from any task of any loop: it is done on the one that the session lives on. Raises `SessionClosed`,
         `SessionForked`, and `StateError` if the journal cannot be written. Cancelling it takes nothing back.
         """
         self._refuse_if_gone()
-        if self._turn is not None and self._bound and not process.in_loop(self.runtime.loop):
-            there = asyncio.run_coroutine_threadsafe(self.apply(given), self.runtime.loop)
-            return await asyncio.wrap_future(there)
+        return await at_home(self, lambda: self._apply(given))
+
+    async def _apply(self, given: Input | Callable[[], Input]) -> bool:
         await self._bind()
         if self._lost is not None and self._turn is None:
             await self._reload(self.agent.deadlines.grace_s)
-        if not self.fold(given):
+        self._refuse_if_gone()
+        if not self.fold(given() if callable(given) else given):
+            if self._lost is not None:
+                raise error_of(self._lost)
             return False
         self.advance()
         while self._appending is not None:
@@ -253,6 +291,7 @@ class Actor(Generic[Ctx]):
             self.state = fold(self._entries)
         self.told = len(written)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
         self.machine = Machine(self.state, Policy())
         current = self.state.turn
         if current is not None and current.phase not in ("parked", "ended"):
@@ -294,6 +333,10 @@ class Actor(Generic[Ctx]):
         instead, and the attempt is dropped."""
         return True
 
+    def share_blobs(self, other: Actor[Any]) -> None:
+        """Keep bytes where that session keeps them."""
+        self._blobs = other._blobs
+
     @property
     def has_blobs(self) -> bool:
         """Whether any bytes can be referred to: most sessions never have any."""
@@ -329,6 +372,14 @@ class Actor(Generic[Ctx]):
         """Fold an input and go on."""
         if self.fold(given):
             self.advance()
+
+    def stop(self, given: Interrupt) -> None:
+        """End the turn that runs, is parked, or is about to begin."""
+        turn = self._turn
+        if turn is not None and not turn.opened:
+            turn.stop_asked = given
+        elif self.fold(given) and (self._append_now is not None or process.in_loop(self.runtime.loop)):
+            self.advance()  # else the loop of a parked turn is gone: it is appended with whatever comes next
 
     def advance(self) -> None:
         """Append what was folded; then tell its events and carry out its effects. Again, until nothing is left."""
@@ -387,7 +438,9 @@ class Actor(Generic[Ctx]):
                 if type(effect) is not RunTool:
                     done.append(effect)
                 elif turn is not None and current is not None and current.phase == "tools":
-                    turn.calls.admit(effect.call, effect.allowed)
+                    call = current.find(effect.call.id)
+                    if call is not None and call.result is None:  # else it was skipped while it waited for the journal
+                        turn.calls.admit(effect.call, effect.allowed)
             if turn is not None:
                 turn.begin_calls()
         return done
@@ -425,15 +478,32 @@ class Actor(Generic[Ctx]):
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
+        if self.state.queue and result.reason in WELL:
+            begin_next(self)
+
+    def claim(self, turn: Turn) -> None:
+        """Nobody else begins a turn before this one."""
+        self._turn = turn
+
+    def unclaim(self, turn: Turn) -> None:
+        """It was never begun."""
+        if self._turn is turn and not turn.opened:
+            self._turn = None
 
     def _arm_expiry(self, pending: Sequence[Pending]) -> None:
         """What waits is given up in time, also while the turn is parked and nobody looks."""
         due = min([p.expires_at for p in pending if p.expires_at is not None], default=None)
         if due is not None:
             runtime = self.runtime
-            runtime.timers.at(runtime.loop.time() + max(0.0, due - runtime.clock.wall()), self._expire)
+            self._expiry = runtime.timers.at(runtime.loop.time() + max(0.0, due - runtime.clock.wall()), self._expire)
+
+    def _disarm_expiry(self) -> None:
+        if self._expiry is not None:
+            self.runtime.timers.cancel(self._expiry)
+            self._expiry = None
 
     def _expire(self) -> None:
+        self._expiry = None
         self.post(Expire())
 
     def lose(self, error: ErrorInfo) -> None:

@@ -117,7 +117,7 @@ class Calls:
         self._running[call.id] = job
         self._admitted.append(job)
         digest = sha256(call.arguments.encode("utf-8", "surrogatepass")).hexdigest()
-        self._inputs.append(CallBegins(call.id, digest, job.tool.idempotent))
+        self._inputs.append(CallBegins(call.id, digest, job.tool.idempotent, job.tool.read_only))
 
     def journal(self) -> None:
         """Fold the beginnings and ends that have come together."""

@@ -23,7 +23,7 @@ from ..core.result import TurnResult
 from ..tools import ToolHost
 from . import process, refusals
 from .attachments import Prompt
-from .attempt import Attempt
+from .attempt import Attempt, AttemptPhase
 from .calls import Calls
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .stream import EventStream
@@ -72,6 +72,7 @@ class Turn(EventStream):
         "mailbox",
         "plan",
         "pumped",
+        "stop_asked",
         "wishes",
     )
     plan: TurnPlan
@@ -90,6 +91,7 @@ class Turn(EventStream):
         self.mailbox: Mailbox | None = None
         self.pumped = False
         self.hold: Callable[[CallModel], bool] | None = None
+        self.stop_asked: Interrupt | None = None
         self._host: ToolHost | None = None
         self.account = None
         self._result: TurnResult | None = None
@@ -137,7 +139,13 @@ class Turn(EventStream):
 
     @property
     def opened(self) -> bool:
+        """Whether the turn has begun and has its plan."""
         return hasattr(self, "plan")
+
+    @property
+    def attempt_phase(self) -> AttemptPhase:
+        """What the model call does that is under way; "" if none is."""
+        return "" if self._attempt is None else self._attempt.phase
 
     @property
     def over(self) -> bool:
