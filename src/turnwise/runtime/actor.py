@@ -343,8 +343,8 @@ class Actor(Generic[Ctx]):
         return self._blobs is not None
 
     def fold(self, given: Input) -> bool:
-        """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs:
-        that does no harm before the interrupt is durable, and must not wait for a store that does not answer."""
+        """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs and for not
+        starting what is skipped: that does no harm before it is durable, and must not wait for a store that does not answer."""
         return self.fold_all((given,))
 
     def fold_all(self, inputs: Sequence[Input]) -> bool:
@@ -360,7 +360,10 @@ class Actor(Generic[Ctx]):
         self._events += folded.events
         self._counts += folded.counts
         for effect in folded.effects:
-            if type(effect) is not Halt:
+            if type(effect) is SkipCalls:
+                if self._turn is not None:
+                    self._turn.calls.forget(effect.call_ids)
+            elif type(effect) is not Halt:
                 self._effects.append(effect)
             elif self._turn is not None:
                 self._turn.halt()
@@ -466,8 +469,6 @@ class Actor(Generic[Ctx]):
             elif type(effect) is Finish or type(effect) is Park:
                 last = next((e for e in reversed(events) if isinstance(e, (TurnFinished, TurnParked))), None)
                 self._finish(turn, last.result if last is not None else result_of(self.state))
-            elif type(effect) is SkipCalls:
-                turn.calls.forget(effect.call_ids)
         turn.launch()
 
     def _finish(self, turn: Turn, result: TurnResult) -> None:
