@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from ..core.content import ToolCall
+from ..core.content import Body, ToolCall
 from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
@@ -169,10 +169,11 @@ class Actor(Generic[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if self._lost is not None:
-                await self._reload(plan.deadlines.grace_s)
-            given = await self._input(opening, turn, plan)
+            body = None if isinstance(opening, Begin) else await self._body(opening)
+            await self._settle(plan.deadlines.grace_s)
             self._refuse_if_gone()
+            # Nothing is waited for from here on: the input has to fit the state that it is folded into.
+            given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
         except BaseException:
             self._turn = None
@@ -187,12 +188,25 @@ class Actor(Generic[Ctx]):
         if turn.stop_asked is not None:
             self.post(turn.stop_asked)
 
-    async def _input(self, opening: Prompt | Begin, turn: Turn, plan: TurnPlan) -> Input:
-        """What the turn begins with. Nothing is waited for once it is made: it has to fit the state that it is folded into."""
+    async def _body(self, prompt: Prompt) -> Body:
+        return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.read_file)
+
+    def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
         if isinstance(opening, Begin):
             return opening.make(plan)
-        body = opening if type(opening) is str and opening.strip() else await accept(opening, self, self.read_file)
-        return UserInput(body, plan.limits, turn.wishes.client_ref)
+        assert body is not None
+        return UserInput(body, plan.limits, client_ref)
+
+    async def _settle(self, patience_s: float) -> None:
+        """Wait until what was folded before is durable or lost, so that a turn is told of nothing but itself."""
+        if self._events or self._effects:
+            self.advance()
+        while self._lost is None and (appending := self._appending) is not None:
+            done, _ = await asyncio.wait((appending,), timeout=patience_s)
+            if not done:
+                raise error_of(refusals.APPEND_BLOCKED)
+        if self._lost is not None:
+            await self._reload(patience_s)
 
     def _refuse_if_parked(self, given: Input) -> None:
         """Who begins a turn while one is parked has to say what becomes of that one."""
@@ -451,7 +465,7 @@ class Actor(Generic[Ctx]):
     def _release(self, counts: list[int], events: list[Event], effects: list[Effect], account: Account) -> None:
         """What was folded is durable now."""
         self._created = None
-        turn = self._turn
+        turn = self._turn if self._turn is not None and self._turn.opened else None
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
@@ -511,9 +525,10 @@ class Actor(Generic[Ctx]):
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store."""
         self._lost = error
-        turn, self._turn = self._turn, None
-        if turn is None:
+        turn = self._turn
+        if turn is None or not turn.opened:
             return
+        self._turn = None
         turn.drop()
         self.runtime.release(turn)
         steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
@@ -534,11 +549,6 @@ class Actor(Generic[Ctx]):
         turn.finish(result)
 
     # --- for watchers -----------------------------------------------------------------------------------------------
-
-    @property
-    def turn(self) -> Turn | None:
-        """The turn that runs, or is about to begin."""
-        return self._turn
 
     @property
     def settled(self) -> bool:
