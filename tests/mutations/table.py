@@ -12,6 +12,7 @@ import rows_execution
 import rows_flow
 import rows_models
 import rows_streams
+import rows_surface
 import rows_transcript
 from row import Row
 
@@ -24,6 +25,7 @@ ROWS: list[Row] = [
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
     *rows_flow.ROWS,
+    *rows_surface.ROWS,
     *rows_models.ROWS,
     *rows_doors.ROWS,
 ]

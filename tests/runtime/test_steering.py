@@ -24,7 +24,7 @@ from tests.runtime.conftest import (
 from turnwise import Limits, ModelSettings, Move, tool
 from turnwise.core.outcomes import Cancelled, Ok
 from turnwise.errors import ConfigError, SessionBusy, SessionClosed, SessionError
-from turnwise.events import FollowUpAccepted, FollowUpDropped, Notice, Steered, TurnStarted
+from turnwise.events import FollowUpAccepted, FollowUpDropped, Notice, Steered, TextDelta, TurnFinished, TurnStarted
 from turnwise.store.memory import MemoryStore, SuspendingStore
 from turnwise.testing import ScriptedProvider, call, fail, hang, reply
 
@@ -240,6 +240,23 @@ async def test_dropping_and_cancelling(store: SuspendingStore | None) -> None:
         await goes_on(session)
 
 
+async def test_a_follow_up_is_taken_out_as_it_is_about_to_begin() -> None:
+    """T3: its turn is claimed and not yet begun; the one behind it begins instead, as its own."""
+    async with ScriptedProvider([reply("One.", stall_before_headers=True), reply("Three.")]) as provider:
+        session = ANTHROPIC.agent(provider).session()
+        running = asyncio.create_task(session.run("First"))
+        await provider.reached("stalled")
+        second, third = await session.follow_up("Second"), await session.follow_up("Third")
+        provider.release()
+        await until(lambda: session.turn is not None and not session.turn.opened)
+        assert await second.cancel()
+        assert (await third.result()).text == "Three."
+        await running
+        with pytest.raises(SessionError):
+            await second.result()
+        assert said(session) == ["First", "One.", "Third", "Three."]
+
+
 async def test_closing_ends_the_queue() -> None:
     """What runs is interrupted, what waits is never said, and handles do not hang."""
     async with ScriptedProvider([hang()]) as provider:
@@ -276,6 +293,42 @@ async def test_a_follow_up_that_cannot_begin_says_why() -> None:
         agent.settings = ModelSettings()
         assert await session.drop_follow_ups() == 1
         assert (await session.run("Now?")).text == "Two."
+
+
+async def test_watchers_of_the_session_see_the_turns_of_follow_ups(host: Host, store: SuspendingStore | None) -> None:
+    """Nobody reads such a turn but they; each of its events comes once, in order."""
+    async with ScriptedProvider([reply("One.", stall_before_headers=True), reply("Two.")]) as provider:
+        session = host.agent(provider, store=store).session()
+        watcher = session.watch()
+        running = asyncio.create_task(session.run("First"))
+        await provider.reached("stalled")
+        handle = await session.follow_up("Second", client_ref="f")
+        provider.release()
+        await running
+        await handle.result()
+        await session.close()
+        events = [event async for event in watcher]
+        assert [(e.turn, e.client_ref) for e in of(TurnStarted, events)] == [(1, None), (2, "f")]
+        assert [e.result.text for e in of(TurnFinished, events)] == ["One.", "Two."]
+        assert "".join(e.text for e in of(TextDelta, events)) == "One.Two."
+
+
+async def test_moves_in_every_driver(host: Host) -> None:
+    """What begins a turn and how it is read have nothing to do with each other."""
+    async with ScriptedProvider([reply(f"{n}.") for n in range(1, 7)]) as provider:
+        session = host.agent(provider).session()
+        await session.run("Hi")
+        async with session.channel(Move.REGENERATE) as (channel, handle):
+            assert [e async for e in channel]
+        assert (await handle.result()).text == "2."
+        async with session.steps(Move.CONTINUE) as steps:
+            assert [step.text async for step in steps] == ["3."]
+        async with session.stream(Move.REGENERATE, on_leave="detach") as turn:
+            pass
+        assert (await turn.wait()).text == "4."
+        assert said(session) == ["Hi", "2.", "Continue.", "4."]
+        assert (await session.run(Move.REGENERATE)).text == "5."
+        assert (await (await session.follow_up("More")).result()).text == "6."
 
 
 # --- interrupting ------------------------------------------------------------------------------------------------------

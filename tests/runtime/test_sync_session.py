@@ -13,6 +13,7 @@ from tests.runtime.conftest import ANTHROPIC, Host, assert_valid, said, until
 
 from turnwise import Session, tool
 from turnwise.errors import ConfigError, SessionBusy, SessionClosed, SessionError
+from turnwise.runtime.facade import run_on
 from turnwise.runtime.sync import SyncSession
 from turnwise.testing import ScriptedProvider, call, hang, repeat, reply
 
@@ -102,6 +103,27 @@ async def test_on_its_own_loop_it_refuses(host: Host) -> None:
                 act()
             assert raised.value.code == "sync_in_loop" and "await" in raised.value.hint
         assert (await session.run("Second")).text == "Two."
+
+
+def test_on_its_own_loop_it_refuses_at_once() -> None:
+    """It does not wait for itself."""
+
+    async def use() -> str:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(SessionError) as raised:
+            run_on(loop, session.clear)
+        return raised.value.code
+
+    session = ANTHROPIC.agent("http://localhost:1").session()
+    thread_ended, said = threading.Event(), list[str]()
+
+    def run() -> None:
+        said.append(asyncio.run(use()))
+        thread_ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert thread_ended.wait(10), "it waits for itself"
+    assert said == ["sync_in_loop"]
 
 
 def test_from_a_tool_in_a_thread(host: Host) -> None:
