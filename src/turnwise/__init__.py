@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
     from .core.result import TurnResult
     from .core.search import SearchHit
+    from .core.settings import SessionSettings
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
+    from .runtime.history_ops import Move
     from .runtime.runtime import Runtime
     from .runtime.session import Session
+    from .runtime.status import SessionStatus
     from .runtime.turn import Turn
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
@@ -44,11 +48,13 @@ _HOMES = {
     "Deny": "tools.approval",
     "Document": "core.content",
     "Drop": "core.compaction",
+    "FollowUp": "runtime.follow_ups",
     "Image": "core.content",
     "Limits": "core.limits",
     "Mask": "core.compaction",
     "Model": "models.connection",
     "ModelSettings": "core.request",
+    "Move": "runtime.history_ops",
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
@@ -61,6 +67,8 @@ _HOMES = {
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "Summarise": "core.compaction",
+    "SessionSettings": "core.settings",
+    "SessionStatus": "runtime.status",
     "Text": "core.content",
     "Tool": "tools",
     "ToolContext": "tools",
@@ -87,11 +95,13 @@ __all__ = [
     "Deny",
     "Document",
     "Drop",
+    "FollowUp",
     "Image",
     "Limits",
     "Mask",
     "Model",
     "ModelSettings",
+    "Move",
     "OneTool",
     "Output",
     "OutputFormat",
@@ -103,6 +113,8 @@ __all__ = [
     "Runtime",
     "SearchHit",
     "Session",
+    "SessionSettings",
+    "SessionStatus",
     "Summarise",
     "Text",
     "Tool",

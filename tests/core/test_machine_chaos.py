@@ -116,13 +116,15 @@ class Chaos(RuleBasedStateMachine):
         tokens=st.sampled_from([None, None, 40, 0]),
         own=st.sampled_from([None, None, 2, 0]),
         on_limit=st.sampled_from(["stop", "conclude"]),
-        how=st.sampled_from(["input", "continue", "again", "queued"]),
+        how=st.sampled_from(["input", "continue", "continue again", "again", "queued"]),
     )
     def begin(self, steps: Any, calls: Any, tokens: Any, own: Any, on_limit: Any, how: str) -> None:
         limits = Limits(steps, calls, tokens, per_tool={} if own is None else {"tool": own}, on_limit=on_limit)
         state = self.world.state
         if how == "continue":
-            assert self.feed(Continue(limits, "ref"))
+            assert self.feed(Continue(limits, "ref")) is bool(state.transcript)
+        elif how == "continue again" and state.turns:
+            self.feed(Continue(limits, instead_of=state.turns))
         elif how == "queued":
             queued = bool(state.queue)
             assert self.feed(UserInput("", limits, queued=True)) is queued

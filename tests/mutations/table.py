@@ -16,6 +16,7 @@ import rows_models
 import rows_output
 import rows_results
 import rows_streams
+import rows_surface
 import rows_transcript
 from row import Row
 
@@ -31,6 +32,7 @@ ROWS: list[Row] = [
     *rows_results.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
+    *rows_surface.ROWS,
     *rows_models.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,

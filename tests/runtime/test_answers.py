@@ -20,7 +20,7 @@ from tests.runtime.conftest import (
 )
 from tests.runtime.test_approvals import LoopClock
 
-from turnwise import Allow, Ask, Image, ProposedCall, Runtime, Text, Tool, tool
+from turnwise import Allow, Ask, Image, Move, ProposedCall, Runtime, Text, Tool, tool
 from turnwise.core.content import BlobRef
 from turnwise.core.errors import ConfigError, SessionError, ToolError
 from turnwise.core.outcomes import Cancelled, Denied, Failed, InvalidArguments, Ok
@@ -61,7 +61,7 @@ async def test_results_come_in_any_order(any_host: Host, store: SuspendingStore 
         assert not await session.submit("t1.s1.c2", "again")
         assert (await session.resume()).reason == "parked"
         assert await session.submit("t1.s1.c0", "The house is full.", is_error=True)
-        async with session.resume_stream() as turn:
+        async with session.stream(Move.RESUME) as turn:
             events = await read_all(turn)
         result = assert_ended(events).result
         first, second, third = results(result)

@@ -22,7 +22,7 @@ from tests.runtime.conftest import (
     told,
 )
 
-from turnwise import Allow, Ask, Deny, ProposedCall, Runtime, Session, ToolContext, tool
+from turnwise import Allow, Ask, Deny, Move, ProposedCall, Runtime, Session, ToolContext, tool
 from turnwise.core.errors import ConfigError, SessionBusy, SessionError
 from turnwise.core.outcomes import Cancelled, Denied, Ok
 from turnwise.core.result import Pending
@@ -98,7 +98,7 @@ async def test_a_call_waits_and_the_turn_goes_on_when_it_is_allowed(
 
         assert await session.approve("t1.s1.c0")
         assert session.pending == () and tools.ran == ["read b"], "it runs when the turn is resumed"
-        async with session.resume_stream() as turn:
+        async with session.stream(Move.RESUME) as turn:
             events = await read_all(turn)
         result = turn.result
         assert isinstance(events[-1], TurnFinished) and result.text == "Done." and result.steps == 2

@@ -62,28 +62,32 @@ class Resumed(msgspec.Struct, frozen=True, gc=False, tag="turn.resumed", omit_de
 
 
 class TurnContinued(msgspec.Struct, frozen=True, gc=False, tag="turn.continued", omit_defaults=True):
-    """A turn without an input: the model is asked again with the transcript as it is."""
+    """A turn without an input: the model is asked again with the transcript as it is. If that ends with what the model said, it is
+    told to go on by `message`: no provider has to take words of its own as the last ones."""
 
     turn: int
     limits: Limits
     at: float
     client_ref: str | None = None
+    message: UserMessage | None = None
     v: int = 1
 
 
 class FollowUpQueued(msgspec.Struct, frozen=True, gc=False, tag="follow_up.queued", omit_defaults=True):
-    """The user spoke ahead: a turn with this message begins when the running one has ended well."""
+    """The user spoke ahead: a turn with this message begins when the running one has ended well. `number` counts from 1."""
 
     message: UserMessage
     at: float
     client_ref: str | None = None
+    number: int = 0
     v: int = 1
 
 
 class FollowUpsDropped(msgspec.Struct, frozen=True, gc=False, tag="follow_up.dropped", omit_defaults=True):
-    """What was queued is not wanted any more."""
+    """What was queued is not wanted any more: these numbers, or all of it."""
 
     at: float
+    numbers: tuple[int, ...] = ()
     v: int = 1
 
 

@@ -53,9 +53,11 @@ from .messages import AssistantMessage, ResponseInfo, UserMessage
 from .outcomes import Cancelled, Denied, Outcome, result_of
 from .result import TurnReason
 from .state import CallState, SessionState, TurnState
+from .view import WHOLE, back_to
 
 SKIPPED = Cancelled("the user said something new before it began")
 EXPIRED = "nobody answered in time"
+GO_ON = "Continue."
 BASE_CHANGED = ErrorInfo(
     "session", "base_changed", "The conversation was changed while it was being compacted.", "Compact it again."
 )
@@ -67,9 +69,10 @@ def decide_rare(state: SessionState, turn: TurnState | None, given: Input, now: 
         case ChangeSettings(settings=settings):
             return [SettingsChanged(settings, now)]
         case FollowUp(body=body, client_ref=client_ref):
-            return [FollowUpQueued(UserMessage(body, created_at=now), now, client_ref)]
-        case DropFollowUps():
-            return [FollowUpsDropped(now)] if state.queue else []
+            return [FollowUpQueued(UserMessage(body, created_at=now), now, client_ref, state.queued + 1)]
+        case DropFollowUps(numbers=numbers):
+            dropped = any(not numbers or q.number in numbers for q in state.queue)
+            return [FollowUpsDropped(now, numbers)] if dropped else []
         case CompactionEnded():
             return _compaction(state, turn, given, now)
         case UndoCompaction():
@@ -79,8 +82,8 @@ def decide_rare(state: SessionState, turn: TurnState | None, given: Input, now: 
     if turn is not None:
         return _in_turn(turn, given, now)
     match given:
-        case Continue(limits=limits, client_ref=client_ref):
-            return [TurnContinued(state.turns + 1, limits, now, client_ref)]
+        case Continue():
+            return _continued(state, given, now)
         case Clear():
             return [Cleared(now)]
         case Rewind(to=to):
@@ -131,6 +134,22 @@ def accept(state: SessionState, given: UserInput, now: float) -> list[Entry]:
         return []
     said = InputAccepted(UserMessage(body, state.turns + 1, 1, 0, now), given.limits, client_ref, given.queued)
     return [said] if given.instead_of is None else [Rewound(given.instead_of - 1, now), said]
+
+
+def _continued(state: SessionState, given: Continue, now: float) -> list[Entry]:
+    """A turn begins without an input; nothing follows if there is nothing to go on from."""
+    back = given.instead_of
+    kept, shown = len(state.history), len(state.views)
+    if back is not None:
+        kept, shown = back_to(state.history, state.views, back - 1)
+    change = state.views[shown - 1].change if shown else WHOLE
+    last = state.history[kept - 1] if kept > change.covers else change.summary
+    if last is None:
+        return []
+    number = state.turns + 1
+    told = UserMessage(GO_ON, number, 1, 0, now, "reminder") if isinstance(last, AssistantMessage) else None
+    continued = TurnContinued(number, given.limits, now, given.client_ref, told)
+    return [continued] if back is None else [Rewound(back - 1, now), continued]
 
 
 def steer(turn: TurnState, given: Steer, now: float) -> list[Entry]:

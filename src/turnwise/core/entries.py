@@ -35,7 +35,9 @@ from .messages import AssistantMessage, Message, UserMessage
 from .outcomes import ToolResult
 from .principal import Principal
 from .result import TurnReason
+from .settings import AGENTS_OWN, SessionSettings
 from .usage import Usage
+from .view import View
 
 InterruptCause = Literal["user", "left", "consumer_dropped", "timeout", "wall_time", "closed", "store"]
 """Who ended the turn: a person or program, a consumer that left its stream or dropped its channel, the deadline, the limit of wall
@@ -47,13 +49,15 @@ Keep = Literal["partial", "none"]
 
 class SessionCreated(msgspec.Struct, frozen=True, gc=False, tag="session.created", omit_defaults=True):
     """First entry of every journal. `history` was handed in by the caller and repaired on entry (rule T6), or is that of the
-    session that this one was forked from."""
+    session that this one was forked from, with its `views` and `settings`."""
 
     session: str
     principal: Principal
     at: float
     history: tuple[Message, ...] = ()
     forked_from: str = ""
+    views: tuple[View, ...] = ()
+    settings: SessionSettings = AGENTS_OWN
     v: int = 1
 
 
@@ -97,13 +101,14 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed",
 
 class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omit_defaults=True):
     """A tool is about to run. `arguments_sha256` fingerprints the final arguments; only an idempotent call may be run
-    again after a crash (rule D2)."""
+    again after a crash (rule D2), and only a `read_only` one leaves the world as it was."""
 
     call_id: str
     name: str
     arguments_sha256: str
     idempotent: bool
     at: float
+    read_only: bool = False
     v: int = 1
 
 

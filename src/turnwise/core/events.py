@@ -20,6 +20,7 @@ from .events_rare import (
     CacheBroken,
     ContextCompacted,
     FollowUpAccepted,
+    FollowUpDropped,
     LoopDetected,
     QuestionAsked,
     ResultAwaited,
@@ -214,6 +215,7 @@ Event = (
     | QuestionAsked
     | ResultAwaited
     | FollowUpAccepted
+    | FollowUpDropped
     | LoopDetected
     | BudgetLow
     | ContextCompacted

@@ -50,6 +50,13 @@ class FollowUpAccepted(msgspec.Struct, frozen=True, gc=False, tag="follow_up.acc
 
     text: str
     client_ref: str | None = None
+    number: int = 0
+
+
+class FollowUpDropped(msgspec.Struct, frozen=True, gc=False, tag="follow_up.dropped", tag_field="type"):
+    """Follow-ups that were waiting are not wanted any more: these numbers, or all if there are none."""
+
+    numbers: tuple[int, ...] = ()
 
 
 class LoopDetected(msgspec.Struct, frozen=True, gc=False, tag="loop.detected", tag_field="type"):

@@ -42,7 +42,7 @@ def evolve(state: SessionState, entry: Entry) -> None:
     if type(entry) is CallOutcome:
         _outcome(running(state), state, entry.result, entry.at, entry.final)
     elif type(entry) is CallStarted:
-        _call_started(running(state), entry.call_id)
+        _call_started(running(state), entry)
     elif type(entry) is StepCommitted:
         _step_committed(running(state), state, entry)
     elif type(entry) is InputAccepted:
@@ -116,13 +116,15 @@ def _step_committed(turn: TurnState, state: SessionState, entry: StepCommitted) 
         turn.phase = "done"
 
 
-def _call_started(turn: TurnState, call_id: str) -> None:
-    call = turn.call(call_id)
+def _call_started(turn: TurnState, entry: CallStarted) -> None:
+    call = turn.call(entry.call_id)
     if call.started or call.result is not None:
-        raise illegal(f"call {call_id!r} starts a second time")
+        raise illegal(f"call {entry.call_id!r} starts a second time")
     if call.waits is not None:
-        raise illegal(f"call {call_id!r} starts while it waits for someone")
+        raise illegal(f"call {entry.call_id!r} starts while it waits for someone")
     call.started = True
+    if not entry.read_only:
+        turn.changed.append(entry.name)
 
 
 def _outcome(turn: TurnState, state: SessionState, result: ToolResult, at: float, final: bool) -> None:

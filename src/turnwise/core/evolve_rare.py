@@ -35,7 +35,7 @@ from .messages import UserMessage
 from .repair import last_turn
 from .result import Pending
 from .state import SessionState, TurnState, count, enter_steers, illegal, running, say, step_over
-from .view import WHOLE, Change, View, project, then
+from .view import WHOLE, Change, View, back_to, project, then
 
 
 def evolve_rare(state: SessionState, entry: Entry) -> None:
@@ -58,10 +58,13 @@ def evolve_rare(state: SessionState, entry: Entry) -> None:
             say(state, message)
         case TurnContinued():
             _continued(state, entry)
-        case FollowUpQueued():
+        case FollowUpQueued(number=number):
+            if number <= state.queued:
+                raise illegal(f"follow-up number {number} again")
             state.queue.append(entry)
-        case FollowUpsDropped():
-            state.queue = []
+            state.queued = number
+        case FollowUpsDropped(numbers=numbers):
+            state.queue = [q for q in state.queue if numbers and q.number not in numbers]
         case SettingsChanged():
             state.settings = entry.settings
         case NestedSpent():
@@ -135,6 +138,10 @@ def _created(state: SessionState, entry: SessionCreated) -> None:
     state.id, state.principal, state.created_at = entry.session, entry.principal, entry.at
     state.history = state.transcript = list(entry.history)
     state.turns = last_turn(entry.history)
+    state.settings = entry.settings
+    if entry.views:
+        state.views = list(entry.views)
+        _show(state)
 
 
 def _added(turn: TurnState, message: UserMessage) -> None:
@@ -150,6 +157,8 @@ def _continued(state: SessionState, entry: TurnContinued) -> None:
         raise illegal(f"turn number {entry.turn} again, after {state.turns}")
     state.turn = TurnState(entry.turn, entry.limits, len(state.history), client_ref=entry.client_ref)
     state.turns = entry.turn
+    if entry.message is not None:
+        say(state, entry.message)
 
 
 def _waiting(turn: TurnState, entry: CallWaiting) -> None:
@@ -219,11 +228,8 @@ def _ask_again(turn: TurnState, state: SessionState) -> None:
 def _rewound(state: SessionState, to: int) -> None:
     if state.running:
         raise illegal("a running turn cannot be taken back")
-    history = state.history
-    while history and history[-1].turn > to:
-        history.pop()
-    while state.views and (state.views[-1].turn > to or state.views[-1].change.covers > len(history)):
-        state.views.pop()
+    kept, shown = back_to(state.history, state.views, to)
+    del state.history[kept:], state.views[shown:]
     state.context_tokens = None
     _show(state)
 

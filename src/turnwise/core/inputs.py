@@ -45,10 +45,12 @@ class UserInput(msgspec.Struct, frozen=True, gc=False):
 
 
 class Continue(msgspec.Struct, frozen=True, gc=False):
-    """A turn begins without an input: the model is asked again with the transcript as it is."""
+    """A turn begins without an input: the model is asked again with the transcript as it is. `instead_of`: the last turn is taken
+    back before."""
 
     limits: Limits
     client_ref: str | None = None
+    instead_of: int | None = None
 
 
 class ModelReplied(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +79,7 @@ class CallBegins(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     arguments_sha256: str
     idempotent: bool = False
+    read_only: bool = False
 
 
 class CallEnded(msgspec.Struct, frozen=True, gc=False):

@@ -66,7 +66,9 @@ class FollowUp(msgspec.Struct, frozen=True, gc=False):
 
 
 class DropFollowUps(msgspec.Struct, frozen=True, gc=False):
-    """Nothing that is queued is wanted any more."""
+    """These follow-ups are not wanted any more, or none that is queued."""
+
+    numbers: tuple[int, ...] = ()
 
 
 class SpentElsewhere(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from .entries import AttemptFailed, CallOutcome, CallStarted, Entry, InputAccept
 from .events import (
     AttemptRestarted,
     Event,
+    Notice,
     StepFinished,
     ToolCallReady,
     ToolFinished,
@@ -34,7 +35,7 @@ def narrate(entry: Entry, state: SessionState) -> list[Event]:
     if type(entry) is InputAccepted:
         return [TurnStarted(state.id, entry.message.turn, entry.client_ref)]
     if type(entry) is TurnEnded:
-        return [TurnFinished(result_of(state))]
+        return _ended(state)
     if type(entry) is AttemptFailed:
         return _failed(entry, state)
     return narrate_rare(entry, state)
@@ -61,6 +62,18 @@ def _step(entry: StepCommitted, state: SessionState) -> list[Event]:
         )
     )
     return events
+
+
+def _ended(state: SessionState) -> list[Event]:
+    """What is taken back with its turn may have had effects that are not."""
+    turn, finished = state.turn, TurnFinished(result_of(state))
+    if turn is None or turn.interrupt is None or turn.keep != "none" or not turn.changed:
+        return [finished]
+    names = ", ".join(dict.fromkeys(turn.changed))
+    return [
+        Notice("side_effects", f"The turn is taken back, but these tools ran and may have had effects: {names}."),
+        finished,
+    ]
 
 
 def _failed(entry: AttemptFailed, state: SessionState) -> list[Event]:

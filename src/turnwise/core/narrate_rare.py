@@ -9,6 +9,7 @@ from .entries import (
     CompactionFailed,
     Entry,
     FollowUpQueued,
+    FollowUpsDropped,
     LimitReached,
     LoopFound,
     NestedSpent,
@@ -22,6 +23,7 @@ from .events import (
     ContextCompacted,
     Event,
     FollowUpAccepted,
+    FollowUpDropped,
     LoopDetected,
     Notice,
     QuestionAsked,
@@ -44,7 +46,9 @@ def narrate_rare(entry: Entry, state: SessionState) -> list[Event]:
         case TurnContinued():
             return [TurnStarted(state.id, entry.turn, entry.client_ref)]
         case FollowUpQueued():
-            return [FollowUpAccepted(entry.message.text, entry.client_ref)]
+            return [FollowUpAccepted(entry.message.text, entry.client_ref, entry.number)]
+        case FollowUpsDropped(numbers=numbers):
+            return [FollowUpDropped(numbers)]
         case CallWaiting():
             return [_waiting(entry, state)]
         case ApprovalAnswered():

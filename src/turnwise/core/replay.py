@@ -116,7 +116,7 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
         replied = ModelReplied(entry.message, _refused(journal, at), entry.context_limit)
         return replied, _time_after(journal, at), _policy_at(journal, at, entry.answer)
     if type(entry) is CallStarted:
-        return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent), entry.at, plain
+        return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent, entry.read_only), entry.at, plain
     if type(entry) is CallOutcome:
         ends = _refused(journal, at) is not None
         return CallEnded(entry.result, entry.final), entry.at, Policy(corrections=0 if ends else 10**9)
@@ -158,7 +158,7 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
         case FollowUpQueued():
             return FollowUp(entry.message.body, entry.client_ref), entry.at
         case FollowUpsDropped():
-            return DropFollowUps(), entry.at
+            return DropFollowUps(entry.numbers), entry.at
         case LimitReached():
             return LimitHit(entry.cause), entry.at
         case NestedSpent():

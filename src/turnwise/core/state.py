@@ -46,7 +46,7 @@ class TurnState(msgspec.Struct):
     number of the model it goes to, `tried` how often this step has failed with that model. `first` is where its messages begin in
     the history. `asked_again` counts what makes the same model call or calls due once more: compactions, answers. `answer` is what a call
     brought as the answer, if `answered`; `problems` counts answers that were not what was asked for, `refused` says what was wrong
-    with the last one that a call brought."""
+    with the last one that a call brought. `changed` names the tools that may have changed something outside."""
 
     number: int
     limits: Limits
@@ -66,6 +66,7 @@ class TurnState(msgspec.Struct):
     steered: int = 0
     recent: list[tuple[ToolCall, ...]] = []
     called: dict[str, int] = {}
+    changed: list[str] = []
     interrupt: InterruptCause | None = None
     keep: Keep = "partial"
     last: AssistantMessage | None = None
@@ -109,7 +110,8 @@ class TurnState(msgspec.Struct):
 class SessionState(msgspec.Struct):
     """A session as its journal tells it. `seq` is the number of the last entry; `base` counts the changes of the view, so that a
     compaction which was planned on another one is told apart (rule X4). `context_tokens` is what the last response said that
-    the conversation takes by then, `context_limit` how much the model that was asked last reads."""
+    the conversation takes by then, `context_limit` how much the model that was asked last reads; `queued` is how many follow-ups there
+    have been."""
 
     id: str = ""
     principal: Principal = LOCAL
@@ -121,6 +123,7 @@ class SessionState(msgspec.Struct):
     base: int = 0
     settings: SessionSettings = AGENTS_OWN
     queue: list[FollowUpQueued] = []
+    queued: int = 0
     turns: int = 0
     turn: TurnState | None = None
     usage: Usage = NO_USAGE

@@ -312,7 +312,8 @@ def _begin(turn: TurnState, given: CallBegins, now: float) -> list[Entry]:
     state = turn.find(given.call_id) if turn.phase == "tools" else None
     if state is None or state.result is not None or state.waits is not None:
         return []
-    return [CallStarted(given.call_id, state.call.name, given.arguments_sha256, given.idempotent, now)]
+    name = state.call.name
+    return [CallStarted(given.call_id, name, given.arguments_sha256, given.idempotent, now, given.read_only)]
 
 
 def _outcome(turn: TurnState, given: CallEnded, now: float, policy: Policy) -> list[Entry]:

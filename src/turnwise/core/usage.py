@@ -1,4 +1,4 @@
-"""Token counts of model calls, in one normal form for all providers.
+"""Token counts of model calls, in one normal form for all providers, and what they cost.
 
 `input_tokens` is all input, cached tokens included; `output_tokens` includes reasoning. `None` means that the
 provider said nothing: never a silent zero (rule S4).
@@ -6,7 +6,7 @@ provider said nothing: never a silent zero (rule S4).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ Provenance = Literal["reported", "partial", "estimated"]
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Tokens of one model call, or of several added up.
 
-    `provenance` says how far to trust it: `reported` by the provider at the end of the response, `partial` when the
+    `cost_usd` is their list price in US dollars, None if a price is not known; of a sum, what is known of it. `provenance` says how far to trust it: `reported` by the provider at the end of the response, `partial` when the
     response broke off before the final count, `estimated` when we counted ourselves.
     """
 
@@ -26,6 +26,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     provenance: Provenance = "reported"
+    cost_usd: float | None = None
 
     @property
     def total_tokens(self) -> int | None:
@@ -40,13 +41,17 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             _plus(self.cache_write_tokens, other.cache_write_tokens),
             _plus(self.reasoning_tokens, other.reasoning_tokens),
             _weaker(self.provenance, other.provenance),
+            _plus(self.cost_usd, other.cost_usd),
         )
 
 
 NO_USAGE = Usage()
 
 
-def _plus(a: int | None, b: int | None) -> int | None:
+N = TypeVar("N", int, float)
+
+
+def _plus(a: N | None, b: N | None) -> N | None:
     if a is None:
         return b
     return a if b is None else a + b

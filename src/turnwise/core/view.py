@@ -50,6 +50,16 @@ def project(history: Sequence[Message], change: Change) -> list[Message]:
     return kept if change.summary is None else [change.summary, *kept]
 
 
+def back_to(history: Sequence[Message], views: Sequence[View], to: int) -> tuple[int, int]:
+    """How many messages and views are left when everything after turn `to` is taken back."""
+    kept, shown = len(history), len(views)
+    while kept and history[kept - 1].turn > to:
+        kept -= 1
+    while shown and (views[shown - 1].turn > to or views[shown - 1].change.covers > kept):
+        shown -= 1
+    return kept, shown
+
+
 def masked(message: Message, masks: Mapping[str, str]) -> Message:
     """The message with its masked results replaced; the same object if it has none."""
     if not isinstance(message, ToolMessage) or not any(r.call_id in masks for r in message.results):

@@ -10,18 +10,18 @@ import fnmatch
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
 from . import catalogue_genai as genai
-from .catalogue_names import LISTED_AS, bare_name, names_of, price_provider
+from .catalogue_names import LISTED_AS, names_of, price_provider
 from .catalogue_table import TABLE, Capabilities, Row
 from .connection import Model
 from .handle import parts_of
 from .hosts import HOSTS, Host
+from .known import row_of
 from .prices_rows import FREE, Price, Prices, invalid_override, prices_from
 
 Source = Literal["override", "provider", "genai-prices", "turnwise", "unknown"]
@@ -120,7 +120,7 @@ def capabilities_of(name: str, overrides: Overrides | None = None) -> Capabiliti
     if overrides:
         return model_info(name, overrides=overrides).capabilities
     provider, model, _ = parts_of(name)
-    row = _own_row(bare_name(provider, model)) if model else None
+    row = row_of(provider, model) if model else None
     return row.capabilities if row is not None else Capabilities()
 
 
@@ -191,7 +191,7 @@ def _known(provider: str, model: str, place: _Place, at: datetime) -> ModelInfo:
     if place.url is not None:
         prices_of = genai.provider_at(place.url) or ("" if place.is_foreign else prices_of)
     found = genai.find(prices_of, names_of(provider, model), at)
-    row = _own_row(bare_name(provider, model))
+    row = row_of(provider, model)
     prices = (found.prices if found else None) or _own_prices(provider, model, row, place)
     if found is None and row is None and prices is None:
         return ModelInfo(provider=provider, model=model)
@@ -207,11 +207,6 @@ def _known(provider: str, model: str, place: _Place, at: datetime) -> ModelInfo:
         entry=found.entry if found and found.entry != model else "",
         source="genai-prices" if found else "turnwise",
     )
-
-
-@lru_cache(1024)
-def _own_row(bare: str) -> Row | None:
-    return next((row for row in TABLE if any(fnmatch.fnmatchcase(bare, pattern) for pattern in row.patterns)), None)
 
 
 def _own_prices(provider: str, model: str, row: Row | None, place: _Place) -> Prices | None:

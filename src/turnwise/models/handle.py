@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from ..core.errors import ConfigError, config_error
-from ..core.request import RequestHead
+from ..core.request import ModelSettings, RequestHead
 from ..wire.base import Codec, EncodedHead, codec
 from ..wire.heads import unsupported
 from .auth import Auth, Endpoint
@@ -19,6 +19,8 @@ from .endpoint import key_endpoint
 from .hosts import HOSTS, Host
 
 _SHARED = ("base_url", "api_key")
+BOUNDED = frozenset(("anthropic.messages",))
+"""APIs that demand a bound of the output. The others' own default is as much as the model can say."""
 
 
 class ModelHandle:
@@ -66,8 +68,19 @@ class ModelHandle:
 
     def head(self, given: RequestHead) -> RequestHead:
         """The head as this model is asked it: its name, and its own settings if it has any."""
-        model = self.wire_name
-        return RequestHead(model, given.instructions, given.tools, self.settings or given.settings, given.stream)
+        settings = self.settings or given.settings
+        if settings.max_output_tokens is None and (bound := self.output_bound(settings, given.stream)) is not None:
+            settings = msgspec.structs.replace(settings, max_output_tokens=bound)
+        return RequestHead(self.wire_name, given.instructions, given.tools, settings, given.stream)
+
+    def output_bound(self, settings: ModelSettings, streamed: bool) -> int | None:
+        """What bounds the output at an API that demands a bound, if the settings name none: as much as the model can say, where that is
+        known. None leaves it to the codec, or to the provider."""
+        if self._codec is None or self._codec.api not in BOUNDED or "claude" not in self.model:
+            return None
+        from .known import output_bound
+
+        return output_bound(self.provider, self.model, settings, streamed=streamed)
 
     def seal(self, head: RequestHead) -> Sealed:
         """The encoded head with its full URL and headers, static credentials included."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from ..core.compaction import in_force
-from ..core.content import ToolCall
+from ..core.content import Body, ToolCall
 from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
@@ -36,9 +36,7 @@ from ..core.inputs import (
     UserInput,
 )
 from ..core.messages import AssistantMessage, Message
-from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Store
-from ..core.repair import repair
 from ..core.result import TurnResult, result_of
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
@@ -48,7 +46,10 @@ from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept, holds_bytes, without_bytes
+from .changed import overrides_of
 from .expiry import Expiry
+from .follow_ups import WELL, begin_next
+from .home import at_home
 from .plan import Begin, Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -58,6 +59,7 @@ from .turn import Turn
 if TYPE_CHECKING:
     from .agent import Agent
     from .attempt import Attempt
+    from .follow_ups import FollowUp
     from .watch import Hub
 
 
@@ -90,9 +92,11 @@ class Actor(Generic[Ctx]):
         "_turn",
         "agent",
         "context",
+        "follow_up_handles",
         "hub",
         "machine",
         "overrides",
+        "parked",
         "runtime",
         "sizes",
         "state",
@@ -104,20 +108,18 @@ class Actor(Generic[Ctx]):
     def __init__(
         self,
         agent: Agent[Ctx],
+        created: SessionCreated,
         *,
-        id: str,
-        principal: Principal = LOCAL,
-        history: Sequence[Message] = (),
         context: Ctx | None = None,
         store: Store | None = None,
-        at: float,
+        overrides: Overrides | None = None,
     ) -> None:
         self.agent = agent
         self.context = context
-        self.overrides: Overrides | None = None
+        self.overrides = overrides
         self.sizes: Sizes | None = None
+        self.follow_up_handles: dict[int, FollowUp] = {}
         self.state = SessionState()
-        created = SessionCreated(id, principal, at, tuple(repair(history)))
         self._has_bytes = any(map(holds_bytes, created.history))
         evolve(self.state, created)
         self._store = store
@@ -132,6 +134,7 @@ class Actor(Generic[Ctx]):
         self._blobs: Blobs | None = None
         self._bound = False
         self._expiry: Expiry | None = None
+        self.parked: Wishes | None = None
         self._prefix: Prefix | None = None
         self._prefix_base = 0
         self._turn: Turn | None = None
@@ -141,20 +144,47 @@ class Actor(Generic[Ctx]):
         self._closed = False
         self._process = process.current()
 
+    @property
+    def running(self) -> bool:
+        """Whether a turn is running. A parked one is not: it waits for someone."""
+        return self._turn is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session takes no input any more."""
+        return self._closed
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn that runs, or is about to begin."""
+        return self._turn
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy that a forked process got of its parent's session."""
+        return self._process is not process.current()
+
+    @property
+    def bound(self) -> bool:
+        """Whether it has a runtime."""
+        return self._bound
+
     # --- for turns: beginning ---------------------------------------------------------------------------------------
 
     async def begin(self, turn: Turn, opening: Prompt | Begin) -> None:
         """Check, prepare and journal the input of a turn; when this returns the turn runs and has its plan."""
         self._refuse_if_gone()
-        if self._turn is not None:
+        if self._turn is not None and self._turn is not turn:
             raise refusals.busy(self.id)
         self._turn = turn
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if self._lost is not None:
-                await self._reload(plan.deadlines.grace_s)
-            given = await self._input(opening, turn, plan)
+            body = None if isinstance(opening, Begin) else await self._body(opening)
+            await self._settle(plan.deadlines.grace_s)
+            self._refuse_if_gone()
+            # Nothing is waited for from here on: the input has to fit the state that it is folded into.
+            given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
         except BaseException:
             self._turn = None
@@ -166,18 +196,35 @@ class Actor(Generic[Ctx]):
             self.hub.attach(turn)
         self.machine.policy = plan.policy
         self.post(given)
+        if turn.stop_asked is not None:
+            self.post(turn.stop_asked)
 
-    async def _input(self, opening: Prompt | Begin, turn: Turn, plan: TurnPlan) -> Input:
+    async def _body(self, prompt: Prompt) -> Body:
+        return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.read_file)
+
+    def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
         if isinstance(opening, Begin):
             return opening.make(plan)
-        body = opening if type(opening) is str and opening.strip() else await accept(opening, self, self.read_file)
-        return UserInput(body, plan.limits, turn.wishes.client_ref)
+        assert body is not None
+        return UserInput(body, plan.limits, client_ref)
+
+    async def _settle(self, patience_s: float) -> None:
+        """Wait until what was folded before is durable or lost, so that a turn is told of nothing but itself."""
+        if self._events or self._effects:
+            self.advance()
+        while self._lost is None and (appending := self._appending) is not None:
+            done, _ = await asyncio.wait((appending,), timeout=patience_s)
+            if not done:
+                raise error_of(refusals.APPEND_BLOCKED)
+        if self._lost is not None:
+            await self._reload(patience_s)
 
     def _refuse_if_parked(self, given: Input) -> None:
         """Who begins a turn while one is parked has to say what becomes of that one."""
         if type(given) is Resume:
             if not self.state.running:
                 raise refusals.not_parked(self.id)
+            self.forget_expiry()
             self.fold(Expire())
         elif self.state.running:
             current = self.state.turn
@@ -191,35 +238,41 @@ class Actor(Generic[Ctx]):
         return self.agent.plan(wishes, self.runtime)
 
     def _refuse_if_gone(self) -> None:
-        if self._process is not process.current():
+        if self.forked:
             raise refusals.forked(self.id)
         if self._closed:
             raise refusals.closed(self.id)
 
-    async def apply(self, given: Input) -> bool:
-        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it.
+    async def apply(self, given: Input | Callable[[], Input]) -> bool:
+        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it. An input that
+        depends on the state is given as a function, called when it is folded.
 
-        Callable from any task of any loop: where a turn runs on another one, the input is posted there. Raises `SessionClosed`,
+        Callable from any task of any loop: it is done on the one that the session lives on. Raises `SessionClosed`,
         `SessionForked`, and `StateError` if the journal cannot be written. Cancelling it takes nothing back.
         """
         return await self.on_its_loop(lambda: self._apply(given))
 
-    async def _apply(self, given: Input) -> bool:
-        if not self.fold(given):
+    async def _apply(self, given: Input | Callable[[], Input]) -> bool:
+        if not self.fold(given() if callable(given) else given):
+            if self._lost is not None:
+                raise error_of(self._lost)
             return False
         self.advance()
         await self.until_durable()
         return True
 
     async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something that begins no turn, on the loop where a turn runs if one does. Raises as `apply`."""
+        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
         self._refuse_if_gone()
-        if self._turn is not None and self._bound and not process.in_loop(self.runtime.loop):
-            return await process.on_loop(self.runtime.loop, work)
-        await self._bind()
-        if self._lost is not None and self._turn is None:
-            await self._reload(self.agent.deadlines.grace_s)
-        return await work()
+
+        async def bound() -> T:
+            await self._bind()
+            if self._lost is not None and self._turn is None:
+                await self._reload(self.agent.deadlines.grace_s)
+            self._refuse_if_gone()
+            return await work()
+
+        return await at_home(self, bound)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""
@@ -275,6 +328,7 @@ class Actor(Generic[Ctx]):
             self.state = fold(self._entries)
         self.told = len(written)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
         self.machine = Machine(self.state, Policy())
         current = self.state.turn
         if current is not None and current.phase not in ("parked", "ended"):
@@ -340,14 +394,18 @@ class Actor(Generic[Ctx]):
         wishes = Wishes(watched=False, overrides=self.overrides)
         return self.agent.plan(wishes, self.runtime).target(number)
 
+    def share_blobs(self, other: Actor[Any]) -> None:
+        """Keep bytes where that session keeps them."""
+        self._blobs = other._blobs
+
     @property
     def has_blobs(self) -> bool:
         """Whether any bytes can be referred to: most sessions never have any."""
         return self._blobs is not None
 
     def fold(self, given: Input) -> bool:
-        """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs:
-        that does no harm before the interrupt is durable, and must not wait for a store that does not answer."""
+        """Fold an input; False if nothing came of it. What came of it waits for `advance`, but for stopping what runs and for not
+        starting what is skipped: that does no harm before it is durable, and must not wait for a store that does not answer."""
         return self.fold_all((given,))
 
     def fold_all(self, inputs: Sequence[Input]) -> bool:
@@ -363,7 +421,10 @@ class Actor(Generic[Ctx]):
         self._events += folded.events
         self._counts += folded.counts
         for effect in folded.effects:
-            if type(effect) is not Halt:
+            if type(effect) is SkipCalls:
+                if self._turn is not None:
+                    self._turn.calls.forget(effect.call_ids)
+            elif type(effect) is not Halt:
                 self._effects.append(effect)
             elif self._turn is not None:
                 self._turn.halt()
@@ -375,6 +436,14 @@ class Actor(Generic[Ctx]):
         """Fold an input and go on."""
         if self.fold(given):
             self.advance()
+
+    def stop(self, given: Interrupt) -> None:
+        """End the turn that runs, is parked, or is about to begin."""
+        turn = self._turn
+        if turn is not None and not turn.opened:
+            turn.stop_asked = given
+        elif self.fold(given) and (self._append_now is not None or process.in_loop(self.runtime.loop)):
+            self.advance()  # else the loop of a parked turn is gone: it is appended with whatever comes next
 
     def advance(self) -> None:
         """Append what was folded; then tell its events and carry out its effects. Again, until nothing is left."""
@@ -433,7 +502,9 @@ class Actor(Generic[Ctx]):
                 if type(effect) is not RunTool:
                     done.append(effect)
                 elif turn is not None and current is not None and current.phase == "tools":
-                    turn.calls.admit(effect.call, effect.allowed)
+                    call = current.find(effect.call.id)
+                    if call is not None and call.result is None:  # else it was skipped while it waited for the journal
+                        turn.calls.admit(effect.call, effect.allowed)
             if turn is not None:
                 turn.begin_calls()
         return done
@@ -441,7 +512,7 @@ class Actor(Generic[Ctx]):
     def _release(self, counts: list[int], events: list[Event], effects: list[Effect], account: Account) -> None:
         """What was folded is durable now."""
         self._created = None
-        turn = self._turn
+        turn = self._turn if self._turn is not None and self._turn.opened else None
         if turn is not None and turn.answered is not None:
             events = turn.answered.told(events)
         if self.hub is not None:
@@ -461,26 +532,43 @@ class Actor(Generic[Ctx]):
             elif type(effect) is Finish or type(effect) is Park:
                 last = next((e for e in reversed(events) if isinstance(e, (TurnFinished, TurnParked))), None)
                 self._finish(turn, last.result if last is not None else result_of(self.state))
-            elif type(effect) is SkipCalls:
-                turn.calls.forget(effect.call_ids)
         turn.launch()
 
     def _finish(self, turn: Turn, result: TurnResult) -> None:
         self._turn = None
+        self.parked = None
         if result.pending:
+            self.parked = turn.wishes
             self.expiry.watch(result.pending)
         self.runtime.release(turn)
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
+        if self.state.queue and result.reason in WELL:
+            begin_next(self)
+
+    def claim(self, turn: Turn) -> None:
+        """Nobody else begins a turn before this one."""
+        self._turn = turn
+
+    def unclaim(self, turn: Turn) -> None:
+        """It was never begun."""
+        if self._turn is turn and not turn.opened:
+            self._turn = None
+
+    def forget_expiry(self) -> None:
+        """Nothing that waits is given up by this session any more."""
+        if self._expiry is not None:
+            self._expiry.close()
 
     def lose(self, error: ErrorInfo) -> None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store."""
         self._lost = error
-        turn, self._turn = self._turn, None
-        if turn is None:
+        turn = self._turn
+        if turn is None or not turn.opened:
             return
+        self._turn = None
         turn.drop()
         self.runtime.release(turn)
         steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
@@ -501,11 +589,6 @@ class Actor(Generic[Ctx]):
         turn.finish(result)
 
     # --- for watchers -----------------------------------------------------------------------------------------------
-
-    @property
-    def turn(self) -> Turn | None:
-        """The turn that runs, or is about to begin."""
-        return self._turn
 
     @property
     def settled(self) -> bool:

@@ -118,8 +118,8 @@ class Agent(Generic[Ctx]):
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.runtime = runtime
-        self._stream = stream
-        self._store = store
+        self.streams = stream
+        self.store = store
         self.retry = retry or Retry()
         self.restart: Restart = restart
         self._handles: tuple[ModelHandle, ...] = ()
@@ -144,21 +144,13 @@ class Agent(Generic[Ctx]):
     ) -> Session[Ctx]:
         """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
         `context` is handed to tools and never journalled."""
-        from .seams import SystemClock, Uuid7
+        from ..core.entries import SessionCreated
+        from ..core.repair import repair
         from .session import Session
 
-        runtime = self.runtime
-        ids = Uuid7() if runtime is None else runtime.ids
-        clock = SystemClock() if runtime is None else runtime.clock
-        return Session(
-            self,
-            id=id or ids.session_id(),
-            principal=principal,
-            history=history,
-            context=context,
-            store=self._store,
-            at=clock.wall(),
-        )
+        at, fresh = self.moment()
+        created = SessionCreated(id or fresh, principal, at, tuple(repair(history)))
+        return Session(self, created, context=context, store=self.store)
 
     async def run(
         self,
@@ -206,6 +198,15 @@ class Agent(Generic[Ctx]):
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 
+    def moment(self) -> tuple[float, str]:
+        """The time (Unix seconds), and an id for a session that begins then."""
+        from .seams import SystemClock, Uuid7
+
+        runtime = self.runtime
+        if runtime is None:
+            return SystemClock().wall(), Uuid7().session_id()
+        return runtime.clock.wall(), runtime.ids.session_id()
+
     def plan(self, wishes: Wishes, runtime: Runtime) -> TurnPlan:
         """What a turn runs with. Raises `ConfigError` before any I/O."""
         from .plan import make_plan
@@ -220,7 +221,7 @@ class Agent(Generic[Ctx]):
             if wishes.context is None:
                 self._plans[wishes.watched] = wishes, weakref.ref(runtime), plan
             return plan
-        stream = self._stream if wishes.stream is None else wishes.stream
+        stream = self.streams if wishes.stream is None else wishes.stream
         kept = self._targets.get(stream)
         if kept is None or kept[0]() is not runtime:
             kept = self._targets[stream] = weakref.ref(runtime), self._aim(runtime, wishes)
@@ -243,7 +244,7 @@ class Agent(Generic[Ctx]):
             handles = tuple([resolve_model(model, runtime.environ) for model in own.models])
         tools = self.tools if own.tools is None else own.tools
         specs = tuple([tools[name].spec for name in sorted(tools)])
-        stream = next(s for s in (wishes.stream, said.stream, self._stream) if s is not None)
+        stream = next(s for s in (wishes.stream, said.stream, self.streams) if s is not None)
         instructions = self.instructions if said.instructions is None else said.instructions
         head = RequestHead("", instructions, specs, self.settings, stream)
         targets = tuple([target_of(handle, head, runtime, said, wishes.output) for handle in handles])

@@ -6,29 +6,26 @@ from any task, also long after and in another process than the one that asked (r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from ..core.errors import ErrorInfo, SessionError
-from ..core.inputs import CallEnded, Input
-from ..core.inputs_rare import Approve, Deny, Expire, Resume
+from ..core.inputs import CallEnded
+from ..core.inputs_rare import Approve, Deny, Expire
 from ..core.outcomes import OK, Failed, Outcome, ToolResult, explain
-from ..core.result import Pending, PendingKind, TurnResult
+from ..core.result import Pending, PendingKind
 from ..tools import ArgumentsError, Tool
 from ..tools.arguments import bounded
 from ..tools.cap import DEFAULT_RESULT_CHARS, text_in
 from ..tools.context import Ctx
 from ..tools.results import ERROR_CHARS, Body, render_result
 from ..tools.summaries import SUMMARY_CHARS
-from . import process
 from .actor import Actor
 from .artifacts import SessionArtifacts
 from .attachments import stored
-from .checked import checked
-from .plan import INHERITED, Begin, TurnPlan, Wishes
-from .turn import Turn
+from .home import at_home
 
 _ANSWERED_BY: dict[PendingKind, str] = {
     "approval": "approve() or deny()",
@@ -63,7 +60,7 @@ class Answering(Actor[Ctx]):
             edited = None if edited_arguments is None else self._checked_arguments(waits, edited_arguments)
             return await self.apply(Approve(call_id, edited, reason))
 
-        return await self._at_home(approve)
+        return await at_home(self, approve)
 
     async def deny(self, call_id: str, reason: str = "") -> bool:
         """Refuse a call that waits for leave; the model is told the reason. Raises `SessionError` (`invalid_answer`) if the call
@@ -72,7 +69,7 @@ class Answering(Actor[Ctx]):
         async def deny() -> bool:
             return await self._waiting(call_id, "approval") is not None and await self.apply(Deny(call_id, reason))
 
-        return await self._at_home(deny)
+        return await at_home(self, deny)
 
     async def answer(self, call_id: str, answer: Any) -> bool:
         """Answer a question of `ask_user`: with text, or for a multiple choice with a list of choices. Raises `SessionError`
@@ -84,7 +81,7 @@ class Answering(Actor[Ctx]):
                 return False
             return await self.apply(CallEnded(ToolResult(call_id, self._answer_to(waits, answer))))
 
-        return await self._at_home(respond)
+        return await at_home(self, respond)
 
     async def submit(self, call_id: str, result: Any, *, is_error: bool = False, summary: str | None = None) -> bool:
         """Hand in the result of a call that you run yourself (`Tool.external`): anything that a tool may return, text, data or
@@ -98,38 +95,9 @@ class Answering(Actor[Ctx]):
                 CallEnded(await self._handed_in(waits, result, is_error, summary))
             )
 
-        return await self._at_home(submit)
-
-    # --- going on -----------------------------------------------------------------------------------------------------
-
-    def resume_stream(self, *, context: Ctx | None = None, stream: bool | None = None) -> Turn:
-        """Go on with a parked turn, to be read event by event like `stream`. What is not answered yet goes on waiting: if all that is
-        left waits, the turn parks again at once. Opening it raises `SessionError` (`not_parked`)."""
-        return Turn(self, Begin(_going_on), Wishes(self._context_for(context), None, stream))
-
-    async def resume(self, *, context: Ctx | None = None, stream: bool | None = None) -> TurnResult:
-        """Go on with a parked turn to its end, or until it parks again. The result is that of the whole turn. Raises what `run`
-        raises, and `SessionError` (`not_parked`)."""
-        wishes = Wishes(self._context_for(context), None, stream, watched=False)
-        turn = Turn(self, Begin(_going_on), wishes)
-        async with turn:
-            async for _ in turn.batches():
-                pass
-        return checked(turn.result)
-
-    def _context_for(self, given: Ctx | None) -> Any:
-        """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""
-        if given is not None:
-            return given
-        return self.context if self.context is not None else INHERITED.get()
+        return await at_home(self, submit)
 
     # --- checks -------------------------------------------------------------------------------------------------------
-
-    async def _at_home(self, work: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
-        """Do this on the loop on which the session's turn runs, if one does."""
-        if self._turn is None or not self._bound or process.in_loop(self.runtime.loop):
-            return await work()
-        return await process.on_loop(self.runtime.loop, work)
 
     async def _waiting(self, call_id: str, kind: PendingKind) -> Pending | None:
         """What the call waits for; None if it does not. What has waited for too long is given up first."""
@@ -192,7 +160,3 @@ class Answering(Actor[Ctx]):
 
     def _tool(self, name: str) -> Tool[..., Any] | None:
         return self._tools().get(name)
-
-
-def _going_on(_: TurnPlan) -> Input:
-    return Resume()

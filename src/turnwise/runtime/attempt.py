@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -34,6 +34,10 @@ from .runtime import Runtime
 
 if TYPE_CHECKING:
     from .output import Answered
+
+AttemptPhase = Literal["", "retry_wait", "queued", "connecting", "waiting", "answering"]
+"""What a model call does: waits to be tried again, for a free place (`ProviderLimits`), for the connection, for the first byte, or
+reads the answer."""
 
 BYTES_PER_TOKEN = 4
 """A rough average, used only where the provider never got to say."""
@@ -105,6 +109,15 @@ class Attempt:
         self.stopped = False
         self._body_bytes = 0
         self.context_limit: int | None = None
+
+    @property
+    def phase(self) -> AttemptPhase:
+        """What it does right now."""
+        if self.response is not None:
+            return "waiting" if self._decoder is None else "answering"
+        if self.waiting_since is not None:
+            return "connecting"
+        return "queued" if self._body_bytes else "retry_wait" if self.asked.delay_s else ""
 
     async def open(self, asker: Asker) -> ModelFailed | None:
         """Send the request; None when it is sent. Its answer is waited for by `read`."""

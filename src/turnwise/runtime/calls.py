@@ -120,7 +120,7 @@ class Calls:
     def _begin(self, job: Job) -> None:
         self._admitted.append(job)
         digest = sha256(job.call.arguments.encode("utf-8", "surrogatepass")).hexdigest()
-        self._inputs.append(CallBegins(job.id, digest, job.tool.idempotent))
+        self._inputs.append(CallBegins(job.id, digest, job.tool.idempotent, job.tool.read_only))
 
     def journal(self) -> None:
         """Fold the beginnings and ends that have come together."""

@@ -41,6 +41,12 @@ class Expiry:
         left_s = max(LEAST_S, due - runtime.clock.wall())
         self._timer = runtime.timers.at(runtime.loop.time() + left_s, self._look)
 
+    def close(self) -> None:
+        """Look no more, until told again what to watch."""
+        if self._timer is not None and self._timers is not None:
+            self._timers.cancel(self._timer)
+        self._timer = None
+
     def _look(self) -> None:
         self._timer = None
         self._session.post(Expire())

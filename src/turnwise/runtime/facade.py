@@ -18,6 +18,8 @@ from . import process
 T = TypeVar("T")
 
 CTRL_C_GRACE_S = 7.0
+LOOK_S = 5.0
+"""How often a caller that waits looks whether the loop it waits for is still there."""
 _lock = threading.Lock()
 _inherited: list[Facade] = []
 _facades: list[Facade] = []
@@ -52,22 +54,38 @@ def run_sync(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     facade = _the_facade()
     if threading.current_thread() is facade.thread:
-        raise SessionError(
-            ErrorInfo(
-                "session",
-                "sync_in_loop",
-                "run_sync was called from a tool or callback that runs on Turnwise's own loop.",
-                "Use `await agent.run(...)` there, or make the tool a plain function, which runs in a thread.",
-            )
-        )
+        raise _would_never_end("Turnwise's own loop")
+    return run_on(facade.loop, make)
+
+
+def run_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine on a loop that runs in another thread, and wait for it. Raises what `run_sync` raises."""
+    if process.in_loop(loop):
+        raise _would_never_end("the loop that the session lives on")
     ended = threading.Event()
-    future = asyncio.run_coroutine_threadsafe(_announced(make, ended), facade.loop)
+    future = asyncio.run_coroutine_threadsafe(_announced(make, ended), loop)
     try:
-        return future.result()
+        while True:
+            try:
+                return future.result(LOOK_S)
+            except TimeoutError:
+                if future.done() or loop.is_closed():
+                    raise
     except KeyboardInterrupt:
         future.cancel()
         ended.wait(CTRL_C_GRACE_S)
         raise
+
+
+def _would_never_end(where: str) -> SessionError:
+    return SessionError(
+        ErrorInfo(
+            "session",
+            "sync_in_loop",
+            f"Synchronous code on {where} would wait for itself.",
+            "Use `await agent.run(...)` or `await session.…` there; a tool that is a plain function runs in a thread, where both work.",
+        )
+    )
 
 
 async def _announced(make: Callable[[], Coroutine[Any, Any, T]], ended: threading.Event) -> T:

@@ -87,6 +87,23 @@ def not_parked(session: str) -> SessionError:
     )
 
 
+def nothing_to(what: str, session: str) -> SessionError:
+    hint = "Say something first: only what was said since the session was last cleared counts."
+    return SessionError(ErrorInfo("session", "nothing_said", f"There is nothing to {what}.", hint, session=session))
+
+
+def follow_up_dropped(session: str, number: int) -> SessionError:
+    return SessionError(
+        ErrorInfo(
+            "session",
+            "follow_up_dropped",
+            f"Follow-up {number} was taken out of the queue before its turn began.",
+            "Queue it again if it is wanted after all.",
+            session=session,
+        )
+    )
+
+
 def misuse(code: str, message: str, hint: str) -> SessionError:
     return SessionError(ErrorInfo("session", code, message, hint))
 

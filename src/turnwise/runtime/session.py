@@ -1,26 +1,37 @@
-"""A conversation as its caller sees it. How it moves is in actor.py."""
+"""A conversation as its caller sees it. How it moves is in actor.py; what stands behind the rarer methods, in rooms of their own."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from ..core.compaction import CompactReport
 from ..core.content import BlobRef
-from ..core.inputs import Interrupt, Steer, UndoCompaction
+from ..core.entries import Keep
+from ..core.errors import config_error
+from ..core.inputs import ChangeSettings, Interrupt, Steer, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
 from ..core.result import TurnResult
 from ..core.search import SearchHit, search
+from ..core.settings import SessionSettings
 from ..core.usage import Usage
+from ..models.connection import Model
 from ..tools.context import Ctx
-from . import process
+from . import follow_ups, history_ops, process
 from .answering import Answering
 from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept
+from .changed import Tools, changed
 from .checked import checked
-from .plan import Wishes
+from .follow_ups import FollowUp
+from .history_ops import Move
+from .home import at_home, home_of
+from .plan import INHERITED, Wishes
+from .status import SessionStatus, in_force, status_of
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
@@ -29,6 +40,7 @@ if TYPE_CHECKING:
     from .mailbox import WatchPolicy
     from .output import OutputStream
     from .steps import Steps
+    from .sync import SyncSession
     from .watch import Watcher
 
 
@@ -38,52 +50,40 @@ class Session(Answering[Ctx]):
     `async with agent.session() as session:` closes it at the end; closing interrupts a running turn. A session belongs to
     the event loop that runs its turns; when it is idle another loop may take it over. One turn at a time: a second one
     raises `SessionBusy`. Whatever happened, the history stays valid and the next turn can go on from it.
+
+    All methods may be called from any task. Those that begin no turn may be called from other loops as well, and are done on the
+    session's own; code that does not await uses `sync`. A closed session raises `SessionClosed` for whatever would change it.
     """
 
     __slots__ = ()
 
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        """The transcript: what the next request will send. Always valid, also while a turn runs."""
-        return tuple(self.state.transcript)
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens of all turns so far, failed attempts included."""
-        return self.state.usage
-
-    @property
-    def running(self) -> bool:
-        """Whether a turn is running."""
-        return self._turn is not None
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+    # --- turns ------------------------------------------------------------------------------------------------------
 
     def stream(
         self,
-        prompt: Prompt,
+        prompt: Prompt | Move,
         *,
         context: Ctx | None = None,
         limits: Limits | None = None,
         stream: bool | None = None,
+        client_ref: str | None = None,
         on_leave: OnLeave = "stop",
         output: OutputType = None,
     ) -> Turn:
         """A turn to be read event by event: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
-        `context` is the caller's object for tools (default: the session's), `limits` bound this turn (default: the
-        agent's), `stream=False` asks the provider for an unstreamed response: the events are the same, in fewer pieces.
-        `output` is the type, JSON Schema or `Output` that the answer is to have: then `TurnResult.output` is the value.
-        Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait` and `Turn.watch`.
-        Opening it raises `ConfigError` (no key, unknown model, empty prompt) before anything is journalled, `SessionBusy`,
-        `SessionClosed`, or `SessionForked`.
+        A `Move` in place of a prompt begins the turn as the method of that name does. `context` is the
+        caller's object for tools (default: the session's), `limits` bound this turn (default: the agent's), `stream=False`
+        asks the provider for an unstreamed response: the events are the same, in fewer pieces. `client_ref` is your own name for
+        the input: it comes back in `TurnStarted`. `output` is the type, JSON Schema or `Output` that the answer is to have: then
+        `TurnResult.output` is the value. Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait`
+        and `Turn.watch`. Opening it raises `ConfigError` (no key, unknown model, empty prompt) before
+        anything is journalled, `SessionBusy`, `SessionClosed`, or `SessionForked`.
         """
-        wishes = Wishes(self._context_for(context), limits, stream, output=_spec_of(output))
-        return Turn(self, prompt, wishes, on_leave)
+        wishes = Wishes(self._context_for(context), limits, stream, client_ref=client_ref, output=_spec_of(output))
+        return self._turn_of(prompt, wishes, on_leave)
 
-    def stream_output(self, prompt: Prompt, output: OutputType, **options: Any) -> OutputStream[Any]:
+    def stream_output(self, prompt: Prompt | Move, output: OutputType, **options: Any) -> OutputStream[Any]:
         """A turn whose typed answer is watched as it grows: `async with session.stream_output(prompt, T) as partials: async for partial
         in partials: …`, then `partials.output` is the value and `partials.result` the account; see `OutputStream`. `options` are
         those of `stream`. Raises what `stream` raises, and what `run` raises once the turn is over."""
@@ -91,7 +91,7 @@ class Session(Answering[Ctx]):
 
         return OutputStream(self.stream(prompt, output=output, **options))
 
-    def channel(self, prompt: Prompt, *, buffer: int = 32, on_drop: OnLeave = "stop", **options: Any) -> Opening:
+    def channel(self, prompt: Prompt | Move, *, buffer: int = 32, on_drop: OnLeave = "stop", **options: Any) -> Opening:
         """A turn that is read through a bounded channel, with a handle whose result is true whatever becomes of the reader:
         `channel, handle = await session.channel(prompt)`, or `async with session.channel(prompt) as (channel, handle):`.
 
@@ -101,7 +101,7 @@ class Session(Answering[Ctx]):
 
         return Opening(self, self.stream(prompt, **options), buffer, on_drop)
 
-    def steps(self, prompt: Prompt, **options: Any) -> Steps:
+    def steps(self, prompt: Prompt | Move, **options: Any) -> Steps:
         """A turn that its caller takes step by step: `async with session.steps(prompt) as steps: async for step in steps: …`. No
         model call is made before the caller asks for the step. `options` are those of `stream`."""
         from .steps import Steps
@@ -120,59 +120,168 @@ class Session(Answering[Ctx]):
 
     async def run(
         self,
-        prompt: Prompt,
+        prompt: Prompt | Move,
         *,
         context: Ctx | None = None,
         limits: Limits | None = None,
         stream: bool | None = None,
+        client_ref: str | None = None,
         output: OutputType = None,
     ) -> TurnResult:
         """One turn to its end. Raises what `stream` raises and, if the turn ended with an error, that error
         (`ProviderError`, `StateError` …) with the turn's true account in its `result` attribute; limits, timeouts and
         interrupts do not raise: see `TurnResult.reason`. An answer that is not of the form asked for with `output`, nor after its
         corrections, is an error, too (`invalid_output`). Cancelling it interrupts the turn."""
-        wishes = Wishes(self._context_for(context), limits, stream, watched=False, output=_spec_of(output))
-        turn = Turn(self, prompt, wishes)
+        wishes = Wishes(
+            self._context_for(context), limits, stream, watched=False, client_ref=client_ref, output=_spec_of(output)
+        )
+        turn = self._turn_of(prompt, wishes)
         async with turn:
             async for _ in turn.batches():
                 pass
         return checked(turn.result)
 
-    def run_sync(self, prompt: Prompt, **options: Any) -> TurnResult:
-        """`run` from synchronous code, on Turnwise's own background loop. Ctrl-C interrupts the turn."""
-        from .facade import run_sync
+    async def continue_(self, *, limits: Limits | None = None, client_ref: str | None = None) -> TurnResult:
+        """A turn without an input: the model is asked again with the conversation as it is. If the model had the last word, it is
+        told "Continue." in a message that is marked as the engine's own. Raises what `run` raises, and `SessionError`
+        (`nothing_said`) if there is nothing to go on from. As a stream: `session.stream(Move.CONTINUE)`."""
+        return await self.run(Move.CONTINUE, limits=limits, client_ref=client_ref)
 
-        return run_sync(lambda: self.run(prompt, **options))
+    async def regenerate(self, *, limits: Limits | None = None, client_ref: str | None = None) -> TurnResult:
+        """Take back the last turn and begin one with the same input; what was steered into it is not said again. Raises what `run`
+        raises, and `SessionError` (`nothing_said`). As a stream: `session.stream(Move.REGENERATE)`."""
+        return await self.run(Move.REGENERATE, limits=limits, client_ref=client_ref)
 
-    async def artifact(self, which: BlobRef | str) -> bytes:
-        """The whole text of a result that was too long for the model, in UTF-8: by `ToolResult.artifact`, or by the call's id or
-        the text's sha256. Raises `SessionError` (`unknown_artifact`), `StateError` (`missing_blob`)."""
-        return await SessionArtifacts(self).data(which)
+    async def resume(self, *, context: Ctx | None = None) -> TurnResult:
+        """Go on with a parked turn; what is still waited for parks it again. Raises what `run` raises, and `SessionError`
+        (`not_parked`). As a stream: `session.stream(Move.RESUME)`."""
+        return await self.run(Move.RESUME, context=context)
 
-    def interrupt(self) -> bool:
-        """End the running turn; False if there is none. The stream still ends with `TurnFinished`. Callable from any task
-        and any thread; returns at once, the turn ends within `Deadlines.grace_s`."""
-        if not self._bound or self._lost is not None or not self.state.running:
+    def run_sync(self, prompt: Prompt | Move, **options: Any) -> TurnResult:
+        """`run` from synchronous code: `session.sync.run`. Ctrl-C interrupts the turn."""
+        return self.sync.run(prompt, **options)
+
+    def _turn_of(self, prompt: Prompt | Move, wishes: Wishes, on_leave: OnLeave = "stop") -> Turn:
+        opening = prompt.begin(self, wishes.client_ref) if isinstance(prompt, Move) else prompt
+        if prompt is Move.RESUME and (parked := self.parked) is not None:
+            context = parked.context if wishes.context is None else wishes.context
+            wishes = msgspec.structs.replace(wishes, context=context, output=parked.output)
+        return Turn(self, opening, wishes, on_leave)
+
+    def _context_for(self, given: Ctx | None) -> Any:
+        """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""
+        if given is not None:
+            return given
+        return self.context if self.context is not None else INHERITED.get()
+
+    # --- while a turn runs ------------------------------------------------------------------------------------------
+
+    async def steer(self, prompt: Prompt, *, skip_calls: bool = False, client_ref: str | None = None) -> bool:
+        """Add to the running turn: the text enters before its next model call, behind the outcomes of calls that are open. True once
+        it is durable; False if no turn is running any more, or it is being interrupted (then nothing was added).
+
+        With `skip_calls` the calls that have not begun are not run, those that wait for leave included; the model is told so. A
+        parked turn takes it, too, and needs `resume()` none the less. Raises `ConfigError` (`empty_prompt` …), `SessionClosed`.
+        """
+        self._refuse_if_gone()
+        return await at_home(self, lambda: self._steer(prompt, skip_calls, client_ref))
+
+    async def _steer(self, prompt: Prompt, skip_calls: bool, client_ref: str | None) -> bool:
+        body = await self._accepted(prompt)
+        if not self.state.running:
             return False
-        runtime = self.runtime
-        if process.in_loop(runtime.loop):
-            self.post(Interrupt("user"))
+        return await self.apply(Steer(body, client_ref, skip_calls))
+
+    async def follow_up(
+        self,
+        prompt: Prompt,
+        *,
+        context: Ctx | None = None,
+        limits: Limits | None = None,
+        client_ref: str | None = None,
+    ) -> FollowUp:
+        """Say something for after the running turn. When that ends well (`completed`, `stopped`, `limit`, `loop`), a turn of its own
+        begins by itself, in a task of the runtime; with nothing running, at once. Returns a handle once it is durable:
+        `await handle.result()`.
+
+        After any other end (`interrupted`, `timeout`, `error`), and while a turn is parked, the queue waits: the next turn that
+        ends well goes on with it, and so does the next `follow_up`. Closing the session leaves it unsaid.
+        """
+        self._refuse_if_gone()
+        wishes = Wishes(self._context_for(context), limits, watched=False, client_ref=client_ref)
+
+        async def queued() -> FollowUp:
+            return await follow_ups.queue(self, await self._accepted(prompt), wishes)
+
+        return await at_home(self, queued)
+
+    @property
+    def follow_ups(self) -> tuple[str, ...]:
+        """The texts of the follow-ups that wait, the next one first."""
+        return tuple([queued.message.text for queued in self.state.queue])
+
+    async def drop_follow_ups(self) -> int:
+        """Take all follow-ups out of the queue; how many there were."""
+        return await at_home(self, lambda: follow_ups.drop(self))
+
+    def interrupt(self, keep: Keep = "partial") -> bool:
+        """End the turn that runs or is parked; False if there is none. The stream still ends with `TurnFinished`. Callable from any
+        task and any thread; returns at once, the turn ends within `Deadlines.grace_s`.
+
+        `keep="none"` takes the turn out of the transcript, input included; its entries stay in the journal, and a notice
+        (`side_effects`) names the tools that ran and are not `read_only`.
+        """
+        if keep not in ("partial", "none"):
+            raise config_error("invalid_value", f"interrupt(keep={keep!r}): it is 'partial' or 'none'.")
+        turn = self._turn
+        if self.forked or (not self.state.running and (turn is None or turn.opened)):
+            return False
+        given, home = Interrupt("user", keep), home_of(self)
+        if home is None or process.in_loop(home):
+            self.stop(given)
         else:
-            runtime.loop.call_soon_threadsafe(self.post, Interrupt("user"))
+            home.call_soon_threadsafe(self.stop, given)
         return True
 
-    async def steer(self, prompt: Prompt) -> bool:
-        """Add to the running turn: the text enters before its next model call. True once it is durable; False if no turn
-        is running any more, or it is being interrupted (then nothing was added)."""
-        if self._turn is None or not self._bound:
-            return False
-        body = await accept(prompt, self, self.read_file)
-        if not self.fold(Steer(body)):
-            return False
-        self.advance()
-        while self._appending is not None:
-            await asyncio.wait((self._appending,))
-        return self._lost is None
+    async def _accepted(self, prompt: Prompt) -> Any:
+        await self._bind()
+        return await accept(prompt, self, self.read_file)
+
+    # --- what was said ----------------------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The transcript: what the next request will send. Always valid, also while a turn runs."""
+        return tuple(self.state.transcript)
+
+    async def undo(self) -> str | None:
+        """Take back the last turn with all that it said; its input's text, to be edited and said again ("" if it had none), or None
+        if there is no turn since the session was last cleared. Raises `SessionBusy` while a turn runs or is parked."""
+        return await at_home(self, lambda: history_ops.undo(self))
+
+    async def rewind(self, to: int) -> None:
+        """Take back everything after turn number `to` (`TurnResult.turn`), compactions and clearings included; 0 takes back all turns.
+        Numbers are never given again. Raises `ConfigError` (`invalid_value`) for a turn that there never was, `SessionBusy`."""
+        return await at_home(self, lambda: history_ops.rewind(self, to))
+
+    def fork(self, at: int | None = None) -> Session[Ctx]:
+        """A new session that goes on from where this one is, or was after turn `at`; this one is not changed.
+
+        It has a journal and an id of its own, the same agent, settings, context and attachments, the whole history up to there, and
+        the compactions that held there: so its first request begins with the very bytes of this one's, which the provider may
+        still have in its cache. What a running turn has not committed yet, follow-ups and what is pending stay here.
+        """
+        self._refuse_if_gone()
+        now, id = self.agent.moment()
+        created = history_ops.forked(self, at, id, now)
+        fork = Session(self.agent, created, context=self.context, store=self.agent.store, overrides=self.overrides)
+        fork.share_blobs(self)
+        return fork
+
+    async def clear(self) -> None:
+        """Begin the conversation anew: nothing that was said so far is sent any more. Totals of tokens and cost go on; history and
+        journal keep everything. Raises `SessionBusy` while a turn runs or is parked."""
+        return await at_home(self, lambda: history_ops.clear(self))
 
     async def compact(self) -> CompactReport:
         """Make the conversation shorter for the model now, by half or more if it can be, with the strategies of `Agent(compaction=…)`.
@@ -199,13 +308,92 @@ class Session(Answering[Ctx]):
         change = self.state.change
         return search(self.state.history, wanted, change.covers, frozenset([m.call_id for m in change.masked]))
 
+    async def artifact(self, which: BlobRef | str) -> bytes:
+        """The whole text of a result that was too long for the model, in UTF-8: by `ToolResult.artifact`, or by the call's id or
+        the text's sha256. Raises `SessionError` (`unknown_artifact`), `StateError` (`missing_blob`)."""
+        return await SessionArtifacts(self).data(which)
+
+    # --- the session itself -----------------------------------------------------------------------------------------
+
+    async def set(
+        self,
+        *,
+        instructions: str | UnsetType | None = UNSET,
+        tools: Tools | UnsetType | None = UNSET,
+        model: str | Model | UnsetType | None = UNSET,
+        max_output_tokens: int | UnsetType | None = UNSET,
+        temperature: float | UnsetType | None = UNSET,
+        top_p: float | UnsetType | None = UNSET,
+        stream: bool | UnsetType | None = UNSET,
+        context_limit: int | UnsetType | None = UNSET,
+        compaction: Any = UNSET,
+    ) -> SessionSettings:
+        """Change settings from the next model call on, in a running turn as well; what then holds. None goes back to what the agent
+        says, what is left out stays.
+
+        A `model` takes the place of the agent's and of its fallbacks; if only named, it is reached as the agent reaches its
+        models of that provider. `tools` are functions, `Tool`s, or names of the agent's. `context_limit` is in tokens. What does
+        not hold for this model, or makes no sense, raises `ConfigError` before anything is journalled.
+        """
+        given = {
+            "instructions": instructions,
+            "tools": tools,
+            "model": model,
+            "max_output_tokens": max_output_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "stream": stream,
+            "context_limit": context_limit,
+            "compaction": compaction,
+        }
+        known = {name: value for name, value in given.items() if value is not UNSET}
+
+        def change() -> ChangeSettings:
+            overrides = changed(self.agent, self.overrides, known)
+            self.agent.plan(Wishes(watched=False, overrides=overrides), self.runtime)
+            self.overrides = overrides
+            return ChangeSettings(overrides.settings)
+
+        await self.apply(change)
+        return self.settings
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What the next model call goes by: what was set here, else what the agent says, else what follows from the model. None:
+        the provider's own default."""
+        return in_force(self.agent, self.overrides)
+
+    def status(self) -> SessionStatus:
+        """How the session stands: context, usage, and what it is doing right now."""
+        return status_of(self)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all turns so far, failed attempts included."""
+        return self.state.usage
+
+    @property
+    def sync(self) -> SyncSession:
+        """This session for synchronous code: `session.sync.run("…")`, `session.sync.steer("…")` …"""
+        from .sync import SyncSession
+
+        return SyncSession(self)
+
     async def close(self) -> None:
-        """Interrupt a running turn and refuse further ones. Idempotent."""
+        """Interrupt a running turn and refuse all further input. A parked turn stays parked in its journal, and what is queued stays
+        queued there. Idempotent."""
         self._closed = True
+        if self.forked:
+            return
+        await at_home(self, self._close)
+
+    async def _close(self) -> None:
         if self.sizes is not None:
             await self.sizes.stop()
-        if self._turn is not None:
+        if self._turn is not None and self._turn.opened:
             await self._turn.close("closed")
+        follow_ups.close(self)
+        self.forget_expiry()
         self._prefix = None
         if self.hub is not None:
             self.hub.close()

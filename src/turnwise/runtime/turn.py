@@ -24,7 +24,7 @@ from ..tools import ToolHost
 from . import process, refusals
 from .artifacts import SessionArtifacts
 from .attachments import Prompt
-from .attempt import Attempt
+from .attempt import Attempt, AttemptPhase
 from .calls import Calls
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .stream import EventStream
@@ -79,6 +79,7 @@ class Turn(EventStream):
         "mailbox",
         "plan",
         "pumped",
+        "stop_asked",
         "wishes",
     )
     plan: TurnPlan
@@ -97,6 +98,7 @@ class Turn(EventStream):
         self.mailbox: Mailbox | None = None
         self.pumped = False
         self.hold: Callable[[CallModel], bool] | None = None
+        self.stop_asked: Interrupt | None = None
         self._host: ToolHost | None = None
         self._job: Job | None = None
         self._told = (0, 0)
@@ -147,7 +149,13 @@ class Turn(EventStream):
 
     @property
     def opened(self) -> bool:
+        """Whether the turn has begun and has its plan."""
         return hasattr(self, "plan")
+
+    @property
+    def attempt_phase(self) -> AttemptPhase:
+        """What the model call does that is under way; "" if none is."""
+        return "" if self._attempt is None else self._attempt.phase
 
     @property
     def over(self) -> bool:

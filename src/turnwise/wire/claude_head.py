@@ -12,6 +12,8 @@ from ..core.errors import ConfigError, config_error
 from ..core.request import Effort, ModelSettings, OneTool
 from .heads import unsupported
 
+DEFAULT_MAX_TOKENS = 4096
+"""The bound of the output where an API demands one and the settings name none. Room for thinking comes on top."""
 MIN_BUDGET_TOKENS = 1024
 EFFORT_BUDGETS: dict[Effort, int] = {
     "minimal": 1024,

@@ -17,15 +17,13 @@ from ...core.errors import config_error
 from ...core.request import ModelSettings, Reasoning, RequestHead, ToolSpec
 from ...wire import claude_head as claude
 from ..base import EncodedHead
-from ..claude_head import EFFORT_BUDGETS, thinking_is_on
+from ..claude_head import DEFAULT_MAX_TOKENS, EFFORT_BUDGETS, thinking_is_on
 from ..extras import AnthropicExtra
 from ..heads import described, extra_of, fields_of, given, no_tool_to_call, patches, unsupported, write_head
 from ..history import is_blank
 
 PROVIDER = "Anthropic Messages"
 
-DEFAULT_MAX_TOKENS = 4096
-"""`max_tokens` when the settings name none: the API demands one. Room for thinking comes on top."""
 HEADERS = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
 PATH = "/v1/messages"
 
