@@ -267,14 +267,15 @@ async def test_a_summary_that_fails_changes_nothing(answer: Reply, code: str) ->
 
 
 async def test_what_failed_is_not_tried_again_at_once() -> None:
-    """A conversation that cannot be made smaller costs one attempt, not one before each request."""
-    async with ScriptedProvider([repeat(looks(6, lambda: reply("No.")))]) as scripted:
+    """A conversation that cannot be made smaller is tried again when it has grown, not before each request."""
+    async with ScriptedProvider([repeat(looks(5, lambda: reply("No.")))]) as scripted:
         agent = ANTHROPIC.agent(scripted, look, compaction=SUMMARY_ONLY)
-        async with agent.session(history=long_history(11, 90)) as session:
-            await set_window(session, 2 * WINDOW)
-            await session.run("Look.")
+        async with agent.session(history=long_history(40)) as session:
+            await set_window(session, 14_500)
+            assert (await session.run("Look.")).steps == 6
     asked = [r for r in scripted.requests if asks_for_a_summary(r)]
-    assert len(asked) <= 3 < len(scripted.requests)
+    assert 1 <= len(asked) <= 2
+    assert all(11_600 < sent(r) < 14_500 for r in scripted.requests if r not in asked)
 
 
 # --- X4: what happens meanwhile -----------------------------------------------------------------------------------------
