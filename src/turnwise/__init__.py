@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.channel import Channel, TurnHandle
     from .runtime.gates import ProviderLimits
     from .runtime.runtime import Runtime
     from .runtime.session import Session
+    from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
+    from .runtime.watch import Watcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -38,6 +41,7 @@ _HOMES = {
     "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
     "Deadlines": "core.limits",
@@ -60,6 +64,8 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "Step": "runtime.steps",
+    "Steps": "runtime.steps",
     "Summarise": "core.compaction",
     "Text": "core.content",
     "Tool": "tools",
@@ -67,10 +73,12 @@ _HOMES = {
     "ToolError": "core.errors",
     "ToolMessage": "core.messages",
     "Turn": "runtime.turn",
+    "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
+    "Watcher": "runtime.watch",
     "replay": "core.replay",
     "tool": "tools",
 }
@@ -81,6 +89,7 @@ __all__ = [
     "Ask",
     "AssistantMessage",
     "Audio",
+    "Channel",
     "CompactReport",
     "Compaction",
     "Deadlines",
@@ -103,6 +112,8 @@ __all__ = [
     "Runtime",
     "SearchHit",
     "Session",
+    "Step",
+    "Steps",
     "Summarise",
     "Text",
     "Tool",
@@ -110,10 +121,12 @@ __all__ = [
     "ToolError",
     "ToolMessage",
     "Turn",
+    "TurnHandle",
     "TurnResult",
     "TurnwiseError",
     "Usage",
     "UserMessage",
+    "Watcher",
     "replay",
     "tool",
 ]

@@ -17,6 +17,7 @@ import rows_output
 import rows_results
 import rows_streams
 import rows_transcript
+import rows_watchers
 from row import Row
 
 __all__ = ["ROWS", "Row"]
@@ -31,6 +32,7 @@ ROWS: list[Row] = [
     *rows_results.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
+    *rows_watchers.ROWS,
     *rows_models.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,
