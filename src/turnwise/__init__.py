@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
     from .runtime.runtime import Runtime
     from .runtime.session import Session
     from .runtime.status import SessionStatus
+    from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
+    from .runtime.watch import Watcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -42,6 +45,7 @@ _HOMES = {
     "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
     "Deadlines": "core.limits",
@@ -66,6 +70,8 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "Step": "runtime.steps",
+    "Steps": "runtime.steps",
     "Summarise": "core.compaction",
     "SessionSettings": "core.settings",
     "SessionStatus": "runtime.status",
@@ -75,10 +81,12 @@ _HOMES = {
     "ToolError": "core.errors",
     "ToolMessage": "core.messages",
     "Turn": "runtime.turn",
+    "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
+    "Watcher": "runtime.watch",
     "replay": "core.replay",
     "tool": "tools",
 }
@@ -89,6 +97,7 @@ __all__ = [
     "Ask",
     "AssistantMessage",
     "Audio",
+    "Channel",
     "CompactReport",
     "Compaction",
     "Deadlines",
@@ -115,6 +124,8 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "Step",
+    "Steps",
     "Summarise",
     "Text",
     "Tool",
@@ -122,10 +133,12 @@ __all__ = [
     "ToolError",
     "ToolMessage",
     "Turn",
+    "TurnHandle",
     "TurnResult",
     "TurnwiseError",
     "Usage",
     "UserMessage",
+    "Watcher",
     "replay",
     "tool",
 ]

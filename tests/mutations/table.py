@@ -18,6 +18,7 @@ import rows_results
 import rows_streams
 import rows_surface
 import rows_transcript
+import rows_watchers
 from row import Row
 
 __all__ = ["ROWS", "Row"]
@@ -33,6 +34,7 @@ ROWS: list[Row] = [
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_surface.ROWS,
+    *rows_watchers.ROWS,
     *rows_models.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,

@@ -25,7 +25,7 @@ from tests.runtime.conftest import (
 from turnwise import Deadlines, Session, tool
 from turnwise.errors import ConfigError, SessionBusy, SessionError
 from turnwise.events import Event, TextDelta, ToolFinished, TurnFinished
-from turnwise.runtime.channel import Channel, Handle
+from turnwise.runtime.channel import Channel, TurnHandle
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import ScriptedProvider, call, error_event, hang, repeated, reply, text
 
@@ -160,10 +160,10 @@ async def test_dropping_stops_the_turn(any_host: Host, store: SuspendingStore | 
         await goes_on(session)
 
 
-async def go(how: str, session: Session[Any], provider: ScriptedProvider, last: str) -> Handle:
+async def go(how: str, session: Session[Any], provider: ScriptedProvider, last: str) -> TurnHandle:
     """Open a channel, read until an event of that name, and go."""
     if how in ("context", "exception"):
-        kept: list[Handle] = []
+        kept: list[TurnHandle] = []
         with contextlib.suppress(KeyError):
             async with session.channel("Hi") as (channel, handle):
                 kept.append(handle)

@@ -33,9 +33,10 @@ from turnwise.core.evolve import evolve
 from turnwise.core.messages import AssistantMessage
 from turnwise.core.narrate import narrate
 from turnwise.core.outcomes import ToolResult
+from turnwise.core.reducer import Reducer
 from turnwise.core.replay import replay
 from turnwise.core.state import SessionState
-from turnwise.errors import ConfigError, SessionError
+from turnwise.errors import ConfigError, SessionError, StateError
 from turnwise.events import (
     Event,
     StepFinished,
@@ -179,6 +180,30 @@ async def test_joining_in_mid_step_brings_a_snapshot(host: Host) -> None:
         rest = "".join(e.text for e in of(TextDelta, seen))
         assert so_far.text + rest == "one two three" == turn.result.text
         assert events[-1] == seen[-1]
+
+
+async def test_joining_while_a_step_is_being_written(host: Host) -> None:
+    """D6: the model has spoken and the journal does not have it yet: the text still comes whole."""
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    appends: list[str] = []
+
+    async def pause(when: str) -> None:
+        appends.append(when)
+        if appends.count("before") == 2:  # the first one was the input
+            writing.set()
+            await go_on.wait()
+
+    async with ScriptedProvider([reply(text("one ", "two"))]) as provider:
+        session = host.agent(provider, store=SuspendingStore(pause)).session()
+        async with session.stream("Hi") as turn:
+            reading = asyncio.create_task(read_all(turn))
+            await writing.wait()
+            watching = asyncio.create_task(drain(turn.watch()))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            go_on.set()
+            await reading
+        assert shown(await watching) == ["one two"]
 
 
 async def test_a_consumer_in_mid_wait_hands_over(host: Host) -> None:
@@ -546,6 +571,39 @@ async def test_a_store_that_fails_still_ends_every_watcher(host: Host, policy: W
         assert all(events[-1] == TurnFinished(turn.result) for events in seen)
         broken = False
         await goes_on(session)
+
+
+async def test_a_pump_that_breaks_ends_the_turn(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in reading is an error of the turn for all who watch it, never a silence; the session goes on."""
+
+    def broken(*_: object) -> list[Event]:
+        raise ZeroDivisionError("a defect")
+
+    async with ScriptedProvider([reply("Hello."), reply("On.")]) as provider:
+        session = host.agent(provider).session()
+        channel, handle = await session.channel("Hi")
+        watcher = handle.watch()
+        with monkeypatch.context() as patch:
+            patch.setattr(Reducer, "feed", broken)
+            result = await handle.result()
+        assert result.error is not None and result.error.code == "pump_failed" and "a defect" in result.error.message
+        assert [event async for event in channel][-1] == TurnFinished(result) == (await drain(watcher))[-1]
+        await goes_on(session)
+
+
+async def test_a_journal_that_lost_entries_is_said(host: Host) -> None:
+    """D5: a store that does not have what it acknowledged is not waited for."""
+
+    class Forgetful(MemoryStore):
+        async def read(self, session: str, after: int = 0) -> Sequence[Entry]:
+            return ()
+
+    async with ScriptedProvider([reply("Hello.")]) as provider:
+        session = host.agent(provider, store=Forgetful()).session()
+        await session.run("Hi")
+        with pytest.raises(StateError) as caught:
+            await drain(session.watch(after=0))
+        assert caught.value.code == "journal_shorter"
 
 
 async def test_closing_the_session_ends_its_watchers(host: Host) -> None:

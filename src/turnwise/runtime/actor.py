@@ -595,14 +595,6 @@ class Actor(Generic[Ctx]):
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
 
-    def watchers(self) -> Hub:
-        """All who watch this session."""
-        if self.hub is None:
-            from .watch import Hub
-
-            self.hub = Hub(self)
-        return self.hub
-
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""
         if self._store is None:

@@ -18,7 +18,7 @@ from ..core.inputs import Interrupt
 from ..core.result import TurnResult
 from .mailbox import Mailbox
 from .turn import OnLeave, Turn
-from .watch import Hub, Watcher
+from .watch import Hub, Watcher, hub_of
 
 if TYPE_CHECKING:
     from .mailbox import WatchPolicy
@@ -36,7 +36,7 @@ class Channel(Watcher):
     __slots__ = ()
 
 
-class Handle:
+class TurnHandle:
     """A turn, for whoever wants its account. It keeps nothing alive but the account."""
 
     __slots__ = ("_hub", "_turn")
@@ -81,19 +81,19 @@ class Opening:
         self._on_drop: OnLeave = on_drop
         self._channel: Channel | None = None
 
-    def __await__(self) -> Generator[Any, Any, tuple[Channel, Handle]]:
+    def __await__(self) -> Generator[Any, Any, tuple[Channel, TurnHandle]]:
         return self._open().__await__()
 
-    async def _open(self) -> tuple[Channel, Handle]:
+    async def _open(self) -> tuple[Channel, TurnHandle]:
         session, turn = self._session, self._turn
-        hub = session.watchers()
+        hub = hub_of(session)
         mailbox = turn.mailbox = Mailbox("block", self._buffer, session.told)
         turn.pumped = True
         await turn.__aenter__()
         drop = partial(_dropped, hub, turn, self._on_drop)
-        return Channel(hub, mailbox, drop), Handle(hub, turn)
+        return Channel(hub, mailbox, drop), TurnHandle(hub, turn)
 
-    async def __aenter__(self) -> tuple[Channel, Handle]:
+    async def __aenter__(self) -> tuple[Channel, TurnHandle]:
         channel, handle = await self._open()
         self._channel = channel
         return channel, handle

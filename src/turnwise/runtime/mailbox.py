@@ -16,7 +16,7 @@ from ..core.events import Event, TextDelta, ThinkingDelta, ToolCallDelta, ToolPr
 from . import process, refusals
 
 if TYPE_CHECKING:
-    from .turn import Turn
+    from .watched import WatchedStream
 
 WatchPolicy = Literal["block", "coalesce", "drop_to_cursor"]
 """When a watcher's queue is full: the turn's socket waits; deltas of one block are joined; or the queue is emptied and the watcher
@@ -68,7 +68,7 @@ class Mailbox:
         "waiting",
     )
 
-    def __init__(self, policy: WatchPolicy, size: int, cursor: int = 0, turn: Turn | None = None) -> None:
+    def __init__(self, policy: WatchPolicy, size: int, cursor: int = 0, turn: WatchedStream | None = None) -> None:
         self.policy: WatchPolicy = policy
         self.size = size
         self.cursor = cursor

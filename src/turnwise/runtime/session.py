@@ -116,7 +116,9 @@ class Session(Answering[Ctx]):
         is first told every journalled event behind that entry. Joining in mid-step it gets a `StepSnapshot` first. Raises
         `ConfigError` for a buffer below 1 or a cursor that the journal does not have.
         """
-        return self.watchers().watch(policy, buffer, after, None)
+        from .watch import hub_of
+
+        return hub_of(self).watch(policy, buffer, after, None)
 
     async def run(
         self,

@@ -22,6 +22,7 @@ from . import refusals
 from .attachments import Prompt, accept
 from .mailbox import WatchPolicy
 from .turn import Turn
+from .watch import hub_of
 
 if TYPE_CHECKING:
     from .session import Session
@@ -69,7 +70,7 @@ class Steps:
 
     async def __aenter__(self) -> Self:
         turn = self._turn
-        self._session.watchers()
+        hub_of(self._session)
         turn.pumped, turn.hold = True, self._hold
         await turn.__aenter__()
         return self

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..core.entries import InterruptCause
 from ..core.errors import TurnwiseError
-from ..core.events import Event, Notice, StepSnapshot, StepStarted, ToolProgress
+from ..core.events import Event, Notice, StepStarted, ToolProgress
 from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
 from ..core.result import TurnResult
 from ..tools import ToolHost
@@ -27,16 +27,14 @@ from .attachments import Prompt
 from .attempt import Attempt, AttemptPhase
 from .calls import Calls
 from .plan import INHERITED, Begin, TurnPlan, Wishes
-from .stream import EventStream
 from .timers import Timer
+from .watched import WatchedStream
 
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Account, Actor
     from .compact import Due, Job
-    from .mailbox import Mailbox, WatchPolicy
     from .output import Answered
-    from .watch import Hub, Watcher
 
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
@@ -45,16 +43,13 @@ MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
 
 
-class Turn(EventStream):
+class Turn(WatchedStream):
     """A running turn and the stream of its events: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
     The last event is `TurnFinished`, whatever happened; afterwards `result` is the same account. Leaving the `async with`
     early interrupts the turn, closes its connection and waits until it is over, at most `Deadlines.grace_s`; a second
     cancellation stops that waiting, not the clean-up. A provider's error does not raise here: it is in the result. One task
     at a time may iterate. Cancelling a pending `__anext__` loses no event: iterate again, or leave.
-
-    `hub` is set once others watch as well, or nobody reads: then a pump of the hub pulls, and `mailbox` is what waits for the
-    consumer, if there is one. `hold`, if set, may keep a model call back (`runtime/steps.py`).
     """
 
     __slots__ = (
@@ -62,23 +57,16 @@ class Turn(EventStream):
         "_calls",
         "_context",
         "_deadline",
-        "_ended",
         "_host",
         "_job",
         "_on_leave",
         "_opening",
         "_progress",
-        "_result",
-        "_session",
         "_told",
         "_watch",
         "account",
         "answered",
-        "hold",
-        "hub",
-        "mailbox",
         "plan",
-        "pumped",
         "stop_asked",
         "wishes",
     )
@@ -88,25 +76,18 @@ class Turn(EventStream):
     def __init__(
         self, session: Actor[Any], opening: Prompt | Begin, wishes: Wishes, on_leave: OnLeave = "stop"
     ) -> None:
-        super().__init__()
-        self._session = session
+        super().__init__(session)
         self._opening = opening
         self.wishes = wishes
         self._on_leave = on_leave
         self._begun = False
-        self.hub: Hub | None = None
-        self.mailbox: Mailbox | None = None
-        self.pumped = False
-        self.hold: Callable[[CallModel], bool] | None = None
         self.stop_asked: Interrupt | None = None
         self._host: ToolHost | None = None
         self._job: Job | None = None
         self._told = (0, 0)
         self.account = None
         self.answered = None if wishes.output is None else answers_to(wishes.output)
-        self._result: TurnResult | None = None
         self._calls: Calls | None = None
-        self._ended: asyncio.Future[None] | None = None
         self._watch: Timer | None = None
         self._deadline: float | None = None
         self._progress = 0
@@ -131,7 +112,9 @@ class Turn(EventStream):
         if self._on_leave == "stop":
             await self.close("left")
         else:
-            self._session.watchers().detach(self)
+            from .watch import hub_of
+
+            hub_of(self._session).detach(self)
 
     def __aiter__(self) -> Self:
         if not self._begun:
@@ -139,13 +122,6 @@ class Turn(EventStream):
                 "turn_not_open", "The turn is not open.", "Write: async with session.stream(...) as turn:"
             )
         return self
-
-    @property
-    def result(self) -> TurnResult:
-        """The account of the turn. Raises `SessionError` (`turn_running`) while it runs."""
-        if self._result is None:
-            raise refusals.misuse("turn_running", "The turn is still running.", "Read its events to the end first.")
-        return self._result
 
     @property
     def opened(self) -> bool:
@@ -157,34 +133,11 @@ class Turn(EventStream):
         """What the model call does that is under way; "" if none is."""
         return "" if self._attempt is None else self._attempt.phase
 
-    @property
-    def over(self) -> bool:
-        return self._result is not None
-
-    @property
-    def number(self) -> int:
-        return self._session.state.turns if self._result is None else self._result.turn
-
-    async def wait(self) -> TurnResult:
-        """The account of the turn, when it is over; it does not read. Cancelling this stops the waiting only."""
-        if self._result is None:
-            await asyncio.wait((self.ended(),))
-        return self.result
-
-    def watch(self, policy: WatchPolicy = "coalesce", *, buffer: int = 256, after: int | None = None) -> Watcher:
-        """One more watcher of this turn, beside its consumer, with a queue of its own; see `Session.watch`."""
-        return self._session.watchers().watch(policy, buffer, after, self)
-
     async def close(self, cause: InterruptCause = "closed") -> None:
         """Interrupt the turn if it runs, and wait until it is over or its grace is spent."""
         self._session.post(Interrupt(cause))
         if self._result is None:
             await asyncio.wait((self.ended(),), timeout=self.plan.deadlines.grace_s + 1.0)
-
-    def ended(self) -> asyncio.Future[None]:
-        """Done when the turn is over; for `asyncio.wait`."""
-        ended = self._ended = self._ended or self._session.runtime.loop.create_future()
-        return ended
 
     async def pull(self, may_read: Callable[[], bool] | None = None) -> list[Event] | None:
         """The next events: those at hand, or from the socket, or from whatever the turn waits for. None at the end. The pump
@@ -214,19 +167,6 @@ class Turn(EventStream):
         if may_read is None or may_read():
             self._progress = 0
         return self.take() or None
-
-    @property
-    def unread(self) -> int:
-        """How many events wait to be pulled."""
-        return len(self._out)
-
-    def snapshot(self) -> StepSnapshot | None:
-        """What the model has said so far, if it is speaking."""
-        attempt = self._attempt
-        if attempt is None:
-            return None
-        asked = attempt.asked
-        return StepSnapshot(asked.turn, asked.step, asked.attempt, attempt.reducer.so_far())
 
     # --- the session's side -----------------------------------------------------------------------------------------
 

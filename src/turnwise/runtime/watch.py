@@ -26,7 +26,7 @@ from .mailbox import TERMINAL, Mailbox, WatchPolicy
 
 if TYPE_CHECKING:
     from .actor import Actor
-    from .turn import Turn
+    from .watched import WatchedStream
 
 DEFAULT_BUFFER = 256
 
@@ -124,6 +124,12 @@ def _tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox)
         mailbox.mark_read(state.seq)
 
 
+def hub_of(session: Actor[Any]) -> Hub:
+    """The hub of a session, made when it is first asked for."""
+    hub = session.hub = session.hub or Hub(session)
+    return hub
+
+
 class Hub:
     """All watchers of one session, and the pump of its running turn."""
 
@@ -134,12 +140,12 @@ class Hub:
         self.closed = False
         self._mailboxes: list[Mailbox] = []
         self._marks: list[tuple[int, int]] = []
-        self._turn: Turn | None = None
-        self._pumped: Turn | None = None
+        self._turn: WatchedStream | None = None
+        self._pumped: WatchedStream | None = None
 
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
-    def watch(self, policy: WatchPolicy, buffer: int, after: int | None, turn: Turn | None) -> Watcher:
+    def watch(self, policy: WatchPolicy, buffer: int, after: int | None, turn: WatchedStream | None) -> Watcher:
         """A new watcher: of one turn, or of all of them."""
         if buffer < 1:
             raise config_error("invalid_value", f"buffer={buffer} leaves no room for an event.", "Use 1 or more.")
@@ -157,7 +163,7 @@ class Hub:
             self.join(mailbox, turn or session.turn)
         return Watcher(self, mailbox)
 
-    def join(self, mailbox: Mailbox, turn: Turn | None) -> None:
+    def join(self, mailbox: Mailbox, turn: WatchedStream | None) -> None:
         """Offer this mailbox what is told from now on; `turn` is the one that runs."""
         session = self.session
         mailbox.live = False
@@ -214,23 +220,23 @@ class Hub:
 
     # --- the turn that runs -------------------------------------------------------------------------------------------
 
-    def attach(self, turn: Turn) -> None:
+    def attach(self, turn: WatchedStream) -> None:
         """Have this turn pumped, if anybody watches it beside its consumer."""
         if turn.hub is None and (self._mailboxes or turn.pumped):
             self._take_over(turn)
             self._begin(turn)
 
-    def _take_over(self, turn: Turn) -> None:
+    def _take_over(self, turn: WatchedStream) -> None:
         self._flush()
         self._turn, turn.hub, self._marks = turn, self, []
         if not turn.pumped:
             turn.mailbox = Mailbox("block", 1)
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, turn: WatchedStream) -> None:
         if not turn.reading:  # else its consumer hands over when what it waits for has come
             self.pump(turn)
 
-    def detach(self, turn: Turn) -> None:
+    def detach(self, turn: WatchedStream) -> None:
         """The consumer has left, and the turn goes on without it."""
         turn.pumped = True
         if turn.hub is None:
@@ -239,13 +245,13 @@ class Hub:
             turn.mailbox = None
             self.made_room()
 
-    def pump(self, turn: Turn) -> None:
+    def pump(self, turn: WatchedStream) -> None:
         """Start the turn's pump, if it does not run."""
         if self._pumped is not turn:
             self._pumped = turn
             self.session.runtime.start(self._pump(turn))
 
-    async def _pump(self, turn: Turn) -> None:
+    async def _pump(self, turn: WatchedStream) -> None:
         try:
             while (batch := await turn.pull(self._has_room)) is not None:
                 self._offer(batch)
@@ -266,7 +272,7 @@ class Hub:
                 return False
         return True
 
-    async def next_of(self, turn: Turn) -> list[Event] | None:
+    async def next_of(self, turn: WatchedStream) -> list[Event] | None:
         """What waits for the turn's own consumer; None at the end."""
         mailbox = turn.mailbox
         if mailbox is None:
@@ -280,7 +286,7 @@ class Hub:
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
-    def told(self, turn: Turn | None, after: int, counts: Sequence[int], events: Sequence[Event]) -> None:
+    def told(self, turn: WatchedStream | None, after: int, counts: Sequence[int], events: Sequence[Event]) -> None:
         """The entries behind number `after` are durable, and `events` are about to be told: so many of each."""
         if turn is not None and turn.hub is None:
             return
