@@ -6,7 +6,7 @@ loop's own thread waiting for it would never end: there the methods raise `Sessi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,9 @@ from .home import home_of
 from .status import SessionStatus
 
 if TYPE_CHECKING:
+    from ..core.compaction import CompactReport
+    from ..core.content import BlobRef
+    from ..tools.output import OutputType
     from .actor import Actor
     from .changed import Tools
     from .follow_ups import FollowUp
@@ -64,10 +67,13 @@ class SyncSession:
         limits: Limits | None = None,
         stream: bool | None = None,
         client_ref: str | None = None,
+        output: OutputType = None,
     ) -> TurnResult:
         """See `Session.run`."""
         s = self._session
-        return self._do(lambda: s.run(prompt, context=context, limits=limits, stream=stream, client_ref=client_ref))
+        return self._do(
+            lambda: s.run(prompt, context=context, limits=limits, stream=stream, client_ref=client_ref, output=output)
+        )
 
     def continue_(self, *, limits: Limits | None = None, client_ref: str | None = None) -> TurnResult:
         """See `Session.continue_`."""
@@ -100,6 +106,36 @@ class SyncSession:
         return self._look(lambda: self._session.interrupt(keep))
 
     # --- what was said ----------------------------------------------------------------------------------------------
+
+    def approve(
+        self, call_id: str, *, edited_arguments: Mapping[str, Any] | str | None = None, reason: str = ""
+    ) -> bool:
+        """See `Session.approve`."""
+        return self._do(lambda: self._session.approve(call_id, edited_arguments=edited_arguments, reason=reason))
+
+    def deny(self, call_id: str, reason: str = "") -> bool:
+        """See `Session.deny`."""
+        return self._do(lambda: self._session.deny(call_id, reason))
+
+    def answer(self, call_id: str, answer: Any) -> bool:
+        """See `Session.answer`."""
+        return self._do(lambda: self._session.answer(call_id, answer))
+
+    def submit(self, call_id: str, result: Any, *, is_error: bool = False, summary: str | None = None) -> bool:
+        """See `Session.submit`."""
+        return self._do(lambda: self._session.submit(call_id, result, is_error=is_error, summary=summary))
+
+    def compact(self) -> CompactReport:
+        """See `Session.compact`."""
+        return self._do(self._session.compact)
+
+    def undo_compaction(self) -> bool:
+        """See `Session.undo_compaction`."""
+        return self._do(self._session.undo_compaction)
+
+    def artifact(self, which: BlobRef | str) -> bytes:
+        """See `Session.artifact`."""
+        return self._do(lambda: self._session.artifact(which))
 
     def undo(self) -> str | None:
         """See `Session.undo`."""

@@ -124,11 +124,6 @@ class Turn(WatchedStream):
         return self
 
     @property
-    def opened(self) -> bool:
-        """Whether the turn has begun and has its plan."""
-        return hasattr(self, "plan")
-
-    @property
     def attempt_phase(self) -> AttemptPhase:
         """What the model call does that is under way; "" if none is."""
         return "" if self._attempt is None else self._attempt.phase
