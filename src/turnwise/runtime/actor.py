@@ -50,6 +50,7 @@ from .changed import overrides_of
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .home import at_home
+from .learn import learn_needed
 from .plan import Begin, Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -180,6 +181,8 @@ class Actor(Generic[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
+            if plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
             body = None if isinstance(opening, Begin) else await self._body(opening)
             await self._settle(plan.deadlines.grace_s)
             self._refuse_if_gone()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..core.messages import Message
     from ..core.protocols import Store
     from ..core.result import TurnResult
+    from ..models import catalogue
     from ..models.handle import ModelHandle
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
@@ -64,6 +65,7 @@ class Agent(Generic[Ctx]):
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
+        overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -90,6 +92,7 @@ class Agent(Generic[Ctx]):
         stream: bool = True,
         store: Store | None = None,
         runtime: Runtime | None = None,
+        overrides: catalogue.Overrides | None = None,
         **connection: Unpack[Connection],
     ) -> None:
         if parallel_calls < 1:
@@ -118,6 +121,7 @@ class Agent(Generic[Ctx]):
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.runtime = runtime
+        self.overrides = overrides
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -247,7 +251,7 @@ class Agent(Generic[Ctx]):
         stream = next(s for s in (wishes.stream, said.stream, self.streams) if s is not None)
         instructions = self.instructions if said.instructions is None else said.instructions
         head = RequestHead("", instructions, specs, self.settings, stream)
-        targets = tuple([target_of(handle, head, runtime, said, wishes.output) for handle in handles])
+        targets = tuple([target_of(handle, head, runtime, said, wishes.output, self.overrides) for handle in handles])
         check_extras(targets)
         return targets
 

@@ -16,6 +16,7 @@ from ..core.request import RequestHead
 from ..core.settings import AGENTS_OWN, SessionSettings
 from ..core.turn import Policy
 from ..models.connection import Model
+from ..models.facts import Facts
 from ..models.handle import ModelHandle, Sealed
 from ..tools import Tool
 from ..wire.base import Codec
@@ -24,6 +25,7 @@ from .retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from ..core.inputs import Input
+    from ..models import catalogue
     from ..tools.output import OutputSpec, Strategy
     from .agent import Agent
     from .runtime import Runtime
@@ -55,14 +57,15 @@ class Wishes(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A model that may be asked, with its encoded head, and what bounds requests to its key. `strategy` is how it gives a typed answer,
-    if one is asked for."""
+    """A model that may be asked, with its encoded head, what bounds requests to its key, and what is known about it. `strategy` is how
+    it gives a typed answer, if one is asked for."""
 
     handle: ModelHandle
     head: RequestHead
     sealed: Sealed
     budget: RetryBudget
     gate: Gate | None
+    facts: Facts
     strategy: Strategy | None = None
 
     @property
@@ -84,9 +87,11 @@ def target_of(
     runtime: Runtime,
     session: SessionSettings = AGENTS_OWN,
     output: OutputSpec | None = None,
+    known: catalogue.Overrides | None = None,
 ) -> Target:
     """The target for a model: `head` is what is asked of any model, `session` what its session says otherwise, `output` the form that
-    its answer is to have. Raises `ConfigError` for what this one cannot do."""
+    its answer is to have, `known` what the caller knows better than the catalogue. Raises `ConfigError` for what this one cannot
+    do."""
     own = handle.head(head)
     changed = {n: v for n in _SAMPLING if (v := getattr(session, n)) is not None}
     if changed:
@@ -97,7 +102,7 @@ def target_of(
 
         own, strategy = ask(own, handle, output)
     budget, gate = runtime.retry_budgets.of(handle.key_scope), runtime.gates.of(handle.provider, handle.key_scope)
-    return Target(handle, own, handle.seal(own), budget, gate, strategy)
+    return Target(handle, own, handle.seal(own), budget, gate, Facts(handle, known), strategy)
 
 
 def check_extras(targets: Sequence[Target]) -> None:
@@ -127,6 +132,11 @@ class TurnPlan(msgspec.Struct, frozen=True):
     context: Any
     watch_s: float | None
     output: OutputSpec | None = None
+
+    @property
+    def must_learn(self) -> bool:
+        """Whether something has to be known about the models before the turn begins."""
+        return self.limits.cost is not None or self.targets[0].facts.has_overrides
 
     def target(self, number: int) -> Target:
         """Model number `number`; the last one if there are fewer than there were when the journal was written."""
