@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -39,6 +39,13 @@ class EncodedHead(msgspec.Struct, frozen=True):
     after: bytes
     breakpoints: int = 0
     mark: bytes = b""
+
+
+class Tail(NamedTuple):
+    """What stands behind the encoded messages of one request: `data`, in place of their last `cut` bytes."""
+
+    cut: int
+    data: bytes
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -87,6 +94,14 @@ class Codec(Protocol):
 
         Depends on `messages[:start]` only in ways that appending cannot change, so that encoding in two goes gives the
         same bytes as encoding at once (rule T7).
+        """
+        ...
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        """What the user says last, for one request only: `text`, behind these messages, the last of which is not the assistant's.
+
+        It joins the last message where an API wants its partners to take turns, and is one of its own elsewhere. The encoded
+        messages end with the bytes that are cut, whatever is marked in them.
         """
         ...
 
