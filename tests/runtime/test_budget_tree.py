@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise import Limits, Usage
-from turnwise.core.budget import Estimate, Remaining
+from turnwise.core.budget import Estimate, Remaining, Spent
 from turnwise.errors import BudgetError
 from turnwise.runtime.budget import Budget, Nested
 
@@ -22,10 +22,9 @@ def bounded(**bounds: int | float | None) -> Limits:
 
 def spend(budget: Budget, tokens: int) -> str:
     """One model call of so many tokens from beginning to end."""
-    coming = Estimate(tokens)
-    cause = budget.hold(coming)
+    cause = budget.hold(Estimate(tokens))
     if not cause:
-        budget.settle(coming, Usage(tokens, 0), committed=True)
+        budget.settle(Usage(tokens, 0), committed=True)
     return cause
 
 
@@ -41,20 +40,18 @@ def test_what_is_on_its_way_counts() -> None:
     """Two children at the same time cannot spend the same tokens twice; what was held and not used comes back."""
     top = Budget(bounded(tokens=100))
     one, other = Budget(NO_BOUNDS, top), Budget(NO_BOUNDS, top)
-    held = Estimate(70)
-    assert one.hold(held) == "" and other.hold(Estimate(40)) == "tokens"
-    one.settle(held, Usage(20, 5), committed=True)
+    assert one.hold(Estimate(70)) == "" and other.hold(Estimate(40)) == "tokens"
+    one.settle(Usage(20, 5), committed=True)
     assert other.hold(Estimate(40)) == "" and top.remaining().tokens == 35
 
 
 def test_a_failed_call_costs_tokens_and_is_no_step() -> None:
     budget = Budget(bounded(steps=1, tokens=100, cost=1.0))
-    held = Estimate(10, 0.1)
-    assert budget.hold(held) == ""
-    budget.settle(held, Usage(30, cost_usd=0.5), committed=False)
+    assert budget.hold(Estimate(10, 0.1)) == ""
+    budget.settle(Usage(30, cost_usd=0.5), committed=False)
     assert budget.remaining() == Remaining(1, None, 70, 0.5)
-    budget.hold(held)
-    budget.settle(held, None, committed=False)
+    budget.hold(Estimate(10, 0.1))
+    budget.settle(None, committed=False)
     assert budget.remaining() == Remaining(1, None, 70, 0.5)
 
 
@@ -112,10 +109,31 @@ def test_what_a_run_came_to_is_told_once_to_the_turn_above() -> None:
     top = Budget(NO_BOUNDS, nested=lambda n: told.append(("top", n)))
     middle = Budget(NO_BOUNDS, top, nested=lambda n: told.append(("middle", n)))
     child = Budget(NO_BOUNDS, middle)
-    child.close(Nested(Usage(10, 1), 2, 3))
-    child.close(Nested(Usage(10, 1), 2, 3))
-    middle.close(Nested(Usage(30, 3), 1, 1))
-    assert told == [("middle", Nested(Usage(10, 1), 2, 3)), ("top", Nested(Usage(30, 3), 3, 4))]
+    spend(child, 10)
+    child.take_call("look")
+    child.add(Usage(5))
+    child.close()
+    child.close()
+    spend(middle, 30)
+    middle.close()
+    assert told == [("middle", Nested(Usage(15, 0), 1, 1)), ("top", Nested(Usage(45, 0), 2, 1))]
+
+
+def test_what_a_resumed_turn_had_used_is_not_told_again() -> None:
+    """It was told when the turn was parked; it still counts against the turn's own limits."""
+    told: list[Nested] = []
+    child = Budget(bounded(tokens=100), Budget(NO_BOUNDS, nested=told.append), spent=Spent(3, 1, 70))
+    assert spend(child, 31) == "tokens" and spend(child, 30) == ""
+    child.close()
+    assert told == [Nested(Usage(30, 0), 1, 0)]
+
+
+def test_what_was_held_for_a_call_that_never_ended_is_let_go() -> None:
+    top = Budget(bounded(tokens=100))
+    child = Budget(NO_BOUNDS, top)
+    child.hold(Estimate(80))
+    child.close()
+    assert top.remaining() == Remaining(tokens=100)
 
 
 def test_a_run_that_outlives_its_turn_is_bounded_by_the_next_one_above() -> None:
@@ -125,10 +143,10 @@ def test_a_run_that_outlives_its_turn_is_bounded_by_the_next_one_above() -> None
     middle = Budget(bounded(tokens=10), top)
     child = Budget(NO_BOUNDS, middle)
     assert spend(child, 50) == "tokens"
-    middle.close(Nested(Usage(), 1, 0))
+    middle.close()
     assert spend(child, 50) == "" and spend(child, 51) == "tokens"
-    child.close(Nested(Usage(50), 1, 0))
-    assert [n.steps for n in told] == [1, 1]
+    child.close()
+    assert [n.steps for n in told] == [0, 1]
 
 
 # --- laws ---------------------------------------------------------------------------------------------------------------

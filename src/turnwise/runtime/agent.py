@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from .attachments import Prompt
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
+    from .reminders import Reminder
     from .runtime import Runtime
     from .session import Session
+    from .spending import StopCondition
 
 
 class Agent(Generic[Ctx]):
@@ -65,6 +67,8 @@ class Agent(Generic[Ctx]):
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
+        reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
+        stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
@@ -92,6 +96,8 @@ class Agent(Generic[Ctx]):
         stream: bool = True,
         store: Store | None = None,
         runtime: Runtime | None = None,
+        reminders: Iterable[Reminder] = (),
+        stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
         **connection: Unpack[Connection],
     ) -> None:
@@ -121,6 +127,8 @@ class Agent(Generic[Ctx]):
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.runtime = runtime
+        self.reminders = tuple(reminders)
+        self.stop_when = tuple(stop_when)
         self.overrides = overrides
         self.streams = stream
         self.store = store
@@ -165,10 +173,11 @@ class Agent(Generic[Ctx]):
         limits: Limits | None = None,
         stream: bool | None = None,
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> TurnResult:
         """One turn in a new session; see `Session.run`."""
         session = self.session(history=history, context=context)
-        return await session.run(prompt, limits=limits, stream=stream, output=output)
+        return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
 
     def stream_output(
         self,
@@ -191,13 +200,22 @@ class Agent(Generic[Ctx]):
         limits: Limits | None = None,
         stream: bool | None = None,
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> TurnResult:
         """`run` from synchronous code, notebooks included: it runs on Turnwise's own background loop. Ctrl-C interrupts the
         turn. Raises `SessionError` (`sync_in_loop`) from code that runs on that loop itself."""
         from .facade import run_sync
 
         return run_sync(
-            lambda: self.run(prompt, context=context, history=history, limits=limits, stream=stream, output=output)
+            lambda: self.run(
+                prompt,
+                context=context,
+                history=history,
+                limits=limits,
+                stream=stream,
+                output=output,
+                stop_when=stop_when,
+            )
         )
 
     # --- for sessions -----------------------------------------------------------------------------------------------

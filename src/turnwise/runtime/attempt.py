@@ -61,6 +61,10 @@ class Asker(Protocol):
         """Whether a request of that size may be sent; False if something else was begun instead."""
         ...
 
+    def reminder(self, asked: CallModel, /) -> str:
+        """What the model is told at the end of this request and of no other; "" for nothing."""
+        ...
+
 
 class Attempt:
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
@@ -78,6 +82,7 @@ class Attempt:
         "_runtime",
         "asked",
         "context_limit",
+        "head",
         "opening",
         "patience_s",
         "reducer",
@@ -97,6 +102,7 @@ class Attempt:
     ) -> None:
         self.asked = asked
         self.target = target
+        self.head = target.head
         self._deadlines = deadlines
         self._answered = answered
         self._runtime = runtime
@@ -129,8 +135,9 @@ class Attempt:
         transcript, codec = asker.transcript, target.handle.codec
         try:
             blobs = await loaded(asker, asker.prefix.lacks(transcript, codec)) if asker.has_blobs else {}
-            sealed = target.sealed_for(transcript)
-            body = asker.prefix.body(sealed.head, transcript, codec, blobs)
+            self.head = target.head_for(transcript, concluding=bool(asked.concluding))
+            sealed = target.sealed_for(self.head)
+            body = asker.prefix.body(sealed.head, transcript, codec, blobs, asker.reminder(asked))
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))

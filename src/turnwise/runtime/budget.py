@@ -15,10 +15,10 @@ from contextvars import ContextVar
 
 import msgspec
 
-from ..core.budget import NOTHING_SPENT, Estimate, Remaining, Spent, denial, least, reached, remaining
+from ..core.budget import NOTHING_SPENT, Estimate, Remaining, Spent, denial, least, reached, remaining, spent_of
 from ..core.errors import BudgetError, ErrorInfo
 from ..core.limits import NO_COUNTS, Counts, Limits
-from ..core.usage import Usage
+from ..core.usage import NO_USAGE, Usage
 
 CURRENT: ContextVar[Budget | None] = ContextVar("turnwise_budget", default=None)
 """Within the tools of a turn: its budget."""
@@ -36,10 +36,22 @@ class Budget:
     """What one turn may spend, and what it has spent so far, nested runs included.
 
     `nested` takes what a nested run came to, once for each, on that run's thread. `spent` is what the turn had used when it was
-    resumed. Safe for several threads: nested runs may be on other loops.
+    resumed. One model call at a time is held for. Safe for several threads: nested runs may be on other loops.
     """
 
-    __slots__ = ("_held", "_lock", "_nested", "_nested_calls", "_nested_steps", "_parent", "_spent", "closed", "limits")
+    __slots__ = (
+        "_calls",
+        "_coming",
+        "_held",
+        "_lock",
+        "_nested",
+        "_parent",
+        "_spent",
+        "_steps",
+        "_used",
+        "closed",
+        "limits",
+    )
 
     def __init__(
         self,
@@ -56,7 +68,9 @@ class Budget:
         self._nested = nested
         self._spent = spent
         self._held = NOTHING_SPENT
-        self._nested_steps = self._nested_calls = 0
+        self._coming: Estimate | None = None
+        self._used = NO_USAGE
+        self._steps = self._calls = 0
 
     def may_nest(self) -> None:
         """Raise `BudgetError` (`depth_limit`) if the turn is nested deeper than one above it allows."""
@@ -69,27 +83,44 @@ class Budget:
     # --- model calls ------------------------------------------------------------------------------------------------
 
     def hold(self, coming: Estimate, *, concluding: bool = False) -> str:
-        """Hold back what a model call will take at least; "" if every limit of the line allows it. Else the limit that does not, and
-        then nothing is held. A step that concludes a turn (`concluding`) is beyond the turn's own limits."""
+        """Hold back what the next model call will take at least; "" if every limit of the line allows it. Else the limit that does
+        not, and then nothing is held. A step that concludes a turn (`concluding`) is beyond the turn's own limits."""
         with self._lock:
             for budget in self._line():
                 if concluding and budget is self:
                     continue
                 if cause := reached(budget.limits, budget._spent + budget._held, coming):
                     return cause
+            self._coming = coming
             for budget in self._line():
                 budget._held += Spent(1, 0, coming.tokens, coming.cost)
         return ""
 
-    def settle(self, held: Estimate, usage: Usage | None, *, committed: bool) -> None:
-        """The model call has ended that `held` was held back for, and took `usage`. It is a step if its answer is committed."""
-        took = Spent(1 if committed else 0)
-        if usage is not None:
-            took += Spent(tokens=usage.total_tokens or 0, cost=usage.cost_usd or 0.0)
+    def settle(self, usage: Usage | None, *, committed: bool) -> None:
+        """The model call has ended that something was held back for, and took `usage`. It is a step if its answer is committed."""
         with self._lock:
+            self._let_go()
+            self._add(usage, 1 if committed else 0)
+
+    def add(self, usage: Usage) -> None:
+        """Something else was used for the turn, such as a summary."""
+        with self._lock:
+            self._add(usage, 0)
+
+    def _add(self, usage: Usage | None, steps: int) -> None:
+        took = Spent(steps)
+        if usage is not None:
+            took = spent_of(usage, steps=steps)
+            self._used = usage if self._used is NO_USAGE else self._used + usage
+        self._steps += steps
+        for budget in self._line():
+            budget._spent += took
+
+    def _let_go(self) -> None:
+        coming, self._coming = self._coming, None
+        if coming is not None:
             for budget in self._line():
-                budget._held += Spent(-1, 0, -held.tokens, -held.cost)
-                budget._spent += took
+                budget._held += Spent(-1, 0, -coming.tokens, -coming.cost)
 
     # --- tool calls -------------------------------------------------------------------------------------------------
 
@@ -101,6 +132,7 @@ class Budget:
                 bound = budget.limits.calls
                 if bound is not None and budget is not self and budget._spent.calls >= bound:
                     return denial(budget.limits, "calls")
+            self._calls += 1
             for budget in self._line():
                 budget._spent += Spent(calls=1)
             counted = self._spent.per_tool
@@ -121,21 +153,27 @@ class Budget:
                     left = least(left, msgspec.structs.replace(above, wall_time_s=None, per_tool=NO_COUNTS))
         return left
 
-    def close(self, own: Nested) -> None:
-        """The turn is over and came to this by itself; `own.usage` includes the runs nested in it, steps and calls do not. The turn
-        above is told."""
+    def spent(self, elapsed_s: float = 0.0) -> Spent:
+        """What was spent so far, nested runs included; the turn has gone on for `elapsed_s`."""
+        with self._lock:
+            return msgspec.structs.replace(self._spent, wall_time_s=elapsed_s)
+
+    def close(self) -> None:
+        """The turn is over: what is still held is let go, and the turn above is told what this one came to since its budget was made."""
         with self._lock:
             if self.closed:
                 return
+            self._let_go()
             above = next((budget for budget in self._line() if budget is not self), None)
             self.closed = True
             if above is None:
                 return
-            steps, calls = own.steps + self._nested_steps, own.calls + self._nested_calls
-            above._nested_steps += steps
-            above._nested_calls += calls
+            came_to = Nested(self._used, self._steps, self._calls)
+            above._steps += came_to.steps
+            above._calls += came_to.calls
+            above._used += came_to.usage
         if above._nested is not None:
-            above._nested(Nested(own.usage, steps, calls))
+            above._nested(came_to)
 
     def _line(self) -> Iterator[Budget]:
         """This budget and those above it, as far as their turns are not over: what outlives its turn is bounded by the next one."""

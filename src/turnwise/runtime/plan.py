@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..core.compaction import in_force
-from ..core.errors import config_error
+from ..core.errors import ConfigError, config_error
 from ..core.limits import Deadlines, Limits
 from ..core.messages import Message
 from ..core.request import RequestHead
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from ..models import catalogue
     from ..tools.output import OutputSpec, Strategy
     from .agent import Agent
+    from .reminders import Reminder
     from .runtime import Runtime
+    from .spending import StopCondition
 
 
 INHERITED: ContextVar[Any] = ContextVar("turnwise_context", default=None)
@@ -52,6 +54,7 @@ class Wishes(msgspec.Struct, frozen=True):
     stream: bool | None = None
     watched: bool = True
     client_ref: str | None = None
+    stop_when: tuple[StopCondition, ...] = ()
     output: OutputSpec | None = None
     overrides: Overrides | None = None
 
@@ -72,10 +75,28 @@ class Target(msgspec.Struct, frozen=True):
     def codec(self) -> Codec:
         return self.handle.codec
 
-    def sealed_for(self, transcript: Sequence[Message]) -> Sealed:
-        """The head that goes with these messages: the kept one unless the codec has to change it (rule T5)."""
+    def head_for(self, transcript: Sequence[Message], *, concluding: bool = False) -> RequestHead:
+        """The head that goes with these messages: the target's own unless the codec has to change it (rule T5), or the model is to
+        call no tool any more (`concluding`). Its tools stay in it: the provider has read them."""
         head = self.handle.codec.head_for(self.head, transcript)
+        return _without_calls(head, self.codec) if concluding and head.tools else head
+
+    def sealed_for(self, head: RequestHead) -> Sealed:
+        """The head encoded; the kept one if it is the target's own."""
         return self.sealed if head is self.head else self.handle.seal(head)
+
+
+def _without_calls(head: RequestHead, codec: Codec) -> RequestHead:
+    """The head with `tool_choice="none"` where the API has that; else without a demand for calls."""
+    settings = head.settings
+    forbidden = msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice="none"))
+    try:
+        codec.encode_head(forbidden)
+    except ConfigError:
+        if settings.tool_choice in (None, "auto"):
+            return head
+        return msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice=None))
+    return forbidden
 
 
 _SAMPLING = ("max_output_tokens", "temperature", "top_p")
@@ -132,6 +153,8 @@ class TurnPlan(msgspec.Struct, frozen=True):
     context: Any
     watch_s: float | None
     output: OutputSpec | None = None
+    reminders: tuple[Reminder, ...] = ()
+    stop_when: tuple[StopCondition, ...] = ()
 
     @property
     def must_learn(self) -> bool:
@@ -177,4 +200,6 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
         wishes.context,
         watch_of(agent.deadlines),
         output,
+        agent.reminders,
+        (*agent.stop_when, *wishes.stop_when),
     )
