@@ -454,13 +454,10 @@ class Actor(Generic[Ctx]):
 
     def post(self, given: Input) -> None:
         """Fold an input and go on."""
-        turn = self._turn if type(given) in COUNTED else None
-        if turn is not None:
-            turn.spending.count(given)
+        if type(given) in COUNTED and self._turn is not None:
+            self._turn.spending.count(given)
         if self.fold(given):
             self.advance()
-        if turn is not None:
-            turn.spending.warn()
 
     def stop(self, given: Interrupt) -> None:
         """End the turn that runs, is parked, or is about to begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +20,7 @@ from ..models.connection import Model
 from ..models.facts import Facts
 from ..models.handle import ModelHandle, Sealed
 from ..tools import Tool
-from ..wire.base import Codec
+from ..wire.base import LEAVE_TOOLS_OUT, Codec
 from .gates import Gate
 from .retry_budget import RetryBudget
 
@@ -79,24 +80,24 @@ class Target(msgspec.Struct, frozen=True):
         """The head that goes with these messages: the target's own unless the codec has to change it (rule T5), or the model is to
         call no tool any more (`concluding`). Its tools stay in it: the provider has read them."""
         head = self.handle.codec.head_for(self.head, transcript)
-        return _without_calls(head, self.codec) if concluding and head.tools else head
+        return _without_calls(head, self.handle) if concluding and head.tools else head
 
     def sealed_for(self, head: RequestHead) -> Sealed:
         """The head encoded; the kept one if it is the target's own."""
         return self.sealed if head is self.head else self.handle.seal(head)
 
 
-def _without_calls(head: RequestHead, codec: Codec) -> RequestHead:
-    """The head with `tool_choice="none"` where the API has that; else without a demand for calls."""
+def _without_calls(head: RequestHead, handle: ModelHandle) -> RequestHead:
+    """The head with `tool_choice="none"` where that leaves the tools in their place; else without a demand for calls."""
     settings = head.settings
-    forbidden = msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice="none"))
-    try:
-        codec.encode_head(forbidden)
-    except ConfigError:
-        if settings.tool_choice in (None, "auto"):
-            return head
-        return msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice=None))
-    return forbidden
+    if handle.codec.api not in LEAVE_TOOLS_OUT and handle.asked.tools == "native":
+        forbidden = msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice="none"))
+        with contextlib.suppress(ConfigError):  # there are hosts that do not take it
+            handle.codec.encode_head(forbidden)
+            return forbidden
+    if settings.tool_choice in (None, "auto"):
+        return head
+    return msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice=None))
 
 
 _SAMPLING = ("max_output_tokens", "temperature", "top_p")

@@ -153,8 +153,9 @@ class Spending:
             self.budget.settle(given.usage, committed=False)
         elif isinstance(given, CompactionEnded | SpentElsewhere) and given.usage is not None:
             self.budget.add(given.usage)
+        self._warn()
 
-    def warn(self) -> None:
+    def _warn(self) -> None:
         """Tell of limits that have become low, once for each."""
         limits, spent = self.budget.limits, self.budget.spent(self.elapsed_s)
         fresh = [one for one in low(limits, spent) if one.limit not in self._low]
@@ -178,9 +179,10 @@ class Spending:
 
     def _put_down(self, nested: Nested) -> None:
         session = self._session
-        if session.is_driving(self._turn) and session.fold(SpentElsewhere(nested.usage, nested.steps, nested.calls)):
-            session.advance()
-            self.warn()
+        if session.is_driving(self._turn):
+            self._warn()
+            if session.fold(SpentElsewhere(nested.usage, nested.steps, nested.calls)):
+                session.advance()
 
     def _tell(self, events: list[Event]) -> None:
         if self._session.is_driving(self._turn):

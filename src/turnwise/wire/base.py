@@ -133,6 +133,10 @@ _SAME = {"gemini.streamGenerateContent": "gemini.generateContent", "bedrock.conv
 APIS = tuple(_CODECS)
 
 
+LEAVE_TOOLS_OUT = ("bedrock.converse", "ollama.chat")
+"""APIs that have no word for `tool_choice="none"`: their codecs leave the tools out of the request instead."""
+
+
 @cache
 def codec(api: str) -> Codec:
     """The codec of an API, by name. Raises `ConfigError` (`unknown_api`) listing the names there are."""
