@@ -18,7 +18,7 @@ from turnwise.events import TextDelta, UsageUpdated
 from turnwise.models import Overrides
 from turnwise.models import cost as cost_of
 from turnwise.models.facts import Facts
-from turnwise.testing import ScriptedProvider, call, error_event, reply, text
+from turnwise.testing import ScriptedProvider, call, error_event, repeat, reply, text
 
 PRICES: Overrides = {"a-model": {"prices": {"input_mtok": "1000", "output_mtok": "10000", "cache_read_mtok": 100}}}
 """A tenth of a cent for an input token, a whole one for an output token."""
@@ -118,7 +118,8 @@ async def test_overrides_that_cannot_be_used_are_refused_before_anything_is_sent
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scripted provider's address counts as the provider's own, so that the catalogue is asked."""
+    """The scripted provider's address counts as the provider's own, so that the catalogue is asked; nobody has yet."""
+    monkeypatch.setattr(Facts, "everything_loaded", False)
     for module in ("facts", "catalogue"):
         monkeypatch.setattr(f"turnwise.models.{module}.is_here", lambda _: False)
 
@@ -134,7 +135,7 @@ async def test_list_prices_are_looked_up_while_the_provider_answers(monkeypatch:
         assert may_know.wait(10)
         return real(self, at)
 
-    async with ScriptedProvider([reply("Hi.", usage=USED), reply("Again.", usage=USED)]) as provider:
+    async with ScriptedProvider([repeat(reply("Hi.", usage=USED))]) as provider:
         agent = Agent("anthropic:claude-sonnet-4-5", base_url=provider.anthropic_url, api_key="test")
         session = agent.session()
         with monkeypatch.context() as patched:
@@ -150,6 +151,9 @@ async def test_list_prices_are_looked_up_while_the_provider_answers(monkeypatch:
         second = await session.run("Again")
         cost = float(cost_of(USED, "anthropic:claude-sonnet-4-5") or 0)
         assert first.usage.cost_usd == second.usage.cost_usd == pytest.approx(cost)
+        threads = threading.active_count()
+        other = Agent("anthropic:claude-opus-4-5", base_url=provider.anthropic_url, api_key="test")
+        assert (await other.run("Hi")).usage.cost_usd and threading.active_count() == threads, "now it is at hand"
 
 
 @pytest.mark.usefixtures("elsewhere")

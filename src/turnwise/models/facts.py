@@ -8,7 +8,7 @@ to be looked up, unless the caller gives some.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -30,12 +30,16 @@ class Facts:
     `loading` belongs to whoever looks it up for several at once.
     """
 
-    __slots__ = ("_asked", "_info", "_may_be_priced", "_overrides", "_rates", "_until", "loading")
+    __slots__ = ("_asked", "_info", "_is_here", "_may_be_priced", "_overrides", "_rates", "_until", "loading")
+
+    everything_loaded: ClassVar[bool] = False
+    """Whether the catalogue was loaded with all its data, so that further look-ups take no time worth mentioning."""
 
     def __init__(self, handle: ModelHandle, overrides: Overrides | None = None) -> None:
         self._asked = handle.asked
         self._overrides = overrides
-        self._may_be_priced = overrides is not None or not is_here(handle.base_url) or is_here(handle.host.base_url)
+        self._is_here = is_here(handle.base_url)
+        self._may_be_priced = overrides is not None or not self._is_here or is_here(handle.host.base_url)
         self._info: ModelInfo | None = None
         self._rates: Rates | None = None
         self._until = 0.0
@@ -44,7 +48,7 @@ class Facts:
     @property
     def at_hand(self) -> bool:
         """Whether `priced` knows all that there is to know."""
-        return self._info is not None or not self._may_be_priced
+        return self._info is not None or not self._may_be_priced or (self.everything_loaded and self._overrides is None)
 
     def info(self, at: float) -> ModelInfo:
         """What is known. Blocks for the first look-up of a process: up to half a second if `genai-prices` is installed. Raises
@@ -56,6 +60,7 @@ class Facts:
             info = model_info(self._asked, overrides=self._overrides, at=datetime.fromtimestamp(at, UTC))
             self._rates = None if info.prices is None else rates_of(info.prices)
             self._info, self._until = info, at + KEPT_S
+            Facts.everything_loaded = Facts.everything_loaded or not self._is_here
         return self._info
 
     def give_up(self) -> None:
@@ -72,7 +77,7 @@ class Facts:
 
     def cost_usd(self, usage: Usage, at: float) -> float | None:
         """What this usage costs, in US dollars; None if that is not known or not at hand."""
-        if self._info is None or not self._may_be_priced:
+        if not self._may_be_priced or not self.at_hand:
             return None
         if at >= self._until:
             self.info(at)
