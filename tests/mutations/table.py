@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import rows_approvals
 import rows_context
+import rows_budget
 import rows_decoders
 import rows_doors
 import rows_encoders
@@ -32,6 +33,7 @@ ROWS: list[Row] = [
     *rows_results.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
+    *rows_budget.ROWS,
     *rows_surface.ROWS,
     *rows_models.ROWS,
     *rows_output.ROWS,

@@ -36,7 +36,7 @@ def placed(provider: Provider, instructions: str = LONG) -> tuple[Codec, Encoded
 
 
 def body_of(codec: Codec, head: EncodedHead, history: list[Message], tail: str, prefix: Prefix | None = None) -> bytes:
-    return b"".join((prefix or Prefix()).body(head, history, codec, {}, tail))
+    return b"".join((Prefix() if prefix is None else prefix).body(head, history, codec, {}, tail))
 
 
 def parsed(raw: bytes) -> dict[str, Any]:
