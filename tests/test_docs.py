@@ -17,6 +17,7 @@ import ast
 import asyncio
 import inspect
 import io
+import json
 import os
 import re
 import subprocess
@@ -34,9 +35,11 @@ import pytest
 import turnwise.testing
 from turnwise.core.errors import Branch
 from turnwise.core.events import Event
-from turnwise.core.limits import Deadlines
+from turnwise.core.limits import Deadlines, Limits
+from turnwise.core.loops import LoopAction
 from turnwise.core.outcomes import Outcome
 from turnwise.core.result import TurnReason, TurnResult
+from turnwise.runtime.cache_breaks import CacheCause
 from turnwise.testing import ScriptedProvider, no_network
 
 ROOT = Path(__file__).parent.parent
@@ -262,6 +265,18 @@ def test_sessions_page_lists_every_reason_and_field() -> None:
 def test_cancellation_page_lists_every_deadline_with_its_default() -> None:
     listed = {quoted(row[0])[0]: float(row[1]) for row in rows_of("docs/cancellation.md", "Deadlines")[1:]}
     assert listed == {name: getattr(Deadlines(), name) for name in Deadlines.__struct_fields__}
+
+
+def test_limits_page_lists_every_limit_with_its_default() -> None:
+    listed = {quoted(row[0])[0]: row[1].strip("`") for row in rows_of("docs/limits.md", "Limits")}
+    defaults = {name: getattr(Limits(), name) for name in Limits.__struct_fields__}
+    assert listed == {name: "none" if value in (None, {}) else json.dumps(value) for name, value in defaults.items()}
+
+
+def test_limits_page_lists_every_action_and_cause() -> None:
+    assert [quoted(row[0])[0] for row in rows_of("docs/limits.md", "Loops")] == list(get_args(LoopAction))
+    said = PAGES["docs/limits.md"].read_text("utf-8").partition("## What the provider has read already")[2]
+    assert set(quoted(said)) >= set(get_args(CacheCause))
 
 
 def test_tools_page_lists_every_outcome() -> None:

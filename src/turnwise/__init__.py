@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .core.content import Audio, Document, Image, Text
     from .core.errors import ToolError, TurnwiseError
     from .core.limits import Deadlines, Limits, Retry
+    from .core.loops import Loops
     from .core.messages import AssistantMessage, ToolMessage, UserMessage
     from .core.principal import Principal
     from .core.replay import replay
@@ -55,6 +56,7 @@ _HOMES = {
     "FollowUp": "runtime.follow_ups",
     "Image": "core.content",
     "Limits": "core.limits",
+    "Loops": "core.loops",
     "Mask": "core.compaction",
     "Model": "models.connection",
     "ModelSettings": "core.request",
@@ -107,6 +109,7 @@ __all__ = [
     "FollowUp",
     "Image",
     "Limits",
+    "Loops",
     "Mask",
     "Model",
     "ModelSettings",

@@ -19,7 +19,7 @@ from turnwise import Usage
 from turnwise.errors import ConfigError
 from turnwise.models import Model, Price, Prices, Tier, UnpricedModelWarning, cost, known_models, model_info
 from turnwise.models.catalogue import PricesOverride
-from turnwise.models.prices_rows import amount
+from turnwise.models.prices_rows import amount, rates_of
 from turnwise.testing import no_network
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -305,3 +305,29 @@ def test_our_own_prices_are_those_of_the_package() -> None:
 @no_network()
 def test_nothing_is_fetched() -> None:
     assert cost(Usage(1, 1), "anthropic:claude-sonnet-4-5") is not None
+
+
+# --- as floats ----------------------------------------------------------------------------------------------------------
+
+exact_dollars = st.decimals(0, 1000, places=4)
+tiers = st.lists(st.builds(Tier, st.integers(0, 1_000_000), exact_dollars), max_size=2, unique_by=lambda t: t.above)
+dollars = st.none() | st.builds(Price, exact_dollars, tiers.map(lambda ts: tuple(sorted(ts, key=lambda t: t.above))))
+rows = st.builds(
+    Prices,
+    input_mtok=dollars,
+    output_mtok=dollars,
+    cache_read_mtok=dollars,
+    cache_write_mtok=dollars,
+    reasoning_mtok=dollars,
+    request=st.none() | st.decimals(0, 1, places=4),
+)
+counts = st.none() | st.integers(0, 2_000_000)
+
+
+@given(rows, st.builds(Usage, counts, counts, counts, counts, counts))
+def test_rates_say_what_the_exact_way_says(row: Prices, usage: Usage) -> None:
+    """What runs are billed with at every step: None in the same cases, and the same number to fifteen digits."""
+    rates, exact = rates_of(row), amount(usage, row)
+    got = rates.cost(usage)
+    assert (got is None) == (exact is None)
+    assert exact is None or got == pytest.approx(float(exact), rel=1e-12, abs=1e-15)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import rows_approvals
+import rows_budget
 import rows_context
 import rows_decoders
 import rows_doors
@@ -33,6 +34,7 @@ ROWS: list[Row] = [
     *rows_results.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
+    *rows_budget.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_models.ROWS,

@@ -74,7 +74,8 @@ def _input(state: SessionState, entry: InputAccepted) -> None:
         if not state.queue:
             raise illegal("a follow-up that was not queued")
         del state.queue[0]
-    state.turn = TurnState(number, entry.limits, len(state.history), client_ref=entry.client_ref)
+    began_at = entry.message.created_at or 0.0
+    state.turn = TurnState(number, entry.limits, len(state.history), began_at, client_ref=entry.client_ref)
     state.turns = number
     say(state, entry.message)
 

@@ -86,9 +86,9 @@ def _in_turn(state: SessionState, entry: Entry) -> None:
             turn = running(state)
             if turn.phase != "tools" or not turn.pending:
                 raise illegal("a turn parks that waits for nobody")
-            turn.phase = "parked"
+            turn.phase, turn.parked_at = "parked", entry.at
         case Resumed():
-            _resumed(running(state), state)
+            _resumed(running(state), state, entry.at)
         case LimitReached():
             turn = running(state)
             turn.concluding, turn.concluded_at = entry.cause, turn.steps
@@ -155,7 +155,7 @@ def _continued(state: SessionState, entry: TurnContinued) -> None:
         raise illegal("a turn begins while one runs")
     if entry.turn <= state.turns:
         raise illegal(f"turn number {entry.turn} again, after {state.turns}")
-    state.turn = TurnState(entry.turn, entry.limits, len(state.history), client_ref=entry.client_ref)
+    state.turn = TurnState(entry.turn, entry.limits, len(state.history), entry.at, client_ref=entry.client_ref)
     state.turns = entry.turn
     if entry.message is not None:
         say(state, entry.message)
@@ -191,9 +191,10 @@ def _say_instead(turn: TurnState, call: ToolCall) -> None:
     turn.saying = msgspec.structs.replace(saying, body=body)
 
 
-def _resumed(turn: TurnState, state: SessionState) -> None:
+def _resumed(turn: TurnState, state: SessionState, at: float) -> None:
     if turn.phase != "parked":
         raise illegal("a turn resumes that is not parked")
+    turn.rested_s += at - turn.parked_at
     if turn.awaited:
         turn.phase = "tools"
         turn.asked_again += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -14,12 +15,22 @@ OnLimit = Literal["stop", "conclude"]
 """What a limit does: end the turn with its last text, or let the model conclude in one last step without tools."""
 
 
+class Counts(dict[str, int]):
+    """Numbers by name, as a value: it is not to be changed, and can be hashed."""
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return hash(frozenset(self.items()))
+
+
+NO_COUNTS: Mapping[str, int] = Counts()
+
+
 class Limits(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Bounds of one turn and of all runs that its tools start, checked before the spend; None means no bound (rule E9).
 
-    `steps` counts model calls, `calls` tool calls, `per_tool` those of one tool by its name, `tokens` input and output of all attempts,
-    `cost` US dollars, `wall_time_s` seconds (not while the turn is parked), `depth` how deep runs may be nested within it. A limit of 0
-    allows none. Raises `ValueError` for a bound below 0.
+    `steps` counts model calls, `calls` tool calls, `per_tool` those of the turn's own tools by name, `tokens` input and output of all
+    attempts, `cost` US dollars, `wall_time_s` seconds (not while the turn is parked), `depth` how deep runs may be nested within it: a
+    tool that runs an agent makes the first. A limit of 0 allows none. Raises `ValueError` for a bound below 0.
     """
 
     steps: int | None = 50
@@ -28,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cost: float | None = None
     wall_time_s: float | None = None
     depth: int | None = 8
-    per_tool: dict[str, int] = {}
+    per_tool: Mapping[str, int] = NO_COUNTS
     on_limit: OnLimit = "stop"
 
     def __post_init__(self) -> None:
@@ -41,6 +52,8 @@ class Limits(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
                 raise out_of_bounds("Limits", "per_tool", {name: value}, "a limit is 0 or more")
         if self.on_limit not in ("stop", "conclude"):
             raise out_of_bounds("Limits", "on_limit", self.on_limit, "it is 'stop' or 'conclude'")
+        if type(self.per_tool) is not Counts:
+            msgspec.structs.force_setattr(self, "per_tool", Counts(self.per_tool) if self.per_tool else NO_COUNTS)
 
 
 def out_of_bounds(kind: str, name: str, value: object, rule: str) -> ValueError:

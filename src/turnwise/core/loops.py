@@ -22,8 +22,9 @@ class Loops(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When a turn counts as going in circles, and what is done then.
 
     A loop is found when the same thing has been asked for `repeats` times in a row: one step again and again, or a cycle of up to
-    `max_period` steps (A-B-A-B has the period 2). With `repeats=3` the third time is found, with 1 already the first call. A loop
-    that goes on is found again at every step. Each turn begins anew. Raises `ValueError` for numbers below 1.
+    `max_period` steps (A-B-A-B has the period 2). With `repeats=3` the third time is found, with 1 already the first call. After that
+    the count begins anew, as it does with each turn: a loop that goes on is found once more every so often. Raises `ValueError`
+    for numbers below 1.
     """
 
     repeats: int = 3

@@ -46,11 +46,15 @@ class TurnState(msgspec.Struct):
     number of the model it goes to, `tried` how often this step has failed with that model. `first` is where its messages begin in
     the history. `asked_again` counts what makes the same model call or calls due once more: compactions, answers. `answer` is what a call
     brought as the answer, if `answered`; `problems` counts answers that were not what was asked for, `refused` says what was wrong
-    with the last one that a call brought. `changed` names the tools that may have changed something outside."""
+    with the last one that a call brought. `changed` names the tools that may have changed something outside. It began at
+    `began_at` and was parked for `rested_s` seconds before it was parked last, at `parked_at`."""
 
     number: int
     limits: Limits
     first: int
+    began_at: float = 0.0
+    parked_at: float = 0.0
+    rested_s: float = 0.0
     phase: Phase = "model"
     step: int = 1
     attempt: int = 1

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, TypedDict, cast
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,7 +19,7 @@ from .catalogue_names import LISTED_AS, names_of, price_provider
 from .catalogue_table import TABLE, Capabilities, Row
 from .connection import Model
 from .handle import parts_of
-from .hosts import HOSTS, Host
+from .hosts import HOSTS, Host, is_here
 from .known import row_of
 from .prices_rows import FREE, Price, Prices, invalid_override, prices_from
 
@@ -176,21 +175,14 @@ class _Place:
 
     def __init__(self, host: Host | None, url: str | None, named: bool) -> None:
         self.url = url
-        self.is_local = url is not None and _is_here(url)
-        self.is_foreign = named or (self.is_local and not (host is not None and _is_here(host.base_url)))
-
-
-def _is_here(url: str) -> bool:
-    name = urlsplit(url).hostname or ""
-    return name in ("localhost", "::1") or name.endswith(".localhost") or name.startswith("127.")
+        self.is_local = url is not None and is_here(url)
+        self.is_foreign = named or (self.is_local and not (host is not None and is_here(host.base_url)))
 
 
 def _known(provider: str, model: str, place: _Place, at: datetime) -> ModelInfo:
     """What the package and our table say."""
-    prices_of = price_provider(provider, model)
-    if place.url is not None:
-        prices_of = genai.provider_at(place.url) or ("" if place.is_foreign else prices_of)
-    found = genai.find(prices_of, names_of(provider, model), at)
+    prices_of = _priced_as(provider, model, place)
+    found = genai.find(prices_of, names_of(provider, model), at) if prices_of else None
     row = row_of(provider, model)
     prices = (found.prices if found else None) or _own_prices(provider, model, row, place)
     if found is None and row is None and prices is None:
@@ -209,6 +201,17 @@ def _known(provider: str, model: str, place: _Place, at: datetime) -> ModelInfo:
     )
 
 
+def _priced_as(provider: str, model: str, place: _Place) -> str:
+    """The provider of the package's data whose prices hold; "" for none, and then the package need not be loaded."""
+    host = HOSTS.get(provider)
+    serves_here = host is not None and _is_server_here(host) and (place.url is None or place.is_local)
+    if serves_here or (place.is_local and place.is_foreign):
+        return ""
+    if place.url is not None and not place.is_local and (elsewhere := genai.provider_at(place.url)):
+        return elsewhere
+    return "" if place.is_foreign else price_provider(provider, model)
+
+
 def _own_prices(provider: str, model: str, row: Row | None, place: _Place) -> Prices | None:
     host = HOSTS.get(provider)
     if host is not None and _is_server_here(host):
@@ -220,7 +223,7 @@ def _own_prices(provider: str, model: str, row: Row | None, place: _Place) -> Pr
 
 def _is_server_here(host: Host) -> bool:
     """Whether the provider is a server that runs models on this machine. A LiteLLM proxy runs here, and models elsewhere."""
-    return _is_here(host.base_url) and host.name != "litellm"
+    return is_here(host.base_url) and host.name != "litellm"
 
 
 def _overridden(info: ModelInfo, overrides: Overrides, at: datetime | None) -> ModelInfo:

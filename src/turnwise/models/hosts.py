@@ -7,6 +7,7 @@ Responses API it is the signature family, if that is not OpenAI's.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -244,3 +245,9 @@ HOSTS: dict[str, Host] = {
         ),
     )
 }
+
+
+def is_here(url: str) -> bool:
+    """Whether an address is one of this machine."""
+    name = urlsplit(url).hostname or ""
+    return name in ("localhost", "::1") or name.endswith(".localhost") or name.startswith("127.")

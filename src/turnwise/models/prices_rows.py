@@ -86,6 +86,57 @@ def amount(usage: Usage, prices: Prices) -> Decimal | None:
         return total + (prices.request or 0)
 
 
+class Rates(msgspec.Struct, frozen=True, gc=False):
+    """A row as floats, in US dollars per token, for what is priced at every step; `amount` is the exact way. `longer` are the rates
+    for requests with more input tokens than so many, the longest first."""
+
+    input: float | None
+    output: float | None
+    cache_read: float | None
+    cache_write: float | None
+    reasoning: float | None
+    request: float
+    longer: tuple[tuple[int, Rates], ...] = ()
+
+    def cost(self, usage: Usage) -> float | None:
+        """What `amount` says, to fifteen digits."""
+        given, said = usage.input_tokens, usage.output_tokens
+        for above, rates in self.longer:
+            if given is not None and given > above:
+                return rates.cost(usage)
+        plain_input, plain_output, total = given or 0, said or 0, self.request
+        if (given is None and (said is None or self.input is not None)) or (said is None and self.output is not None):
+            return None
+        if (plain_input and self.input is None) or (plain_output and self.output is None):
+            return None
+        if self.cache_read is not None and (count := usage.cache_read_tokens):
+            plain_input, total = max(0, plain_input - count), total + count * self.cache_read
+        if self.cache_write is not None and (count := usage.cache_write_tokens):
+            plain_input, total = max(0, plain_input - count), total + count * self.cache_write
+        if self.reasoning is not None and (count := usage.reasoning_tokens):
+            plain_output, total = max(0, plain_output - count), total + count * self.reasoning
+        return total + plain_input * (self.input or 0.0) + plain_output * (self.output or 0.0)
+
+
+def rates_of(prices: Prices) -> Rates:
+    """The row as floats."""
+    rows = (
+        prices.input_mtok,
+        prices.output_mtok,
+        prices.cache_read_mtok,
+        prices.cache_write_mtok,
+        prices.reasoning_mtok,
+    )
+    request = float(prices.request or 0)
+    steps = sorted({tier.above for row in rows if row is not None for tier in row.tiers}, reverse=True)
+
+    def at(input_tokens: int, longer: tuple[tuple[int, Rates], ...] = ()) -> Rates:
+        perhaps = [None if row is None else float(row.at(input_tokens)) / 1e6 for row in rows]
+        return Rates(*perhaps, request=request, longer=longer)
+
+    return at(0, tuple([(above, at(above + 1)) for above in steps]))
+
+
 def _covered(count: int | None, price: Price | None) -> bool:
     return count is not None if price is not None else not count
 

@@ -46,14 +46,17 @@ from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept, holds_bytes, without_bytes
+from .attempt import BYTES_PER_TOKEN
 from .changed import overrides_of
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .home import at_home
+from .learn import learn_needed
 from .plan import Begin, Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
 from .sizes import Sizes, fits_any_model
+from .spending import COUNTED
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -180,16 +183,18 @@ class Actor(Generic[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
+            if plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
             body = None if isinstance(opening, Begin) else await self._body(opening)
             await self._settle(plan.deadlines.grace_s)
             self._refuse_if_gone()
             # Nothing is waited for from here on: the input has to fit the state that it is folded into.
             given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
+            turn.spend(plan)
         except BaseException:
             self._turn = None
             raise
-        turn.plan = plan
         runtime.adopt(turn)
         turn.arm_watch()
         if self.hub is not None:
@@ -375,6 +380,13 @@ class Actor(Generic[Ctx]):
     async def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
         """The last look at a request of known size: what stands against it (a limit, a transcript that is too long) is posted
         instead, and the attempt is dropped."""
+        if not await self._is_short_enough(attempt, body_bytes):
+            return False
+        turn = self._turn
+        return turn is not None and turn.spending.weigh(attempt, body_bytes // BYTES_PER_TOKEN)
+
+    async def _is_short_enough(self, attempt: Attempt, body_bytes: int) -> bool:
+        """Whether the model can read the request; False if the conversation is made shorter instead."""
         compaction = in_force(self.agent.compaction, self.state.settings.compaction)
         share = 1.0 if compaction is None else compaction.at
         if self.sizes is None and not attempt.asked.must_compact and fits_any_model(self.state, body_bytes, share):
@@ -386,6 +398,14 @@ class Actor(Generic[Ctx]):
         if due is not None and turn is not None and not attempt.stopped:
             turn.compact(attempt, due)
         return due is None
+
+    def reminder(self, asked: CallModel) -> str:
+        """What the model is told at the end of this request alone."""
+        return "" if self._turn is None else self._turn.spending.reminder(asked)
+
+    def is_driving(self, turn: Turn) -> bool:
+        """Whether this is the turn that runs."""
+        return turn is self._turn
 
     def target_now(self) -> Target:
         """The model that would be asked now."""
@@ -434,6 +454,8 @@ class Actor(Generic[Ctx]):
 
     def post(self, given: Input) -> None:
         """Fold an input and go on."""
+        if type(given) in COUNTED and self._turn is not None:
+            self._turn.spending.count(given)
         if self.fold(given):
             self.advance()
 

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from ..core.messages import Message
     from ..core.protocols import Store
     from ..core.result import TurnResult
+    from ..models import catalogue
     from ..models.handle import ModelHandle
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
+    from .reminders import Reminder
     from .runtime import Runtime
     from .session import Session
+    from .spending import StopCondition
 
 
 class Agent(Generic[Ctx]):
@@ -64,6 +67,9 @@ class Agent(Generic[Ctx]):
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
+        reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
+        stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
+        overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -90,6 +96,9 @@ class Agent(Generic[Ctx]):
         stream: bool = True,
         store: Store | None = None,
         runtime: Runtime | None = None,
+        reminders: Iterable[Reminder] = (),
+        stop_when: Iterable[StopCondition] = (),
+        overrides: catalogue.Overrides | None = None,
         **connection: Unpack[Connection],
     ) -> None:
         if parallel_calls < 1:
@@ -118,6 +127,9 @@ class Agent(Generic[Ctx]):
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.runtime = runtime
+        self.reminders = tuple(reminders)
+        self.stop_when = tuple(stop_when)
+        self.overrides = overrides
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -161,10 +173,11 @@ class Agent(Generic[Ctx]):
         limits: Limits | None = None,
         stream: bool | None = None,
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> TurnResult:
         """One turn in a new session; see `Session.run`."""
         session = self.session(history=history, context=context)
-        return await session.run(prompt, limits=limits, stream=stream, output=output)
+        return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
 
     def stream_output(
         self,
@@ -187,13 +200,22 @@ class Agent(Generic[Ctx]):
         limits: Limits | None = None,
         stream: bool | None = None,
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> TurnResult:
         """`run` from synchronous code, notebooks included: it runs on Turnwise's own background loop. Ctrl-C interrupts the
         turn. Raises `SessionError` (`sync_in_loop`) from code that runs on that loop itself."""
         from .facade import run_sync
 
         return run_sync(
-            lambda: self.run(prompt, context=context, history=history, limits=limits, stream=stream, output=output)
+            lambda: self.run(
+                prompt,
+                context=context,
+                history=history,
+                limits=limits,
+                stream=stream,
+                output=output,
+                stop_when=stop_when,
+            )
         )
 
     # --- for sessions -----------------------------------------------------------------------------------------------
@@ -247,7 +269,7 @@ class Agent(Generic[Ctx]):
         stream = next(s for s in (wishes.stream, said.stream, self.streams) if s is not None)
         instructions = self.instructions if said.instructions is None else said.instructions
         head = RequestHead("", instructions, specs, self.settings, stream)
-        targets = tuple([target_of(handle, head, runtime, said, wishes.output) for handle in handles])
+        targets = tuple([target_of(handle, head, runtime, said, wishes.output, self.overrides) for handle in handles])
         check_extras(targets)
         return targets
 

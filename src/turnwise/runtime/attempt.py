@@ -7,12 +7,13 @@ since which it has been waiting for the provider, for the turn's watch to look a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from ..core.content import AssistantBlock, Audio, Image
+from ..core.content import Audio, Image
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.events import Event
 from ..core.ids import step_id
@@ -27,6 +28,7 @@ from ..models.handle import Sealed
 from ..wire.base import Decoder
 from .attachments import loaded, stored
 from .gates import Gate
+from .learn import learn, learned
 from .plan import Target
 from .prefix import Prefix
 from .refusals import silence
@@ -59,6 +61,10 @@ class Asker(Protocol):
         """Whether a request of that size may be sent; False if something else was begun instead."""
         ...
 
+    def reminder(self, asked: CallModel, /) -> str:
+        """What the model is told at the end of this request and of no other; "" for nothing."""
+        ...
+
 
 class Attempt:
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
@@ -76,6 +82,7 @@ class Attempt:
         "_runtime",
         "asked",
         "context_limit",
+        "head",
         "opening",
         "patience_s",
         "reducer",
@@ -95,6 +102,7 @@ class Attempt:
     ) -> None:
         self.asked = asked
         self.target = target
+        self.head = target.head
         self._deadlines = deadlines
         self._answered = answered
         self._runtime = runtime
@@ -127,8 +135,9 @@ class Attempt:
         transcript, codec = asker.transcript, target.handle.codec
         try:
             blobs = await loaded(asker, asker.prefix.lacks(transcript, codec)) if asker.has_blobs else {}
-            sealed = target.sealed_for(transcript)
-            body = asker.prefix.body(sealed.head, transcript, codec, blobs)
+            self.head = target.head_for(transcript, concluding=bool(asked.concluding))
+            sealed = target.sealed_for(self.head)
+            body = asker.prefix.body(sealed.head, transcript, codec, blobs, asker.reminder(asked))
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))
@@ -151,6 +160,9 @@ class Attempt:
             self.waiting_since = None
             if self.response is None:
                 self._leave()
+        if not target.facts.at_hand:
+            with contextlib.suppress(RuntimeError):  # no thread is to be had now
+                learn(target.facts, runtime)
         return None
 
     async def _authorized(self, sealed: Sealed, body: Sequence[Chunk]) -> Mapping[str, str]:
@@ -228,12 +240,16 @@ class Attempt:
             reducer.feed(self._decoder.finish())
         last = reducer.failed or reducer.ended
         if last is not None and last.usage is not None:
-            return last.usage
+            return self._priced(last.usage)
         text = reducer.partial() or ""
-        return Usage(self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN, provenance="estimated")
+        given, said = self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN
+        return self._priced(Usage(given, said, provenance="estimated"))
+
+    def _priced(self, usage: Usage | None) -> Usage | None:
+        return None if usage is None else self.target.facts.priced(usage, self._runtime.clock.wall())
 
     def _ended(self, asker: Asker) -> ModelReplied | ModelFailed | None:
-        """What came of the attempt; None if its images are put into the blob store first, in a task of the runtime."""
+        """What came of the attempt; None if something is to be fetched or put away first, in a task of the runtime."""
         target, asked = self.target, self.asked
         now = self._runtime.clock.wall()
         done = self.reducer.finish(target.handle.provider, target.handle.model, now)
@@ -241,10 +257,13 @@ class Attempt:
         if done.error is not None or message is None:
             return self._failed(done.error or _NO_ANSWER)
         target.budget.earn()
-        body = message.body
-        replied = AssistantMessage(body, asked.turn, asked.step, self._created_at, False, message.response)
-        if type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body):
-            self._runtime.start(self._reply_with_media(replied, body, asker))
+        body, response = message.body, message.response
+        if (usage := self._priced(response.usage)) is not response.usage:
+            response = msgspec.structs.replace(response, usage=usage)
+        replied = AssistantMessage(body, asked.turn, asked.step, self._created_at, False, response)
+        media = type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body)
+        if media or (usage is not None and not target.facts.at_hand):
+            self._runtime.start(self._reply_later(replied, asker))
             return None
         return self._replied(replied)
 
@@ -253,12 +272,20 @@ class Attempt:
             return ModelReplied(message, None, self.context_limit)
         return ModelReplied(message, self._answered.problem_of(message, self.target.strategy), self.context_limit)
 
-    async def _reply_with_media(
-        self, message: AssistantMessage, body: tuple[AssistantBlock, ...], asker: Asker
-    ) -> None:
-        message = msgspec.structs.replace(message, body=await stored(body, asker))
+    async def _reply_later(self, message: AssistantMessage, asker: Asker) -> None:
+        """Say what was said when its media are in the blob store, and when its price is known: once in a process, the first answer
+        may come before the catalogue is loaded."""
+        facts, body, response = self.target.facts, message.body, message.response
+        if not facts.at_hand:
+            try:
+                await learned(facts, self._runtime)
+            except Exception:  # a package that cannot be read must not cost the answer
+                facts.give_up()
+            response = msgspec.structs.replace(response, usage=self._priced(response.usage))
+        if type(body) is tuple:
+            body = await stored(body, asker)
         if not self.stopped:
-            asker.post(self._replied(message))
+            asker.post(self._replied(msgspec.structs.replace(message, body=body, response=response)))
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:
         target = self.target
@@ -267,7 +294,7 @@ class Attempt:
         return ModelFailed(
             named,
             self.reducer.shown,
-            failed.usage if failed is not None else None,
+            self._priced(failed.usage) if failed is not None else None,
             self._runtime.random.random(),
             target.budget.may_retry(),
         )

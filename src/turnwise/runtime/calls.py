@@ -20,7 +20,17 @@ from ..core.errors import ErrorInfo
 from ..core.events import Notice
 from ..core.inputs import CallBegins, CallEnded, Input
 from ..core.inputs_rare import SpentElsewhere
-from ..core.outcomes import Cancelled, Failed, InvalidArguments, Outcome, Timeout, ToolResult, UnknownTool, result_of
+from ..core.outcomes import (
+    Cancelled,
+    Denied,
+    Failed,
+    InvalidArguments,
+    Outcome,
+    Timeout,
+    ToolResult,
+    UnknownTool,
+    result_of,
+)
 from ..tools import ArgumentsError, failure_of
 from .body import Bodies
 from .door import Door
@@ -110,7 +120,10 @@ class Calls:
         self._say(CallEnded(result_of(call.id, outcome)))
 
     def _enter(self, job: Job) -> None:
-        """A call that may run begins as soon as there is a place for it."""
+        """A call that may run begins as soon as there is a place for it, if the turns above this one have room for it."""
+        if why := self._turn.spending.budget.take_call(job.tool.name):
+            self._refuse(job.call, Denied(why))
+            return
         if self._schedule.enter(job, self._turn.plan.parallel_calls):
             self._begin(job)
 

@@ -112,7 +112,7 @@ async def _idle(session: Actor[Any]) -> Due:
     target, state = session.target_now(), session.state
     limit = await limit_of(state.settings, target.handle.asked, session.runtime)
     calibration = sizes_of(session).calibration(target.handle, state)
-    head = target.sealed_for(state.transcript).head
+    head = target.sealed_for(target.head_for(state.transcript)).head
     due = Due("manual", target, calibration.tokens(Weight(len(head.before) + len(head.after))), limit, calibration)
     return msgspec.structs.replace(due, tokens=due.tokens + due.messages(session))
 

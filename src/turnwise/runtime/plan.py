@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,24 +10,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..core.compaction import in_force
-from ..core.errors import config_error
+from ..core.errors import ConfigError, config_error
 from ..core.limits import Deadlines, Limits
 from ..core.messages import Message
 from ..core.request import RequestHead
 from ..core.settings import AGENTS_OWN, SessionSettings
 from ..core.turn import Policy
 from ..models.connection import Model
+from ..models.facts import Facts
 from ..models.handle import ModelHandle, Sealed
 from ..tools import Tool
-from ..wire.base import Codec
+from ..wire.base import LEAVE_TOOLS_OUT, Codec
 from .gates import Gate
 from .retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from ..core.inputs import Input
+    from ..models import catalogue
     from ..tools.output import OutputSpec, Strategy
     from .agent import Agent
+    from .reminders import Reminder
     from .runtime import Runtime
+    from .spending import StopCondition
 
 
 INHERITED: ContextVar[Any] = ContextVar("turnwise_context", default=None)
@@ -50,29 +55,49 @@ class Wishes(msgspec.Struct, frozen=True):
     stream: bool | None = None
     watched: bool = True
     client_ref: str | None = None
+    stop_when: tuple[StopCondition, ...] = ()
     output: OutputSpec | None = None
     overrides: Overrides | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A model that may be asked, with its encoded head, and what bounds requests to its key. `strategy` is how it gives a typed answer,
-    if one is asked for."""
+    """A model that may be asked, with its encoded head, what bounds requests to its key, and what is known about it. `strategy` is how
+    it gives a typed answer, if one is asked for."""
 
     handle: ModelHandle
     head: RequestHead
     sealed: Sealed
     budget: RetryBudget
     gate: Gate | None
+    facts: Facts
     strategy: Strategy | None = None
 
     @property
     def codec(self) -> Codec:
         return self.handle.codec
 
-    def sealed_for(self, transcript: Sequence[Message]) -> Sealed:
-        """The head that goes with these messages: the kept one unless the codec has to change it (rule T5)."""
+    def head_for(self, transcript: Sequence[Message], *, concluding: bool = False) -> RequestHead:
+        """The head that goes with these messages: the target's own unless the codec has to change it (rule T5), or the model is to
+        call no tool any more (`concluding`). Its tools stay in it: the provider has read them."""
         head = self.handle.codec.head_for(self.head, transcript)
+        return _without_calls(head, self.handle) if concluding and head.tools else head
+
+    def sealed_for(self, head: RequestHead) -> Sealed:
+        """The head encoded; the kept one if it is the target's own."""
         return self.sealed if head is self.head else self.handle.seal(head)
+
+
+def _without_calls(head: RequestHead, handle: ModelHandle) -> RequestHead:
+    """The head with `tool_choice="none"` where that leaves the tools in their place; else without a demand for calls."""
+    settings = head.settings
+    if handle.codec.api not in LEAVE_TOOLS_OUT and handle.asked.tools == "native":
+        forbidden = msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice="none"))
+        with contextlib.suppress(ConfigError):  # there are hosts that do not take it
+            handle.codec.encode_head(forbidden)
+            return forbidden
+    if settings.tool_choice in (None, "auto"):
+        return head
+    return msgspec.structs.replace(head, settings=msgspec.structs.replace(settings, tool_choice=None))
 
 
 _SAMPLING = ("max_output_tokens", "temperature", "top_p")
@@ -84,9 +109,11 @@ def target_of(
     runtime: Runtime,
     session: SessionSettings = AGENTS_OWN,
     output: OutputSpec | None = None,
+    known: catalogue.Overrides | None = None,
 ) -> Target:
     """The target for a model: `head` is what is asked of any model, `session` what its session says otherwise, `output` the form that
-    its answer is to have. Raises `ConfigError` for what this one cannot do."""
+    its answer is to have, `known` what the caller knows better than the catalogue. Raises `ConfigError` for what this one cannot
+    do."""
     own = handle.head(head)
     changed = {n: v for n in _SAMPLING if (v := getattr(session, n)) is not None}
     if changed:
@@ -97,7 +124,7 @@ def target_of(
 
         own, strategy = ask(own, handle, output)
     budget, gate = runtime.retry_budgets.of(handle.key_scope), runtime.gates.of(handle.provider, handle.key_scope)
-    return Target(handle, own, handle.seal(own), budget, gate, strategy)
+    return Target(handle, own, handle.seal(own), budget, gate, Facts(handle, known), strategy)
 
 
 def check_extras(targets: Sequence[Target]) -> None:
@@ -127,6 +154,13 @@ class TurnPlan(msgspec.Struct, frozen=True):
     context: Any
     watch_s: float | None
     output: OutputSpec | None = None
+    reminders: tuple[Reminder, ...] = ()
+    stop_when: tuple[StopCondition, ...] = ()
+
+    @property
+    def must_learn(self) -> bool:
+        """Whether something has to be known about the models before the turn begins."""
+        return self.limits.cost is not None or self.targets[0].facts.has_overrides
 
     def target(self, number: int) -> Target:
         """Model number `number`; the last one if there are fewer than there were when the journal was written."""
@@ -167,4 +201,6 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
         wishes.context,
         watch_of(agent.deadlines),
         output,
+        agent.reminders,
+        (*agent.stop_when, *wishes.stop_when),
     )

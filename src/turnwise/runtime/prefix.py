@@ -8,10 +8,14 @@ are never in it: `marked` puts them between slices of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..core.messages import Message
+from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Chunk
 from ..wire.base import Blobs, Codec, EncodedHead, parts
+
+if TYPE_CHECKING:
+    from .cache_breaks import Sent
 
 CACHEABLE_BYTES = 2048
 """Shorter requests bear no marks: no provider caches fewer than 1,024 tokens."""
@@ -22,9 +26,11 @@ Span = tuple[int, int]
 class Prefix:
     """Encoded messages `[0:count]` of a transcript, for one codec."""
 
-    __slots__ = ("__weakref__", "_codec", "_count", "_last", "_newest", "_segments", "_stable")
+    __slots__ = ("__weakref__", "_codec", "_count", "_last", "_newest", "_segments", "_stable", "sent")
 
     def __init__(self) -> None:
+        self.sent: Sent | None = None
+        """What the last request was made of; it outlives what is kept."""
         self._codec: Codec | None = None
         self._count = 0
         self._last: Message | None = None
@@ -39,14 +45,21 @@ class Prefix:
         """The messages that `body` would encode."""
         return transcript[self._count :] if self._covers(transcript, codec) else transcript
 
-    def body(self, head: EncodedHead, transcript: Sequence[Message], codec: Codec, blobs: Blobs) -> Sequence[Chunk]:
-        """The body of a request for the whole transcript, in parts."""
+    def body(
+        self, head: EncodedHead, transcript: Sequence[Message], codec: Codec, blobs: Blobs, tail: str = ""
+    ) -> Sequence[Chunk]:
+        """The body of a request for the whole transcript, in parts. `tail` is what the user says last, in this request alone: it
+        comes behind all that is kept and marked, and is left out where the assistant is to go on by itself."""
         marks = head.breakpoints > 0
         segments = self.covering(transcript, codec, blobs, last_apart=marks)
-        whole = parts(head, segments)
-        if not marks or sum(map(len, whole)) < CACHEABLE_BYTES:
+        whole: Sequence[Chunk] = parts(head, segments)
+        if marks and sum(map(len, whole)) >= CACHEABLE_BYTES:
+            whole = [whole[0], *self._marked(codec, head), whole[2]]
+        if not tail or not segments or type(transcript[-1]) is AssistantMessage:
             return whole
-        return [whole[0], *self._marked(codec, head), whole[2]]
+        cut, data = codec.tail(transcript, tail)
+        last = memoryview(whole[-2])
+        return [*whole[:-2], last[: len(last) - cut], data, whole[-1]]
 
     def covering(
         self, transcript: Sequence[Message], codec: Codec, blobs: Blobs, *, last_apart: bool = False

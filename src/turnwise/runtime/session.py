@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .channel import Opening
     from .mailbox import WatchPolicy
     from .output import OutputStream
+    from .spending import StopCondition
     from .steps import Steps
     from .sync import SyncSession
     from .watch import Watcher
@@ -69,6 +71,7 @@ class Session(Answering[Ctx]):
         client_ref: str | None = None,
         on_leave: OnLeave = "stop",
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> Turn:
         """A turn to be read event by event: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
@@ -76,11 +79,18 @@ class Session(Answering[Ctx]):
         caller's object for tools (default: the session's), `limits` bound this turn (default: the agent's), `stream=False`
         asks the provider for an unstreamed response: the events are the same, in fewer pieces. `client_ref` is your own name for
         the input: it comes back in `TurnStarted`. `output` is the type, JSON Schema or `Output` that the answer is to have: then
-        `TurnResult.output` is the value. Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait`
+        `TurnResult.output` is the value. `stop_when` are conditions to stop, beside those of the agent. Leaving it early stops the turn; with `on_leave="detach"` it goes on, see `Turn.wait`
         and `Turn.watch`. Opening it raises `ConfigError` (no key, unknown model, empty prompt) before
         anything is journalled, `SessionBusy`, `SessionClosed`, or `SessionForked`.
         """
-        wishes = Wishes(self._context_for(context), limits, stream, client_ref=client_ref, output=_spec_of(output))
+        wishes = Wishes(
+            self._context_for(context),
+            limits,
+            stream,
+            client_ref=client_ref,
+            output=_spec_of(output),
+            stop_when=tuple(stop_when),
+        )
         return self._turn_of(prompt, wishes, on_leave)
 
     def stream_output(self, prompt: Prompt | Move, output: OutputType, **options: Any) -> OutputStream[Any]:
@@ -129,13 +139,20 @@ class Session(Answering[Ctx]):
         stream: bool | None = None,
         client_ref: str | None = None,
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> TurnResult:
         """One turn to its end. Raises what `stream` raises and, if the turn ended with an error, that error
         (`ProviderError`, `StateError` …) with the turn's true account in its `result` attribute; limits, timeouts and
         interrupts do not raise: see `TurnResult.reason`. An answer that is not of the form asked for with `output`, nor after its
         corrections, is an error, too (`invalid_output`). Cancelling it interrupts the turn."""
         wishes = Wishes(
-            self._context_for(context), limits, stream, watched=False, client_ref=client_ref, output=_spec_of(output)
+            self._context_for(context),
+            limits,
+            stream,
+            watched=False,
+            client_ref=client_ref,
+            output=_spec_of(output),
+            stop_when=tuple(stop_when),
         )
         turn = self._turn_of(prompt, wishes)
         async with turn:

@@ -199,6 +199,10 @@ class ModelStream(EventStream):
         """A single request is sent as it is."""
         return True
 
+    def reminder(self, asked: CallModel) -> str:
+        """A single request is what its caller says."""
+        return ""
+
     def post(self, given: ModelReplied) -> None:
         """An answer whose media had to be put away first."""
         self._settle(given)

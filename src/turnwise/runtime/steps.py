@@ -10,14 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
-from ..core.content import ToolCall
 from ..core.inputs import CallModel, Steer, Stop
 from ..core.messages import AssistantMessage, ToolMessage
 from ..core.outcomes import ToolResult
 from ..core.result import TurnResult
-from ..core.usage import Usage
+from ..core.step import Step
 from . import refusals
 from .attachments import Prompt, accept
 from .mailbox import WatchPolicy
@@ -27,27 +24,6 @@ from .watch import hub_of
 if TYPE_CHECKING:
     from .session import Session
     from .watch import Watcher
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One model call that was committed, with what came of the calls that it asked for. `number` counts from 1."""
-
-    number: int
-    message: AssistantMessage
-    results: tuple[ToolResult, ...] = ()
-
-    @property
-    def calls(self) -> tuple[ToolCall, ...]:
-        """What the model asked for."""
-        return self.message.tool_calls
-
-    @property
-    def usage(self) -> Usage | None:
-        return self.message.usage
-
-    @property
-    def text(self) -> str:
-        return self.message.text
 
 
 class Steps:

@@ -25,8 +25,10 @@ from . import process, refusals
 from .artifacts import SessionArtifacts
 from .attachments import Prompt
 from .attempt import Attempt, AttemptPhase
+from .budget import CURRENT
 from .calls import Calls
 from .plan import INHERITED, Begin, TurnPlan, Wishes
+from .spending import Spending
 from .timers import Timer
 from .watched import WatchedStream
 
@@ -67,10 +69,12 @@ class Turn(WatchedStream):
         "account",
         "answered",
         "plan",
+        "spending",
         "stop_asked",
         "wishes",
     )
     plan: TurnPlan
+    spending: Spending
     account: Account | None
 
     def __init__(
@@ -165,6 +169,11 @@ class Turn(WatchedStream):
 
     # --- the session's side -----------------------------------------------------------------------------------------
 
+    def spend(self, plan: TurnPlan) -> None:
+        """Open the turn's account, which the runs that its tools start will draw on. Raises `BudgetError` (`depth_limit`)."""
+        self.spending = Spending(self._session, self, plan.limits)
+        self._context.run(CURRENT.set, self.spending.budget)
+
     @property
     def calls(self) -> Calls:
         """The tool calls of the turn."""
@@ -187,7 +196,9 @@ class Turn(WatchedStream):
         """What tools of this turn may use of the runtime."""
         if self._host is None:
             runtime = self._session.runtime
-            self._host = ToolHost(runtime.clock, runtime.spawn, self._report, SessionArtifacts(self._session))
+            self._host = ToolHost(
+                runtime.clock, runtime.spawn, self._report, SessionArtifacts(self._session), self.spending.remaining
+            )
         return self._host
 
     def tell(self, events: list[Event]) -> None:
@@ -218,6 +229,8 @@ class Turn(WatchedStream):
         """Begin a model call in a task of the runtime."""
         session = self._session
         runtime = session.runtime
+        if self.plan.stop_when and self.spending.stops(asked):
+            return
         if self.hold is not None and self.hold(asked):
             return
         if session.overrides is not self.wishes.overrides and not self._replan():
@@ -291,6 +304,7 @@ class Turn(WatchedStream):
         """The turn is over; what was told before stays for the consumer to read."""
         self._result = result
         self._disarm_watch()
+        self.spending.close()
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
         self.wake()
@@ -322,6 +336,8 @@ class Turn(WatchedStream):
         due = self._deadline
         if due is None and plan.deadlines.turn_s is not None:
             due = self._deadline = now + plan.deadlines.turn_s
+        if (ends := self.spending.wall_time_ends) is not None:
+            due = ends if due is None else min(due, ends)
         if plan.watch_s is not None and (due is None or now + plan.watch_s < due):
             due = now + plan.watch_s
         attempt = self._attempt
@@ -337,6 +353,9 @@ class Turn(WatchedStream):
         now = self._session.runtime.loop.time()
         if self._deadline is not None and now >= self._deadline:
             self._session.post(Interrupt("timeout"))
+            return
+        if (ends := self.spending.wall_time_ends) is not None and now >= ends:
+            self._session.post(Interrupt("wall_time"))
             return
         attempt = self._attempt
         if attempt is not None and attempt.overdue(now):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
+from ..core.budget import Remaining
 from ..core.errors import ErrorInfo, ToolError
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Artifacts, Clock, Spawn
@@ -36,6 +37,7 @@ class ToolHost(msgspec.Struct, frozen=True):
     spawn: Spawn
     report: Report
     artifacts: Artifacts | None = None
+    remaining: Callable[[], Remaining] = Remaining
 
 
 class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
@@ -72,6 +74,11 @@ class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
         if self.deadline is None or self.host is None:
             return None
         return max(0.0, self.deadline - self.host.clock.monotonic())
+
+    def remaining(self) -> Remaining:
+        """What is left of the turn's limits by now, and of those of the turns above it; None where there is no limit. Callable from
+        the tool's thread."""
+        return Remaining() if self.host is None else self.host.remaining()
 
     @property
     def printed(self) -> str:

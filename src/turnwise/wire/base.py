@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -39,6 +39,13 @@ class EncodedHead(msgspec.Struct, frozen=True):
     after: bytes
     breakpoints: int = 0
     mark: bytes = b""
+
+
+class Tail(NamedTuple):
+    """What stands behind the encoded messages of one request: `data`, in place of their last `cut` bytes."""
+
+    cut: int
+    data: bytes
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -90,6 +97,14 @@ class Codec(Protocol):
         """
         ...
 
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        """What the user says last, for one request only: `text`, behind these messages, the last of which is not the assistant's.
+
+        It joins the last message where an API wants its partners to take turns, and is one of its own elsewhere. The encoded
+        messages end with the bytes that are cut, whatever is marked in them.
+        """
+        ...
+
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """What to insert where into an encoded message, so that the provider caches everything up to and including it.
 
@@ -116,6 +131,10 @@ _CODECS: dict[str, tuple[str, str]] = {
 _SAME = {"gemini.streamGenerateContent": "gemini.generateContent", "bedrock.converse-stream": "bedrock.converse"}
 """APIs whose streamed form has a name of its own; the codec is the same."""
 APIS = tuple(_CODECS)
+
+
+LEAVE_TOOLS_OUT = ("bedrock.converse", "ollama.chat")
+"""APIs that have no word for `tool_choice="none"`: their codecs leave the tools out of the request instead."""
 
 
 @cache

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast, overload
 
 import msgspec
 
 from ..core.content import Audio, BlobRef, Document, Image, Inline, Native, Source
-from .base import Blobs, bytes_of, elements
+from ..core.messages import Message, UserMessage
+from .base import Blobs, Codec, Tail, bytes_of, elements
 from .unreadable import UNREADABLE
 
 EMPTY_INPUT = "(empty message)"
@@ -135,3 +136,39 @@ def scrubbed(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return type(value)(*[scrubbed(getattr(value, name)) for name in value.__struct_fields__])
     return value
+
+
+class Followed(Sequence[Message]):
+    """Messages with one more behind them, which is not put into the list: that belongs to somebody else, and may be long."""
+
+    __slots__ = ("_last", "_messages")
+
+    def __init__(self, messages: Sequence[Message], last: Message) -> None:
+        self._messages = messages
+        self._last = last
+
+    def __len__(self) -> int:
+        return len(self._messages) + 1
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Message]: ...
+    def __getitem__(self, index: int | slice) -> Message | Sequence[Message]:
+        count = len(self._messages)
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(count + 1))]
+        if index in (count, -1):
+            return self._last
+        return self._messages[index if index >= 0 else index + 1]
+
+
+def message_behind(codec: Codec, messages: Sequence[Message], text: str) -> Tail:
+    """What the user says last, as a message of its own."""
+    made = codec.encode_messages(Followed(messages, UserMessage(text)), len(messages), {})
+    return Tail(0, b"," + made)
+
+
+def json_text(text: str) -> bytes:
+    """A text within a JSON string, without its quotes."""
+    return msgspec.json.encode(text.encode("utf-8", "replace").decode())[1:-1]

@@ -14,9 +14,10 @@ import msgspec
 from ...core.content import Thinking
 from ...core.messages import AssistantMessage, Message, UserMessage
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Decoder, EncodedHead
+from ..base import Blobs, Decoder, EncodedHead, Tail
 from ..claude_head import thinking_is_on
 from ..extras import AnthropicExtra
+from ..history import message_behind
 from ..reader import ResponseReader, sse_or_document
 from .fold import AnthropicFold
 from .head import encode_head, thinks_by_budget
@@ -47,6 +48,9 @@ class AnthropicCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return message_behind(self, messages, text)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """A breakpoint on the message's last block; text that stands alone becomes a block for it."""

@@ -14,9 +14,10 @@ import msgspec
 from ...core.content import Opaque, Thinking, ToolCall
 from ...core.messages import AssistantMessage, Message, UserMessage
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Codec, Decoder, EncodedHead, elements
+from ..base import Blobs, Codec, Decoder, EncodedHead, Tail, elements
 from ..claude_head import thinking_is_on
 from ..extras import BedrockExtra
+from ..history import json_text
 from ..reader import ResponseReader
 from .fold import ConverseFold, sniff
 from .head import encode_head, offers_tools, without_tools
@@ -48,6 +49,10 @@ class BedrockCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs, self.origin)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        """A block behind the last one of the user's message: two of them in a row are refused."""
+        return Tail(len(_END), b',{"text":"' + json_text(text) + b'"}' + _END)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """A cache point behind the last block of a user's message."""

@@ -12,8 +12,9 @@ import msgspec
 
 from ...core.messages import Message
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Decoder, EncodedHead
+from ..base import Blobs, Decoder, EncodedHead, Tail
 from ..extras import CohereExtra
+from ..history import message_behind
 from ..reader import ResponseReader, sse_or_document
 from .fold import ORIGIN, CohereFold
 from .head import encode_head
@@ -36,6 +37,9 @@ class CohereCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return message_behind(self, messages, text)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """Nothing: Cohere caches by itself."""

@@ -14,10 +14,11 @@ import msgspec
 
 from ...core.messages import Message
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Decoder, EncodedHead
+from ..base import Blobs, Decoder, EncodedHead, Tail
 from ..extras import GeminiExtra
 from ..framing.crlf import CrlfSseFramer
 from ..framing.json_array import JsonArrayFramer
+from ..history import message_behind
 from ..reader import ResponseReader, sse_or_document
 from .dialect import AI_STUDIO, VERTEX, Dialect
 from .fold import GeminiFold
@@ -48,6 +49,9 @@ class GeminiCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs, self.dialect)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return message_behind(self, messages, text)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """Nothing: the API caches by itself, or what was uploaded before (`GeminiExtra.cached_content`)."""

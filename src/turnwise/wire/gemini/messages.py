@@ -88,7 +88,8 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, diale
 
 def _follows_model(messages: Sequence[Message], start: int, blobs: Blobs, dialect: Dialect) -> bool:
     """Whether what is written next comes first of all, or after a content of the model."""
-    for message in reversed(messages[:start]):
+    for position in range(start - 1, -1, -1):
+        message = messages[position]
         if type(message) is not AssistantMessage:
             return False
         if _said(message, blobs, dialect):

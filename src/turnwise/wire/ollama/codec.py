@@ -13,9 +13,10 @@ import msgspec
 
 from ...core.messages import Message
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Decoder, EncodedHead
+from ..base import Blobs, Decoder, EncodedHead, Tail
 from ..extras import OllamaExtra
 from ..framing.json_lines import lines_or_document
+from ..history import message_behind
 from ..reader import ResponseReader
 from .fold import ORIGIN, OllamaFold
 from .head import encode_head
@@ -38,6 +39,9 @@ class OllamaCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return message_behind(self, messages, text)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """Nothing: the server keeps what it has read by itself."""

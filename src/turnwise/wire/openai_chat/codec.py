@@ -12,12 +12,12 @@ import msgspec
 
 from ...core.messages import Message
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Codec, Decoder, EncodedHead
+from ..base import Blobs, Codec, Decoder, EncodedHead, Tail
 from ..extras import OpenAIExtra
 from ..reader import ResponseReader, sse_or_document
 from .fold import ChatFold
 from .head import encode_head
-from .messages import encode_messages
+from .messages import encode_messages, tail
 from .profile import OPENAI, Profile
 
 
@@ -44,6 +44,9 @@ class ChatCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs, self.profile)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return tail(self, messages, text, self.profile)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """Nothing: hosts of this API cache by themselves."""

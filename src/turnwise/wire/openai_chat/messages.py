@@ -32,7 +32,7 @@ from ...core.content import (
 )
 from ...core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ...core.outcomes import ToolResult
-from ..base import Blobs
+from ..base import Blobs, Codec, Tail
 from ..heads import foreign_file, refused_type
 from ..history import (
     MADE,
@@ -44,7 +44,9 @@ from ..history import (
     file_name,
     is_blank,
     is_text,
+    json_text,
     media_type_of,
+    message_behind,
     object_text,
     own_fields,
     text_document,
@@ -94,7 +96,7 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
         messages = Spoken(messages)  # calls and results of other models, in words
     out: list[_Written] = []
     add = out.append
-    follows_user = profile.alternates and _ends_with_user(messages[:start], profile)
+    follows_user = profile.alternates and _ends_with_user(messages, start, profile)
     for message in messages[start:] if start else messages:
         if type(message) is UserMessage:
             body = message.body
@@ -116,15 +118,32 @@ def encode_messages(messages: Sequence[Message], start: int, blobs: Blobs, profi
     return written_elements(out)
 
 
-def _ends_with_user(messages: Sequence[Message], profile: Profile) -> bool:
-    """Whether the last of these messages that is sent is the user's."""
-    for message in reversed(messages):
+def _ends_with_user(messages: Sequence[Message], count: int, profile: Profile) -> bool:
+    """Whether the last that is sent of the first `count` messages is the user's."""
+    for position in range(count - 1, -1, -1):
+        message = messages[position]
         if type(message) is not AssistantMessage:
             return type(message) is UserMessage
         body = message.body
         if body.strip() if isinstance(body, str) else _assistant(body, profile) is not None:
             return False
     return False
+
+
+def tail(codec: Codec, messages: Sequence[Message], text: str, profile: Profile) -> Tail:
+    """What the user says last. At hosts that want their partners to take turns it is a part of the user's last message, whose content
+    is a string or a list of parts."""
+    if not profile.alternates:
+        return message_behind(codec, messages, text)
+    if not profile.tools:
+        messages = Spoken(messages)
+    if not _ends_with_user(messages, len(messages), profile):
+        return message_behind(codec, messages, text)
+    last = messages[-1]
+    body = last.body if type(last) is UserMessage else ""
+    if isinstance(body, str) or all(type(b) is Text and is_blank(b.text) for b in body):
+        return Tail(2, b"\\n\\n" + json_text(text) + b'"}')
+    return Tail(2, b',{"type":"text","text":"' + json_text(text) + b'"}]}')
 
 
 def _results(results: tuple[ToolResult, ...], blobs: Blobs, profile: Profile) -> list[_Written]:

@@ -13,8 +13,9 @@ import msgspec
 
 from ...core.messages import Message
 from ...core.request import Extra, RequestHead
-from ..base import Blobs, Codec, Decoder, EncodedHead
+from ..base import Blobs, Codec, Decoder, EncodedHead, Tail
 from ..extras import ResponsesExtra
+from ..history import message_behind
 from ..reader import ResponseReader, sse_or_document
 from .fold import ResponsesFold
 from .head import encode_head
@@ -40,6 +41,9 @@ class ResponsesCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return encode_messages(messages, start, blobs, self.origin, self.name)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return message_behind(self, messages, text)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         """Nothing: the provider caches by itself."""

@@ -20,7 +20,7 @@ import msgspec
 from ...core.errors import config_error
 from ...core.messages import Message
 from ...core.request import Extra, OneTool, RequestHead
-from ..base import Blobs, Codec, Decoder, EncodedHead
+from ..base import Blobs, Codec, Decoder, EncodedHead, Tail
 from .text import PromptedDecoder
 from .words import instructions_with, spoken
 
@@ -67,6 +67,9 @@ class PromptedCodec(msgspec.Struct, frozen=True):
 
     def encode_messages(self, messages: Sequence[Message], start: int, blobs: Blobs) -> bytearray:
         return self.inner.encode_messages(Spoken(messages), start, blobs)
+
+    def tail(self, messages: Sequence[Message], text: str) -> Tail:
+        return self.inner.tail(Spoken(messages), text)
 
     def mark(self, element: bytes, mark: bytes) -> Sequence[tuple[int, bytes]]:
         return self.inner.mark(element, mark)
