@@ -1,0 +1,305 @@
+"""What a session stands on: its runtime, store and blobs, and its state as it was read from the journal.
+
+How it moves is in `actor`. Nothing here folds an input but `_reload`, which closes what a lost append has left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from ..core.content import ToolCall
+from ..core.entries import Entry, SessionCreated
+from ..core.errors import ErrorInfo, error_of
+from ..core.events import Event
+from ..core.evolve import evolve, fold
+from ..core.inputs import (
+    Effect,
+    Halted,
+    Interrupt,
+)
+from ..core.messages import Message
+from ..core.protocols import Blobs, Store
+from ..core.state import SessionState
+from ..core.turn import Machine, Policy
+from ..store.memory import MemoryBlobs, MemoryStore
+from ..tools import ToolContext
+from ..tools.context import Ctx
+from . import process, refusals
+from .attachments import holds_bytes, without_bytes
+from .changed import overrides_of
+from .expiry import Expiry
+from .plan import Overrides, Target, TurnPlan, Wishes
+from .prefix import Prefix
+from .runtime import Runtime, default_runtime, default_runtime_if_any
+from .sizes import Sizes
+from .turn import Turn
+
+if TYPE_CHECKING:
+    from .agent import Agent
+    from .follow_ups import FollowUp
+    from .watch import Hub
+
+
+T = TypeVar("T")
+
+
+class Ground(Generic[Ctx]):
+    """The fields of a session, and how they are come by."""
+
+    __slots__ = (
+        "__weakref__",
+        "_advancing",
+        "_append_now",
+        "_appending",
+        "_blobs",
+        "_bound",
+        "_closed",
+        "_counts",
+        "_created",
+        "_effects",
+        "_entries",
+        "_events",
+        "_expiry",
+        "_has_bytes",
+        "_lost",
+        "_prefix",
+        "_prefix_base",
+        "_process",
+        "_store",
+        "_turn",
+        "agent",
+        "context",
+        "follow_up_handles",
+        "hub",
+        "machine",
+        "overrides",
+        "parked",
+        "runtime",
+        "sizes",
+        "state",
+        "told",
+    )
+    runtime: Runtime
+    machine: Machine
+
+    def __init__(
+        self,
+        agent: Agent[Ctx],
+        created: SessionCreated,
+        *,
+        context: Ctx | None = None,
+        store: Store | None = None,
+        overrides: Overrides | None = None,
+    ) -> None:
+        self.agent = agent
+        self.context = context
+        self.overrides = overrides
+        self.sizes: Sizes | None = None
+        self.follow_up_handles: dict[int, FollowUp] = {}
+        self.state = SessionState()
+        self._has_bytes = any(map(holds_bytes, created.history))
+        evolve(self.state, created)
+        self._store = store
+        self._created: SessionCreated | None = created
+        self._entries: list[Entry] = [created]
+        self._events: list[Event] = []
+        self._counts: list[int] = [0]
+        self.told: int = 0
+        self.hub: Hub | None = None
+        self._effects: list[Effect] = []
+        self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
+        self._blobs: Blobs | None = None
+        self._bound = False
+        self._expiry: Expiry | None = None
+        self.parked: Wishes | None = None
+        self._prefix: Prefix | None = None
+        self._prefix_base = 0
+        self._turn: Turn | None = None
+        self._appending: asyncio.Task[None] | None = None
+        self._advancing = False
+        self._lost: ErrorInfo | None = None
+        self._closed = False
+        self._process = process.current()
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn is running. A parked one is not: it waits for someone."""
+        return self._turn is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session takes no input any more."""
+        return self._closed
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn that runs, or is about to begin."""
+        return self._turn
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy that a forked process got of its parent's session."""
+        return self._process is not process.current()
+
+    @property
+    def bound(self) -> bool:
+        """Whether it has a runtime."""
+        return self._bound
+
+    @property
+    def id(self) -> str:
+        return self.state.id
+
+    @property
+    def transcript(self) -> Sequence[Message]:
+        """What the next request will send; the state's own list."""
+        return self.state.transcript
+
+    @property
+    def prefix(self) -> Prefix:
+        """Begun anew when the view has changed: then messages in the middle of the transcript may be others than before."""
+        if self._prefix is None or self._prefix_base != self.state.base:
+            self._prefix, self._prefix_base = Prefix(), self.state.base
+        return self._prefix
+
+    @property
+    def blobs(self) -> Blobs:
+        if self._blobs is None:
+            self._blobs = MemoryBlobs()
+        return self._blobs
+
+    @property
+    def has_blobs(self) -> bool:
+        """Whether any bytes can be referred to: most sessions never have any."""
+        return self._blobs is not None
+
+    def share_blobs(self, other: Ground[Any]) -> None:
+        """Keep bytes where that session keeps them."""
+        self._blobs = other._blobs
+
+    async def read_file(self, path: Path) -> bytes:
+        """A file's bytes, read in a thread."""
+        return await self.runtime.blocking.run(path.read_bytes)
+
+    def plan_of(self, turn: Turn) -> TurnPlan:
+        """What the turn runs with by now: the session's settings may change from step to step."""
+        wishes = turn.wishes
+        if wishes.overrides is not self.overrides:
+            wishes = turn.wishes = msgspec.structs.replace(wishes, overrides=self.overrides)
+        return self.agent.plan(wishes, self.runtime)
+
+    def target_now(self) -> Target:
+        """The model that would be asked now."""
+        turn = self.state.turn
+        number = turn.model if turn is not None and self.state.running else 0
+        wishes = Wishes(watched=False, overrides=self.overrides)
+        return self.agent.plan(wishes, self.runtime).target(number)
+
+    def _refuse_if_gone(self) -> None:
+        if self.forked:
+            raise refusals.forked(self.id)
+        if self._closed:
+            raise refusals.closed(self.id)
+
+    async def _bind(self) -> Runtime:
+        """Take the runtime of the running loop."""
+        if self._bound:
+            runtime = self.runtime
+            if not runtime.closed and runtime.loop is asyncio.get_running_loop():
+                return runtime
+        runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
+        runtime.bind()
+        self.runtime = runtime
+        if self._store is None:
+            self._store = runtime.store or MemoryStore()
+        if self._blobs is None:
+            self._blobs = runtime.blobs
+        self._append_now = getattr(self._store, "append_now", None)
+        if not self._bound:
+            if self._has_bytes and self._created is not None:
+                await self._put_bytes_away(self._created)
+            self.machine = Machine(self.state, Policy())
+        self._bound = True
+        return runtime
+
+    async def _put_bytes_away(self, created: SessionCreated) -> None:
+        """A history that was handed in with bytes in its messages is kept with references to them instead."""
+        history = tuple([await without_bytes(message, self) for message in created.history])
+        created = msgspec.structs.replace(created, history=history)
+        state = SessionState()
+        evolve(state, created)
+        self.state, self._created = state, created
+        self._entries = [created]
+
+    async def _reload(self, patience_s: float) -> None:
+        """After a failed append the journal is the truth: fold it again and end the turn that was running."""
+        assert self._store is not None
+        if self._appending is not None:
+            done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
+            if not done:
+                raise error_of(self._lost or refusals.APPEND_BLOCKED)
+        written = list(await self._store.read(self.id))
+        if written:
+            self.state = fold(written)
+            self._entries, self._counts = [], []
+        else:
+            assert self._created is not None, "a session's first entry is kept until it is durable"
+            self._entries, self._counts = [self._created], [0]
+            self.state = fold(self._entries)
+        self.told = len(written)
+        self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
+        self.machine = Machine(self.state, Policy())
+        current = self.state.turn
+        if current is not None and current.phase not in ("parked", "ended"):
+            now = self.runtime.clock.wall()
+            for given in (Interrupt("store"), Halted()):
+                folded = self.machine.feed(given, now)
+                self._entries += folded.entries
+                self._counts += [0] * len(folded.entries)
+
+    async def journal(self, after: int) -> Sequence[Entry]:
+        """The entries that are durable, from number `after` + 1 on."""
+        if self._store is None:
+            await self._bind()
+        assert self._store is not None
+        return await self._store.read(self.id, after)
+
+    def tool_context(self, call: ToolCall, turn: Turn, limit_s: float | None) -> ToolContext[Any]:
+        """What a running call may know."""
+        state, runtime = self.state, self.runtime
+        current = state.turn
+        return ToolContext(
+            turn.plan.context,
+            state.id,
+            current.number if current else 0,
+            current.step if current else 0,
+            call.id,
+            call.name,
+            state.principal,
+            None if limit_s is None else runtime.clock.monotonic() + limit_s,
+            turn.host,
+        )
+
+    def claim(self, turn: Turn) -> None:
+        """Nobody else begins a turn before this one."""
+        self._turn = turn
+
+    def unclaim(self, turn: Turn) -> None:
+        """It was never begun."""
+        if self._turn is turn and not turn.opened:
+            self._turn = None
+
+    def forget_expiry(self) -> None:
+        """Nothing that waits is given up by this session any more."""
+        if self._expiry is not None:
+            self._expiry.close()
+
+    def is_driving(self, turn: Turn) -> bool:
+        """Whether this is the turn that runs."""
+        return turn is self._turn
