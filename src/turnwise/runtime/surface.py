@@ -1,0 +1,196 @@
+"""What may be asked of a session beside its turns: what was said and what becomes of it, its settings, how it stands.
+
+Each of these is a small story that is told elsewhere (`history_ops`, `changed`, `status`, `compact`, `follow_ups`); here they are
+brought to the loop on which the session lives.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from ..core.compaction import CompactReport
+from ..core.content import BlobRef
+from ..core.inputs import ChangeSettings, UndoCompaction
+from ..core.limits import Limits
+from ..core.messages import Message
+from ..core.search import SearchHit, search
+from ..core.settings import SessionSettings
+from ..core.usage import Usage
+from ..models.connection import Model
+from ..tools.context import Ctx
+from . import follow_ups, history_ops
+from .answering import Answering
+from .artifacts import SessionArtifacts
+from .attachments import Prompt, accept
+from .changed import Tools, changed
+from .follow_ups import FollowUp
+from .home import at_home
+from .plan import INHERITED, Wishes
+from .status import SessionStatus, in_force, status_of
+
+if TYPE_CHECKING:
+    pass
+
+
+class Surface(Answering[Ctx]):
+    """The part of a session that does not run turns."""
+
+    __slots__ = ()
+
+    # --- what was said ----------------------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The transcript: what the next request will send. Always valid, also while a turn runs."""
+        return tuple(self.state.transcript)
+
+    @property
+    def history(self) -> tuple[Message, ...]:
+        """All that was said and not taken back, whatever compactions have left out of `messages`."""
+        return tuple(self.state.history)
+
+    def search(self, wanted: str | re.Pattern[str]) -> list[SearchHit]:
+        """Where a text (in any case) or pattern occurs in the history: in messages, arguments and results of calls."""
+        change = self.state.change
+        return search(self.state.history, wanted, change.covers, frozenset([m.call_id for m in change.masked]))
+
+    async def undo(self) -> str | None:
+        """Take back the last turn with all that it said; its input's text, to be edited and said again ("" if it had none), or None
+        if there is no turn since the session was last cleared. Raises `SessionBusy` while a turn runs or is parked."""
+        return await at_home(self, lambda: history_ops.undo(self))
+
+    async def rewind(self, to: int) -> None:
+        """Take back everything after turn number `to` (`TurnResult.turn`), compactions and clearings included; 0 takes back all turns.
+        Numbers are never given again. Raises `ConfigError` (`invalid_value`) for a turn that there never was, `SessionBusy`."""
+        return await at_home(self, lambda: history_ops.rewind(self, to))
+
+    async def clear(self) -> None:
+        """Begin the conversation anew: nothing that was said so far is sent any more. Totals of tokens and cost go on; history and
+        journal keep everything. Raises `SessionBusy` while a turn runs or is parked."""
+        return await at_home(self, lambda: history_ops.clear(self))
+
+    async def compact(self) -> CompactReport:
+        """Make the conversation shorter for the model now, by half or more if it can be, with the strategies of `Agent(compaction=…)`.
+
+        A running turn goes on meanwhile, and input that arrives is kept; the change holds from the next model call on, unless another
+        one came first. What failed is in the report and leaves the conversation as it was. Raises `ConfigError` if the model
+        cannot be asked, and what `steer` and `run` raise for a session that is gone. Cancelling it drops what is under way.
+        """
+        from .compact import by_hand
+
+        return await self.on_its_loop(lambda: by_hand(self))
+
+    async def undo_compaction(self) -> bool:
+        """Take back the last compaction; the model is sent what it had replaced. False if there is none (since `clear`)."""
+        return await self.apply(UndoCompaction())
+
+    async def artifact(self, which: BlobRef | str) -> bytes:
+        """The whole text of a result that was too long for the model, in UTF-8: by `ToolResult.artifact`, or by the call's id or
+        the text's sha256. Raises `SessionError` (`unknown_artifact`), `StateError` (`missing_blob`)."""
+        return await SessionArtifacts(self).data(which)
+
+    # --- settings and state ---------------------------------------------------------------------------------------------
+
+    async def set(
+        self,
+        *,
+        instructions: str | UnsetType | None = UNSET,
+        tools: Tools | UnsetType | None = UNSET,
+        model: str | Model | UnsetType | None = UNSET,
+        max_output_tokens: int | UnsetType | None = UNSET,
+        temperature: float | UnsetType | None = UNSET,
+        top_p: float | UnsetType | None = UNSET,
+        stream: bool | UnsetType | None = UNSET,
+        context_limit: int | UnsetType | None = UNSET,
+        compaction: Any = UNSET,
+    ) -> SessionSettings:
+        """Change settings from the next model call on, in a running turn as well; what then holds. None goes back to what the agent
+        says, what is left out stays.
+
+        A `model` takes the place of the agent's and of its fallbacks; if only named, it is reached as the agent reaches its
+        models of that provider. `tools` are functions, `Tool`s, or names of the agent's. `context_limit` is in tokens. What does
+        not hold for this model, or makes no sense, raises `ConfigError` before anything is journalled.
+        """
+        given = {
+            "instructions": instructions,
+            "tools": tools,
+            "model": model,
+            "max_output_tokens": max_output_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "stream": stream,
+            "context_limit": context_limit,
+            "compaction": compaction,
+        }
+        known = {name: value for name, value in given.items() if value is not UNSET}
+
+        def change() -> ChangeSettings:
+            overrides = changed(self.agent, self.overrides, known)
+            self.agent.plan(Wishes(watched=False, overrides=overrides), self.runtime)
+            self.overrides = overrides
+            return ChangeSettings(overrides.settings)
+
+        await self.apply(change)
+        return self.settings
+
+    @property
+    def settings(self) -> SessionSettings:
+        """What the next model call goes by: what was set here, else what the agent says, else what follows from the model. None:
+        the provider's own default."""
+        return in_force(self.agent, self.overrides)
+
+    def status(self) -> SessionStatus:
+        """How the session stands: context, usage, and what it is doing right now."""
+        return status_of(self)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all turns so far, failed attempts included."""
+        return self.state.usage
+
+    # --- for after the turn ---------------------------------------------------------------------------------------------
+
+    async def follow_up(
+        self,
+        prompt: Prompt,
+        *,
+        context: Ctx | None = None,
+        limits: Limits | None = None,
+        client_ref: str | None = None,
+    ) -> FollowUp:
+        """Say something for after the running turn. When that ends well (`completed`, `stopped`, `limit`, `loop`), a turn of its own
+        begins by itself, in a task of the runtime; with nothing running, at once. Returns a handle once it is durable:
+        `await handle.result()`.
+
+        After any other end (`interrupted`, `timeout`, `error`), and while a turn is parked, the queue waits: the next turn that
+        ends well goes on with it, and so does the next `follow_up`. Closing the session leaves it unsaid.
+        """
+        self._refuse_if_gone()
+        wishes = Wishes(self._context_for(context), limits, watched=False, client_ref=client_ref)
+
+        async def queued() -> FollowUp:
+            return await follow_ups.queue(self, await self._accepted(prompt), wishes)
+
+        return await at_home(self, queued)
+
+    @property
+    def follow_ups(self) -> tuple[str, ...]:
+        """The texts of the follow-ups that wait, the next one first."""
+        return tuple([queued.message.text for queued in self.state.queue])
+
+    async def drop_follow_ups(self) -> int:
+        """Take all follow-ups out of the queue; how many there were."""
+        return await at_home(self, lambda: follow_ups.drop(self))
+
+    async def _accepted(self, prompt: Prompt) -> Any:
+        await self._bind()
+        return await accept(prompt, self, self.read_file)
+
+    def _context_for(self, given: Ctx | None) -> Any:
+        """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""
+        if given is not None:
+            return given
+        return self.context if self.context is not None else INHERITED.get()
