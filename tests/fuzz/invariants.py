@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.fuzz.rich_bodies import RICH
 
+from turnwise.core.decoded import BlockAdded, ResponseEnded, ResponseFailed
 from turnwise.core.errors import ErrorInfo
-from turnwise.core.events import BlockAdded, ResponseEnded, ResponseFailed, TextDelta, ThinkingDelta, ToolCallDelta
+from turnwise.core.events import TextDelta, ThinkingDelta, ToolCallDelta
 from turnwise.core.messages import AssistantMessage
 from turnwise.core.reducer import Reducer
 from turnwise.testing import call, error_event, raw_call, reply, text, think

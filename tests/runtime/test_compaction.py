@@ -24,7 +24,8 @@ from tests.runtime.conftest import (
 )
 
 from turnwise import Compaction, Drop, Limits, Mask, Retry, Runtime, Session, Summarise, tool
-from turnwise.core.entries import AttemptFailed, Compacted, CompactionFailed, Entry
+from turnwise.core.changes import Compacted, CompactionFailed
+from turnwise.core.entries import AttemptFailed, Entry
 from turnwise.core.inputs import ChangeSettings
 from turnwise.core.messages import Message, ToolMessage
 from turnwise.core.replay import replay

@@ -21,8 +21,9 @@ from tests.runtime.conftest import (
 )
 
 from turnwise import Image, Limits, Move, Session, TurnResult, UserMessage, replay, tool
+from turnwise.core.changes import Compacted
 from turnwise.core.content import BlobRef, ToolCall
-from turnwise.core.entries import Compacted, Entry
+from turnwise.core.entries import Entry
 from turnwise.core.inputs import CallEnded, CallWaits, CompactionEnded
 from turnwise.core.messages import AssistantMessage
 from turnwise.core.outcomes import ToolResult

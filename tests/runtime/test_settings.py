@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.conftest import ANTHROPIC, Host, goes_on, read_all, said
 
 from turnwise import Agent, Model, ModelSettings, Reasoning, Runtime, Session, replay, tool
-from turnwise.core.entries import SettingsChanged
+from turnwise.core.changes import SettingsChanged
 from turnwise.errors import ConfigError
 from turnwise.store.memory import MemoryStore, SuspendingStore
 from turnwise.testing import RecordedRequest, ScriptedProvider, call, fail, repeat, reply

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.content import Image, Inline, Opaque, Text, Thinking, ToolCall
-from turnwise.core.events import DecoderEvent, ResponseEnded, ResponseFailed, TextDelta, ThinkingDelta, ToolCallDelta
+from turnwise.core.decoded import DecoderEvent, ResponseEnded, ResponseFailed
+from turnwise.core.events import TextDelta, ThinkingDelta, ToolCallDelta
 from turnwise.core.messages import AssistantMessage
 from turnwise.core.usage import Usage
 from turnwise.testing import call, redacted, reply, text, think

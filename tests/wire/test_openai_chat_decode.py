@@ -12,17 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall, Url
-from turnwise.core.events import (
-    BlockAdded,
-    BlockSealed,
-    ResponseEnded,
-    ResponseFailed,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from turnwise.core.decoded import BlockAdded, BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
+from turnwise.core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from turnwise.core.usage import Usage
 from turnwise.wire import codec, decoder, read_response, reader
 from turnwise.wire.framing import limits

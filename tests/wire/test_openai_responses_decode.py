@@ -15,16 +15,8 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall
-from turnwise.core.events import (
-    BlockSealed,
-    ResponseEnded,
-    ResponseFailed,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from turnwise.core.decoded import BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
+from turnwise.core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from turnwise.core.usage import Usage
 from turnwise.testing import call, error_event, raw_call, redacted, reply, text, think
 from turnwise.wire import codec, decoder, read_response, reader

@@ -14,19 +14,9 @@ from hypothesis import strategies as st
 
 from turnwise import Agent, tool
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall
+from turnwise.core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseFailed, ResponseStarted
 from turnwise.core.errors import ConfigError, ErrorInfo
-from turnwise.core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    ResponseEnded,
-    ResponseFailed,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from turnwise.core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from turnwise.core.outcomes import Failed, ToolResult, result_of
 from turnwise.core.reducer import Reducer

@@ -177,3 +177,23 @@ class SettingsChanged(msgspec.Struct, frozen=True, gc=False, tag="settings.chang
     settings: SessionSettings
     at: float
     v: int = 1
+
+
+ChangeEntry = (
+    ApprovalAnswered
+    | CallWaiting
+    | Cleared
+    | Compacted
+    | CompactionFailed
+    | CompactionUndone
+    | FollowUpQueued
+    | FollowUpsDropped
+    | LimitReached
+    | LoopFound
+    | NestedSpent
+    | Parked
+    | Resumed
+    | Rewound
+    | SettingsChanged
+    | TurnContinued
+)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from .content import ToolCall, UserBlock
-from .entries import (
+from .changes import (
     ApprovalAnswered,
-    CallOutcome,
     CallWaiting,
     Cleared,
     Compacted,
     CompactionFailed,
     CompactionUndone,
-    Entry,
     FollowUpQueued,
     FollowUpsDropped,
-    InputAccepted,
-    InterruptCause,
     LimitReached,
     NestedSpent,
-    PartialKept,
     Resumed,
     Rewound,
     SettingsChanged,
-    SteerAccepted,
     TurnContinued,
-    TurnEnded,
 )
+from .content import ToolCall, UserBlock
+from .entries import CallOutcome, Entry, InputAccepted, InterruptCause, PartialKept, SteerAccepted, TurnEnded
 from .errors import ErrorInfo
 from .inputs import (
     Approve,

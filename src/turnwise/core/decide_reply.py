@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .changes import LoopFound
 from .content import ToolCall
 from .decide_rare import no_run
-from .entries import Entry, LoopFound, SteerAccepted, TurnEnded
+from .entries import Entry, SteerAccepted, TurnEnded
 from .errors import ErrorInfo
 from .loops import Found, LoopAction, words
 from .messages import UserMessage

@@ -11,24 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from .changes import (
-    ApprovalAnswered,
-    CallWaiting,
-    Cleared,
-    Compacted,
-    CompactionFailed,
-    CompactionUndone,
-    FollowUpQueued,
-    FollowUpsDropped,
-    LimitReached,
-    LoopFound,
-    NestedSpent,
-    Parked,
-    Resumed,
-    Rewound,
-    SettingsChanged,
-    TurnContinued,
-)
+from .changes import ChangeEntry
 from .errors import ErrorInfo
 from .limits import Limits
 from .messages import AssistantMessage, Message, UserMessage
@@ -175,20 +158,5 @@ Entry = (
     | Interrupted
     | PartialKept
     | TurnEnded
-    | CallWaiting
-    | ApprovalAnswered
-    | Parked
-    | Resumed
-    | TurnContinued
-    | FollowUpQueued
-    | FollowUpsDropped
-    | LimitReached
-    | LoopFound
-    | NestedSpent
-    | Compacted
-    | CompactionFailed
-    | CompactionUndone
-    | Cleared
-    | Rewound
-    | SettingsChanged
+    | ChangeEntry
 )

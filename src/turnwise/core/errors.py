@@ -162,3 +162,15 @@ def error_of(info: ErrorInfo) -> TurnwiseError:
 def config_error(code: str, message: str, hint: str = "") -> ConfigError:
     """Shorthand for the commonest raise."""
     return ConfigError(ErrorInfo("config", code, message, hint))
+
+
+def illegal(what: str) -> StateError:
+    """The error for an entry that cannot follow what came before."""
+    return StateError(
+        ErrorInfo(
+            "state",
+            "illegal_entry",
+            f"The journal cannot go on like this: {what}.",
+            "This is a defect of the program that wrote the entry; the entries before it are intact.",
+        )
+    )

@@ -18,22 +18,12 @@ from .entries import (
     StepCommitted,
     TurnEnded,
 )
+from .errors import illegal
 from .evolve_rare import evolve_rare
 from .messages import ToolMessage
+from .moves import count, enter_steers, next_step, running, say, step_over
 from .outcomes import ToolResult, problem_in
-from .state import (
-    RECENT_STEPS,
-    CallState,
-    SessionState,
-    TurnState,
-    count,
-    enter_steers,
-    illegal,
-    next_step,
-    running,
-    say,
-    step_over,
-)
+from .state import RECENT_STEPS, CallState, SessionState, TurnState
 
 
 def evolve(state: SessionState, entry: Entry) -> None:

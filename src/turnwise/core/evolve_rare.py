@@ -7,34 +7,32 @@ from __future__ import annotations
 
 import msgspec
 
-from .content import AssistantBlock, ToolCall
-from .entries import (
+from .changes import (
     ApprovalAnswered,
     CallWaiting,
     Cleared,
     Compacted,
     CompactionFailed,
     CompactionUndone,
-    Entry,
     FollowUpQueued,
     FollowUpsDropped,
-    Interrupted,
     LimitReached,
     LoopFound,
     NestedSpent,
     Parked,
-    PartialKept,
     Resumed,
     Rewound,
-    SessionCreated,
     SettingsChanged,
-    SteerAccepted,
     TurnContinued,
 )
+from .content import AssistantBlock, ToolCall
+from .entries import Entry, Interrupted, PartialKept, SessionCreated, SteerAccepted
+from .errors import illegal
 from .messages import UserMessage
+from .moves import count, enter_steers, running, say, step_over
 from .repair import last_turn
 from .result import Pending
-from .state import SessionState, TurnState, count, enter_steers, illegal, running, say, step_over
+from .state import SessionState, TurnState
 from .view import WHOLE, Change, View, back_to, project, then
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from .entries import (
+from .changes import (
     ApprovalAnswered,
     CallWaiting,
     Compacted,
     CompactionFailed,
-    Entry,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
     LoopFound,
     NestedSpent,
     Parked,
-    SteerAccepted,
     TurnContinued,
 )
+from .entries import Entry, SteerAccepted
 from .events import (
     ApprovalGiven,
     ApprovalRequested,

@@ -11,20 +11,9 @@ from typing import Literal
 import msgspec
 
 from .content import AssistantBlock, Native, Text, Thinking, ToolCall
+from .decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseFailed, ResponseStarted
 from .errors import ErrorInfo
-from .events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    Event,
-    ResponseEnded,
-    ResponseFailed,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from .events import Event, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from .messages import AssistantMessage, ResponseInfo
 from .usage import Usage
 

@@ -10,33 +10,35 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .decide_reply import NOT_AS_ASKED
-from .entries import (
+from .changes import (
     ApprovalAnswered,
-    AttemptFailed,
-    CallOutcome,
-    CallStarted,
     CallWaiting,
     Cleared,
     Compacted,
     CompactionFailed,
     CompactionUndone,
-    Entry,
     FollowUpQueued,
     FollowUpsDropped,
-    InputAccepted,
-    Interrupted,
     LimitReached,
     LoopFound,
     NestedSpent,
-    PartialKept,
     Resumed,
     Rewound,
-    SessionCreated,
     SettingsChanged,
+    TurnContinued,
+)
+from .decide_reply import NOT_AS_ASKED
+from .entries import (
+    AttemptFailed,
+    CallOutcome,
+    CallStarted,
+    Entry,
+    InputAccepted,
+    Interrupted,
+    PartialKept,
+    SessionCreated,
     SteerAccepted,
     StepCommitted,
-    TurnContinued,
     TurnEnded,
 )
 from .errors import ErrorInfo, StateError

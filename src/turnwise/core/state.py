@@ -11,9 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from .changes import FollowUpQueued
 from .content import ToolCall
-from .entries import FollowUpQueued, InterruptCause, Keep
-from .errors import ErrorInfo, StateError
+from .entries import InterruptCause, Keep
+from .errors import ErrorInfo, illegal
 from .limits import Limits
 from .messages import AssistantMessage, Message, UserMessage
 from .outcomes import ToolResult
@@ -145,65 +146,3 @@ class SessionState(msgspec.Struct):
     def change(self) -> Change:
         """What the transcript leaves out of the history by now."""
         return self.views[-1].change if self.views else WHOLE
-
-
-def say(state: SessionState, *messages: Message) -> None:
-    """Add to the history, and so to the transcript."""
-    state.history.extend(messages)
-    if state.transcript is not state.history:
-        state.transcript.extend(messages)
-
-
-def running(state: SessionState) -> TurnState:
-    """The turn that runs; raises `StateError` if there is none."""
-    turn = state.turn
-    if turn is None or turn.phase == "ended":
-        raise illegal("no turn is running")
-    return turn
-
-
-def next_step(turn: TurnState) -> None:
-    """The model is asked again."""
-    turn.step += 1
-    turn.attempt = 1
-    turn.tried = 0
-    turn.phase = "model"
-
-
-def step_over(turn: TurnState, state: SessionState) -> None:
-    """All outcomes are in: the model is asked again, unless one of them was the answer."""
-    if enter_steers(turn, state) or not turn.answered:
-        turn.answered = False
-        next_step(turn)
-    else:
-        turn.phase = "done"
-
-
-def enter_steers(turn: TurnState, state: SessionState) -> bool:
-    """What was added to the turn enters the transcript; False if nothing was."""
-    if not turn.steers:
-        return False
-    say(state, *turn.steers)
-    turn.steers = []
-    return True
-
-
-def count(turn: TurnState | None, state: SessionState, usage: Usage | None) -> None:
-    """Add to what turn and session have used."""
-    if usage is None:
-        return
-    if turn is not None:
-        turn.usage = usage if turn.usage is NO_USAGE else turn.usage + usage
-    state.usage = usage if state.usage is NO_USAGE else state.usage + usage
-
-
-def illegal(what: str) -> StateError:
-    """The error for an entry that cannot follow what came before."""
-    return StateError(
-        ErrorInfo(
-            "state",
-            "illegal_entry",
-            f"The journal cannot go on like this: {what}.",
-            "This is a defect of the program that wrote the entry; the entries before it are intact.",
-        )
-    )

@@ -32,18 +32,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from .changes import Parked
 from .decide_rare import accept, cause_of, decide_rare, halted, limit_entry, no_run, reached, steer
 from .decide_reply import beyond_limits, in_circles, loop_ends, no_answer, not_as_asked
-from .entries import (
-    AttemptFailed,
-    CallOutcome,
-    CallStarted,
-    Entry,
-    Interrupted,
-    Parked,
-    StepCommitted,
-    TurnEnded,
-)
+from .entries import AttemptFailed, CallOutcome, CallStarted, Entry, Interrupted, StepCommitted, TurnEnded
 from .errors import ErrorInfo
 from .events import Event
 from .evolve import evolve

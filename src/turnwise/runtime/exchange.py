@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from ..core.decoded import ResponseFailed
 from ..core.errors import ErrorInfo, ProviderError, TurnwiseError, error_of
-from ..core.events import ResponseFailed
 from ..core.limits import Deadlines, Retry, retry_delay
 from ..core.protocols import Response
 from ..models.auth import Outgoing

@@ -11,8 +11,8 @@ import contextvars
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..core.changes import FollowUpQueued
 from ..core.content import Body, text_of
-from ..core.entries import FollowUpQueued
 from ..core.errors import TurnwiseError
 from ..core.inputs import DropFollowUps, UserInput
 from ..core.inputs import FollowUp as Queue

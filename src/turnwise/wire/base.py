@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from ..core.content import BlobRef, Inline
+from ..core.decoded import DecoderEvent
 from ..core.errors import ErrorInfo, StateError, config_error
-from ..core.events import DecoderEvent
 from ..core.messages import AssistantMessage, Message
 from ..core.reducer import Reducer
 from ..core.request import Extra, Request, RequestHead

@@ -11,8 +11,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
+from ..core.decoded import DecoderEvent, ResponseFailed
 from ..core.errors import ErrorInfo
-from ..core.events import DecoderEvent, ResponseFailed
 from ..core.usage import Provenance, Usage
 from .errors import MAX_ERROR_BYTES, PROTOCOL, TRUNCATED, broken, text_of
 from .framing.limits import MAX_BODY_BYTES, FramingError

@@ -14,15 +14,8 @@ import msgspec
 from msgspec import Raw
 
 from ...core.content import Native, Opaque, Text, Thinking
-from ...core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from .events import (
     KNOWN_DELTAS,
     CitationDeltaPart,

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
+from ...core.decoded import DecoderEvent, ResponseEnded, ResponseStarted
 from ...core.errors import ErrorInfo
-from ...core.events import DecoderEvent, ResponseEnded, ResponseStarted, TextDelta, ThinkingDelta, ToolCallDelta
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta
 from ...core.usage import Provenance, Usage
 from ..errors import PROTOCOL, TRUNCATED, body_error, broken, excerpt
 from ..reader import Failed

@@ -15,15 +15,8 @@ import msgspec
 from msgspec import Raw
 
 from ...core.content import Image, Inline, Native, Opaque, Text, Thinking
-from ...core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from .shapes import (
     NULL,
     Citations,

@@ -13,8 +13,9 @@ from typing import Literal
 
 import msgspec
 
+from ...core.decoded import DecoderEvent, ResponseEnded, ResponseStarted
 from ...core.errors import ErrorInfo
-from ...core.events import DecoderEvent, ResponseEnded, ResponseStarted, TextDelta
+from ...core.events import TextDelta
 from ...core.usage import Provenance, Usage
 from ..errors import PROTOCOL, TRUNCATED, body_error, broken, excerpt, http_error
 from ..framing.event_stream import EventStreamFramer, Headers, Message

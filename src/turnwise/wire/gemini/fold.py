@@ -18,18 +18,9 @@ import msgspec
 from msgspec import Raw
 
 from ...core.content import Audio, Image, Inline, Native, Opaque, Text
+from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseStarted
 from ...core.errors import ErrorInfo
-from ...core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    ResponseEnded,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from ...core.messages import StopReason
 from ...core.usage import Provenance, Usage
 from ..errors import PROTOCOL, TRUNCATED, Kind, broken, excerpt

@@ -15,18 +15,9 @@ import msgspec
 from msgspec import Raw
 
 from ...core.content import Image, Inline, Native, Opaque
+from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseStarted
 from ...core.errors import ErrorInfo
-from ...core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    ResponseEnded,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from ...core.messages import StopReason
 from ...core.usage import Provenance, Usage
 from ..errors import OVERFLOW, PROTOCOL, TRUNCATED, body_error, broken

@@ -10,7 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from ...core.content import Native
-from ...core.events import BlockSealed, DecoderEvent, ToolCallDelta, ToolCallStarted
+from ...core.decoded import BlockSealed, DecoderEvent
+from ...core.events import ToolCallDelta, ToolCallStarted
 from .shapes import UNREADABLE, CallPart, Function
 
 

@@ -12,16 +12,9 @@ from typing import Any
 import msgspec
 
 from ...core.content import Image, Native, Opaque, Url
+from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseStarted
 from ...core.errors import ErrorInfo
-from ...core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    ResponseEnded,
-    ResponseStarted,
-    TextDelta,
-    ThinkingDelta,
-)
+from ...core.events import TextDelta, ThinkingDelta
 from ...core.messages import StopReason
 from ...core.usage import Provenance, Usage
 from ..errors import OVERLOADED, PROTOCOL, SERVER, TRUNCATED, Kind, broken, excerpt

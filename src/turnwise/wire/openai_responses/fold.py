@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...core.decoded import DecoderEvent, ResponseEnded, ResponseStarted
 from ...core.errors import ErrorInfo
-from ...core.events import DecoderEvent, ResponseEnded, ResponseStarted, TextDelta, ThinkingDelta, ToolCallDelta
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta
 from ...core.messages import StopReason
 from ...core.usage import Provenance, Usage
 from ..errors import PROTOCOL, TRUNCATED, broken, excerpt

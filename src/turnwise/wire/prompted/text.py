@@ -13,17 +13,8 @@ from typing import cast
 
 import msgspec
 
-from ...core.events import (
-    BlockAdded,
-    BlockSealed,
-    DecoderEvent,
-    ResponseEnded,
-    ResponseFailed,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseFailed
+from ...core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from ..base import Decoder
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
