@@ -168,9 +168,9 @@ ROWS = [
     Row(
         "E6",
         "a tool that is not safe to repeat may be declared with retries",
-        "tools/tool.py",
-        "self.retries < 0 or (self.retries and not (self.idempotent or self.read_only))",
-        "self.retries < 0",
+        "tools/options.py",
+        "retries < 0 or (retries and not repeatable)",
+        "retries < 0",
         (f"{R}test_tool_retries.py::test_retries_need_a_declaration",),
     ),
     Row(
@@ -233,8 +233,8 @@ ROWS = [
         "E3",
         "a call that never got a thread is said to be running on",
         "runtime/calls.py",
-        ' and job.tool.isolation == "none" and not job.claim()',
-        ' and job.tool.isolation == "none"',
+        "_in_thread(job) and not job.claim()",
+        "_in_thread(job)",
         (f"{R}test_interrupt_latency.py::test_interrupt_latency[tool in a thread]",),
     ),
 ]

@@ -42,9 +42,9 @@ ROWS = [
     Row(
         "E7",
         "what was left out is kept nowhere",
-        "runtime/body.py",
-        "            await self._session.blobs.put(data)",
-        "            pass",
+        "runtime/artifacts.py",
+        "    await blobs.put(data)\n",
+        "",
         (f"{LONG}test_the_model_gets_both_ends_and_the_session_keeps_all[anthropic-streamed]",),
     ),
     Row(
@@ -58,7 +58,7 @@ ROWS = [
     Row(
         "E7",
         "the model is told of a tool that it does not have",
-        "runtime/body.py",
+        "runtime/artifacts.py",
         "is not read_artifact:",
         "is read_artifact:",
         (f"{LONG}test_the_model_gets_both_ends_and_the_session_keeps_all[anthropic-streamed]",),
@@ -81,10 +81,10 @@ ROWS = [
     ),
     Row(
         "E3",
-        "a call waits for the blob store after its time is up",
+        "what an abandoned call had printed is kept nowhere",
         "runtime/body.py",
-        "        self._session.runtime.start(self._put(text))\n        return self._cut(job, result, text, limit, ref_of(text.encode()))",
-        "        return self._cut(job, result, text, limit, None)",
+        "        self._session.runtime.start(self._put(text))\n",
+        "",
         (f"{LONG}test_a_body_that_is_abandoned_leaves_what_it_printed[anthropic]",),
     ),
     Row(

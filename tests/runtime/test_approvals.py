@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.runtime.conftest import (
     told,
 )
 
-from turnwise import Allow, Ask, Deny, Move, ProposedCall, Runtime, Session, ToolContext, tool
+from turnwise import Allow, Ask, Deny, Move, Output, ProposedCall, Runtime, Session, ToolContext, tool
 from turnwise.core.errors import ConfigError, SessionBusy, SessionError
 from turnwise.core.outcomes import Cancelled, Denied, Ok
 from turnwise.core.result import Pending
@@ -466,3 +467,19 @@ async def test_other_threads_and_loops_may_answer() -> None:
             go.set()
             events = await read_all(turn)
         assert tools.ran == ["write a"] and isinstance(events[-1], TurnFinished)
+
+
+@dataclass
+class Count:
+    count: int
+
+
+async def test_a_typed_answer_comes_after_a_parking(host: Host) -> None:
+    """What was asked for still holds when the turn goes on."""
+    tools = Tools()
+    async with ScriptedProvider([reply(call("write", path="a")), reply('{"count": 3}')]) as provider:
+        session = host.agent(provider, *tools.all, approvals=asks_to_write).session()
+        assert (await session.run("Hi", output=Output(Count, strategy="prompted"))).reason == "parked"
+        await session.approve("t1.s1.c0")
+        result = await session.resume()
+    assert result.output == Count(3) and tools.ran == ["write a"]

@@ -1,9 +1,9 @@
 """The tool calls of one turn: checked, started within bounds, timed, stopped, and each ended with exactly one outcome.
 
-A call's way: `admit` (known tool? arguments that fit?), the door (allowed?) and the schedule (a free place?) -> `CallStarted` in the journal -> `launch` -> the body -> its
-outcome. A call that fails a check ends there and takes the same way out. Outcomes come back through `_end` and nowhere
-else. A call ends in time even if its body does not: a body deaf to cancellation is abandoned to the runtime, counted,
-and what it returns later is dropped (rules E1 to E6).
+A call's way: `admit` (known tool? arguments that fit?), the door (allowed?) and the schedule (a free place?) -> `CallStarted` in the
+journal -> `launch` -> the body -> its outcome. A call that fails a check ends there and takes the same way out. Outcomes come back
+through `_end` and nowhere else. A call ends in time even if its body does not: a body deaf to cancellation is abandoned to the
+runtime, counted, and what it returns later is dropped (rules E1 to E6).
 """
 
 from __future__ import annotations

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
 
 _current = [object()]
 _after_fork: list[Callable[[], None]] = []
