@@ -18,6 +18,7 @@ from ..core.compaction import in_force
 from ..core.content import Body, ToolCall
 from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
+from ..core.estimate import request_weight
 from ..core.events import Event, Notice, TurnFinished, TurnParked
 from ..core.evolve import evolve, fold
 from ..core.inputs import (
@@ -62,6 +63,7 @@ from .turn import Turn
 if TYPE_CHECKING:
     from .agent import Agent
     from .attempt import Attempt
+    from .cache_breaks import Sent
     from .follow_ups import FollowUp
     from .watch import Hub
 
@@ -97,6 +99,7 @@ class Actor(Generic[Ctx]):
         "context",
         "follow_up_handles",
         "hub",
+        "last_sent",
         "machine",
         "overrides",
         "parked",
@@ -139,6 +142,7 @@ class Actor(Generic[Ctx]):
         self._expiry: Expiry | None = None
         self.parked: Wishes | None = None
         self._prefix: Prefix | None = None
+        self.last_sent: Sent | None = None
         self._prefix_base = 0
         self._turn: Turn | None = None
         self._appending: asyncio.Task[None] | None = None
@@ -195,6 +199,7 @@ class Actor(Generic[Ctx]):
         except BaseException:
             self._turn = None
             raise
+        turn.plan = plan
         runtime.adopt(turn)
         turn.arm_watch()
         if self.hub is not None:
@@ -333,6 +338,7 @@ class Actor(Generic[Ctx]):
             self.state = fold(self._entries)
         self.told = len(written)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.last_sent = None
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
         self.machine = Machine(self.state, Policy())
         current = self.state.turn
@@ -383,7 +389,14 @@ class Actor(Generic[Ctx]):
         if not await self._is_short_enough(attempt, body_bytes):
             return False
         turn = self._turn
-        return turn is not None and turn.spending.weigh(attempt, body_bytes // BYTES_PER_TOKEN)
+        return turn is not None and turn.spending.weigh(attempt, self._tokens(attempt, body_bytes))
+
+    def _tokens(self, attempt: Attempt, body_bytes: int) -> int:
+        """What a request takes: by what was learned of the model, if it was worth learning."""
+        if self.sizes is None:
+            return body_bytes // BYTES_PER_TOKEN
+        weight = request_weight(body_bytes, self.sizes.media(self.state))
+        return self.sizes.calibration(attempt.target.handle, self.state).tokens(weight)
 
     async def _is_short_enough(self, attempt: Attempt, body_bytes: int) -> bool:
         """Whether the model can read the request; False if the conversation is made shorter instead."""
@@ -430,6 +443,11 @@ class Actor(Generic[Ctx]):
 
     def fold_all(self, inputs: Sequence[Input]) -> bool:
         """Fold inputs that came at once."""
+        turn = self._turn
+        if turn is not None and turn.opened:
+            for given in inputs:
+                if type(given) in COUNTED:
+                    turn.spending.count(given)
         try:
             folded = self.machine.feed_all(inputs, self.runtime.clock.wall())
         except TurnwiseError as error:
@@ -454,8 +472,6 @@ class Actor(Generic[Ctx]):
 
     def post(self, given: Input) -> None:
         """Fold an input and go on."""
-        if type(given) in COUNTED and self._turn is not None:
-            self._turn.spending.count(given)
         if self.fold(given):
             self.advance()
 
