@@ -8,14 +8,11 @@ import msgspec
 import pytest
 from tests.runtime.conftest import ANTHROPIC, Host, of, read_all
 
-from turnwise import Agent, Limits, Model, ModelSettings, Reasoning, Retry, Runtime, Session, tool
-from turnwise.core.inputs import ChangeSettings, Clear, CompactionEnded, Rewind
+from turnwise import Agent, Compaction, Drop, Limits, Model, ModelSettings, Reasoning, Retry, Runtime, Session, tool
 from turnwise.core.request import RequestHead
-from turnwise.core.settings import SessionSettings
-from turnwise.core.view import Change
 from turnwise.events import CacheBroken
 from turnwise.runtime.cache_breaks import cause_of_break, sent
-from turnwise.runtime.plan import Overrides, Wishes
+from turnwise.runtime.plan import Wishes
 from turnwise.testing import ScriptedProvider, call, fail, repeat, reply
 
 
@@ -62,45 +59,44 @@ async def test_another_model(host: Host) -> None:
 @pytest.mark.parametrize(
     ("changed", "cause"),
     [
-        (SessionSettings(instructions="Be brief."), "instructions"),
-        (SessionSettings(temperature=0.5), None),
-        (SessionSettings(max_output_tokens=99), None),
+        ({"instructions": "Be brief."}, "instructions"),
+        ({"tools": []}, "tools"),
+        ({"temperature": 0.5}, None),
+        ({"max_output_tokens": 99}, None),
     ],
+    ids=str,
 )
-async def test_settings_of_a_session(host: Host, changed: SessionSettings, cause: str | None) -> None:
+async def test_settings_of_a_session(host: Host, changed: dict[str, Any], cause: str | None) -> None:
     """What is read breaks it; how to answer does not."""
     async with ScriptedProvider([reply("A"), reply("B"), reply("C")]) as provider:
         session = host.agent(provider, look, instructions="Be long.").session()
         assert await told(session) == []
-        await session.apply(ChangeSettings(changed))
-        session.overrides = Overrides(changed)
+        await session.set(**changed)
         assert await told(session) == ([] if cause is None else [(1, cause)])
         assert await told(session) == []
 
 
-@pytest.mark.parametrize(
-    ("given", "cause"),
-    [
-        (CompactionEnded(0, "manual", Change(2)), "compaction"),
-        (Clear(), "clear"),
-        (Rewind(1), "rewind"),
-        (Rewind(0), "rewind"),
-    ],
-    ids=lambda v: v if isinstance(v, str) else type(v).__name__,
-)
-async def test_a_view_that_changed(host: Host, given: Any, cause: str) -> None:
+async def test_a_view_that_changed(host: Host) -> None:
+    """Once for each change, however it came about."""
     async with ScriptedProvider([repeat(reply("A"))]) as provider:
-        session = host.agent(provider).session()
-        await told(session)
-        await told(session)
-        await session.apply(given)
-        assert [await told(session), await told(session)] == [[(1, cause)], []]
+        shorter = Compaction(strategies=(Drop(),), keep_tokens=1)
+        session = host.agent(provider, compaction=shorter).session()
+        for _ in range(3):
+            assert await told(session, "Hi " * 50) == []
+        assert (await session.compact()).compacted
+        assert [await told(session), await told(session)] == [[(1, "compaction")], []]
+        assert await session.undo_compaction()
+        assert [await told(session), await told(session)] == [[(1, "compaction")], []]
+        await session.rewind(to=2)
+        assert [await told(session), await told(session)] == [[(1, "rewind")], []]
+        await session.clear()
+        assert [await told(session), await told(session)] == [[(1, "clear")], []]
 
 
-async def test_a_history_that_was_changed_while_nothing_was_sent_yet_is_none(host: Host) -> None:
+async def test_a_conversation_that_was_changed_before_anything_was_sent(host: Host) -> None:
     async with ScriptedProvider([reply("A")]) as provider:
         session = host.agent(provider).session()
-        await session.apply(Clear())
+        await session.clear()
         assert await told(session) == []
 
 

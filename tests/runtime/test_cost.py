@@ -119,7 +119,7 @@ async def test_overrides_that_cannot_be_used_are_refused_before_anything_is_sent
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scripted provider's address counts as the provider's own, so that the catalogue is asked; nobody has yet."""
-    monkeypatch.setattr(Facts, "everything_loaded", False)
+    monkeypatch.setattr(Facts, "loaded_whole", False)
     for module in ("facts", "catalogue"):
         monkeypatch.setattr(f"turnwise.models.{module}.is_here", lambda _: False)
 

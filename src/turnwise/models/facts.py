@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ..core.usage import Usage
+from .connection import Model
 from .hosts import is_here
 
 if TYPE_CHECKING:
     from .catalogue import ModelInfo, Overrides
-    from .handle import ModelHandle
     from .prices_rows import Rates
 
 KEPT_S = 900.0
@@ -25,30 +25,44 @@ KEPT_S = 900.0
 
 
 class Facts:
-    """What is known about one model. `overrides` are the caller's own facts (see `models.model_info`). Times are Unix seconds.
+    """What is known about one model. `base_url` is where it is asked and `home` where its provider is; `overrides` are the caller's own
+    facts (see `models.model_info`). Times are Unix seconds.
 
     `loading` belongs to whoever looks it up for several at once.
     """
 
     __slots__ = ("_asked", "_info", "_is_here", "_may_be_priced", "_overrides", "_rates", "_until", "loading")
 
-    everything_loaded: ClassVar[bool] = False
-    """Whether the catalogue was loaded with all its data, so that further look-ups take no time worth mentioning."""
+    loaded: ClassVar[bool] = False
+    """Whether the catalogue was loaded, so that a look-up of a model on this machine takes no time worth mentioning."""
+    loaded_whole: ClassVar[bool] = False
+    """The same with the data of the package, for any model."""
 
-    def __init__(self, handle: ModelHandle, overrides: Overrides | None = None) -> None:
-        self._asked = handle.asked
+    def __init__(self, asked: Model, base_url: str = "", home: str = "", overrides: Overrides | None = None) -> None:
+        self._asked = asked
         self._overrides = overrides
-        self._is_here = is_here(handle.base_url)
-        self._may_be_priced = overrides is not None or not self._is_here or is_here(handle.host.base_url)
+        self._is_here = is_here(base_url)
+        self._may_be_priced = overrides is not None or not self._is_here or is_here(home)
         self._info: ModelInfo | None = None
         self._rates: Rates | None = None
         self._until = 0.0
         self.loading: Any = None
 
     @property
+    def has_overrides(self) -> bool:
+        return self._overrides is not None
+
+    @property
     def at_hand(self) -> bool:
+        """Whether `info` does not block."""
+        return self._info is not None or (
+            self._overrides is None and (Facts.loaded_whole or (self._is_here and Facts.loaded))
+        )
+
+    @property
+    def prices_at_hand(self) -> bool:
         """Whether `priced` knows all that there is to know."""
-        return self._info is not None or not self._may_be_priced or (self.everything_loaded and self._overrides is None)
+        return not self._may_be_priced or self.at_hand
 
     def info(self, at: float) -> ModelInfo:
         """What is known. Blocks for the first look-up of a process: up to half a second if `genai-prices` is installed. Raises
@@ -60,16 +74,12 @@ class Facts:
             info = model_info(self._asked, overrides=self._overrides, at=datetime.fromtimestamp(at, UTC))
             self._rates = None if info.prices is None else rates_of(info.prices)
             self._info, self._until = info, at + KEPT_S
-            Facts.everything_loaded = Facts.everything_loaded or not self._is_here
+            Facts.loaded, Facts.loaded_whole = True, Facts.loaded_whole or not self._is_here
         return self._info
 
     def give_up(self) -> None:
         """Take the model for one without prices: the catalogue cannot be read."""
         self._may_be_priced = False
-
-    @property
-    def has_overrides(self) -> bool:
-        return self._overrides is not None
 
     def is_priced(self, at: float) -> bool:
         """Whether there are prices. Looks them up."""

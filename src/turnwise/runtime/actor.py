@@ -8,12 +8,11 @@ happens within the call; with any other the rest follows in a task of the runtim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from ..core.compaction import in_force
 from ..core.content import Body
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
@@ -40,16 +39,14 @@ from ..core.usage import NO_USAGE, Usage
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
-from .attempt import BYTES_PER_TOKEN
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .ground import Ground
-from .home import at_home
 from .learn import learn_needed
 from .plan import Begin, TurnPlan
-from .sizes import fits_any_model
 from .spending import COUNTED
 from .turn import Turn
+from .weighing import may_send
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -87,7 +84,6 @@ class Actor(Ground[Ctx]):
         except BaseException:
             self._turn = None
             raise
-        turn.plan = plan
         runtime.adopt(turn)
         turn.arm_watch()
         if self.hub is not None:
@@ -137,6 +133,11 @@ class Actor(Ground[Ctx]):
 
     def fold_all(self, inputs: Sequence[Input]) -> bool:
         """Fold inputs that came at once."""
+        turn = self._turn
+        if turn is not None and turn.opened:
+            for given in inputs:
+                if type(given) in COUNTED:
+                    turn.spending.count(given)
         try:
             folded = self.machine.feed_all(inputs, self.runtime.clock.wall())
         except TurnwiseError as error:
@@ -161,8 +162,6 @@ class Actor(Ground[Ctx]):
 
     def post(self, given: Input) -> None:
         """Fold an input and go on."""
-        if type(given) in COUNTED and self._turn is not None:
-            self._turn.spending.count(given)
         if self.fold(given):
             self.advance()
 
@@ -311,73 +310,17 @@ class Actor(Ground[Ctx]):
             self._expiry = Expiry(self)
         return self._expiry
 
-    # --- the last look at a request -----------------------------------------------------------------------------------
+    # --- for attempts -------------------------------------------------------------------------------------------------
 
     async def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
-        """The last look at a request of known size: what stands against it (a limit, a transcript that is too long) is posted
-        instead, and the attempt is dropped."""
-        if not await self._is_short_enough(attempt, body_bytes):
-            return False
-        turn = self._turn
-        return turn is not None and turn.spending.weigh(attempt, body_bytes // BYTES_PER_TOKEN)
-
-    async def _is_short_enough(self, attempt: Attempt, body_bytes: int) -> bool:
-        """Whether the model can read the request; False if the conversation is made shorter instead."""
-        compaction = in_force(self.agent.compaction, self.state.settings.compaction)
-        share = 1.0 if compaction is None else compaction.at
-        if self.sizes is None and not attempt.asked.must_compact and fits_any_model(self.state, body_bytes, share):
-            return True
-        from .compact import look
-
-        due = await look(self, attempt, body_bytes)
-        turn = self._turn
-        if due is not None and turn is not None and not attempt.stopped:
-            turn.compact(attempt, due)
-        return due is None
+        """The last look at a request of known size; see `weighing`."""
+        return await may_send(self, attempt, body_bytes)
 
     def reminder(self, asked: CallModel) -> str:
         """What the model is told at the end of this request alone."""
         return "" if self._turn is None else self._turn.spending.reminder(asked)
 
-    # --- what begins no turn ------------------------------------------------------------------------------------------
-
-    async def apply(self, given: Input | Callable[[], Input]) -> bool:
-        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it. An input that
-        depends on the state is given as a function, called when it is folded.
-
-        Callable from any task of any loop: it is done on the one that the session lives on. Raises `SessionClosed`,
-        `SessionForked`, and `StateError` if the journal cannot be written. Cancelling it takes nothing back.
-        """
-        return await self.on_its_loop(lambda: self._apply(given))
-
-    async def _apply(self, given: Input | Callable[[], Input]) -> bool:
-        if not self.fold(given() if callable(given) else given):
-            if self._lost is not None:
-                raise error_of(self._lost)
-            return False
-        self.advance()
-        await self.until_durable()
-        return True
-
-    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
-        self._refuse_if_gone()
-
-        async def bound() -> T:
-            await self._bind()
-            if self._lost is not None and self._turn is None:
-                await self._reload(self.agent.deadlines.grace_s)
-            self._refuse_if_gone()
-            return await work()
-
-        return await at_home(self, bound)
-
-    async def until_durable(self) -> None:
-        """Wait until all that was folded is durable."""
-        while self._appending is not None:
-            await asyncio.wait((self._appending,))
-        if self._lost is not None:
-            raise error_of(self._lost)
+    # --- for watchers -------------------------------------------------------------------------------------------------
 
     @property
     def settled(self) -> bool:

@@ -160,7 +160,7 @@ class Attempt:
             self.waiting_since = None
             if self.response is None:
                 self._leave()
-        if not target.facts.at_hand:
+        if not target.facts.prices_at_hand:
             with contextlib.suppress(RuntimeError):  # no thread is to be had now
                 learn(target.facts, runtime)
         return None
@@ -262,7 +262,7 @@ class Attempt:
             response = msgspec.structs.replace(response, usage=usage)
         replied = AssistantMessage(body, asked.turn, asked.step, self._created_at, False, response)
         media = type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body)
-        if media or (usage is not None and not target.facts.at_hand):
+        if media or (usage is not None and not target.facts.prices_at_hand):
             self._runtime.start(self._reply_later(replied, asker))
             return None
         return self._replied(replied)
@@ -276,7 +276,7 @@ class Attempt:
         """Say what was said when its media are in the blob store, and when its price is known: once in a process, the first answer
         may come before the catalogue is loaded."""
         facts, body, response = self.target.facts, message.body, message.response
-        if not facts.at_hand:
+        if not facts.prices_at_hand:
             try:
                 await learned(facts, self._runtime)
             except Exception:  # a package that cannot be read must not cost the answer

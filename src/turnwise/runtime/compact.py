@@ -24,19 +24,21 @@ from ..core.events import Notice
 from ..core.inputs import CompactionEnded
 from ..core.messages import Message, UserMessage
 from ..core.request import ModelSettings, Request, RequestHead
-from ..core.settings import AGENTS_OWN
 from ..core.summary import INSTRUCTIONS
 from ..core.usage import NO_USAGE, Usage
 from ..core.view import Change
 from ..models.connection import Model
+from ..models.facts import Facts
 from ..models.handle import parts_of
 from . import refusals
+from .learn import window_of
 from .plan import Target
 from .single import ModelStream
 from .sizes import Sizes, limit_of
 
 if TYPE_CHECKING:
     from .actor import Actor
+    from .applying import Applying
     from .attempt import Attempt
 
 TRIES = 3
@@ -73,7 +75,7 @@ async def look(session: Actor[Any], attempt: Attempt, body_bytes: int) -> Due | 
     """Weigh a request that is ready to be sent; None if it may be."""
     target, asked, state = attempt.target, attempt.asked, session.state
     handle, sizes = target.handle, sizes_of(session)
-    limit = attempt.context_limit = await limit_of(state.settings, handle.asked, session.runtime)
+    limit = attempt.context_limit = await limit_of(state.settings, target.facts, session.runtime)
     weight = request_weight(body_bytes, sizes.media(state))
     calibration = sizes.calibration(handle, state)
     tokens = calibration.tokens(weight)
@@ -98,7 +100,7 @@ def sizes_of(session: Actor[Any]) -> Sizes:
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
-async def by_hand(session: Actor[Any]) -> CompactReport:
+async def by_hand(session: Applying[Any]) -> CompactReport:
     """Compact now, whether or not a turn runs; see `Session.compact`."""
     job = Job(session, await _idle(session))
     job.start()
@@ -110,7 +112,7 @@ async def by_hand(session: Actor[Any]) -> CompactReport:
 async def _idle(session: Actor[Any]) -> Due:
     """The request that would go out now if the model were asked: nothing of it is encoded but its head."""
     target, state = session.target_now(), session.state
-    limit = await limit_of(state.settings, target.handle.asked, session.runtime)
+    limit = await limit_of(state.settings, target.facts, session.runtime)
     calibration = sizes_of(session).calibration(target.handle, state)
     head = target.sealed_for(target.head_for(state.transcript)).head
     due = Due("manual", target, calibration.tokens(Weight(len(head.before) + len(head.after))), limit, calibration)
@@ -315,7 +317,8 @@ class Job:
                 continue
             reads = window
             if strategy.model is not None:
-                known = await limit_of(AGENTS_OWN, Model(strategy.model), session.runtime)
+                facts = Facts(Model(strategy.model), overrides=session.agent.overrides)
+                known = await window_of(facts, session.runtime)
                 reads = known or window
             room = reads * PROMPT_SHARE - min(strategy.max_output_tokens, reads // 4)
             spare = len(INSTRUCTIONS) + len(strategy.instructions) + 400

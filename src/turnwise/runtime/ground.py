@@ -41,6 +41,7 @@ from .turn import Turn
 
 if TYPE_CHECKING:
     from .agent import Agent
+    from .cache_breaks import Sent
     from .follow_ups import FollowUp
     from .watch import Hub
 
@@ -76,6 +77,7 @@ class Ground(Generic[Ctx]):
         "context",
         "follow_up_handles",
         "hub",
+        "last_sent",
         "machine",
         "overrides",
         "parked",
@@ -119,6 +121,7 @@ class Ground(Generic[Ctx]):
         self.parked: Wishes | None = None
         self._prefix: Prefix | None = None
         self._prefix_base = 0
+        self.last_sent: Sent | None = None
         self._turn: Turn | None = None
         self._appending: asyncio.Task[None] | None = None
         self._advancing = False
@@ -253,6 +256,7 @@ class Ground(Generic[Ctx]):
             self.state = fold(self._entries)
         self.told = len(written)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.last_sent = None
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
         self.machine = Machine(self.state, Policy())
         current = self.state.turn

@@ -35,6 +35,15 @@ async def learned(facts: Facts, runtime: Runtime) -> None:
         loading.result()
 
 
+async def window_of(facts: Facts, runtime: Runtime) -> int | None:
+    """How many tokens the model reads; None if that is not known. A catalogue that cannot be read knows nothing."""
+    try:
+        await learned(facts, runtime)
+        return facts.info(runtime.clock.wall()).context_window if facts.at_hand else None
+    except Exception:
+        return None
+
+
 async def learn_needed(targets: Sequence[Target], runtime: Runtime, *, needs_prices: bool) -> None:
     """Look up what has to be known before a turn begins. Raises `ConfigError`: `invalid_override`, and `unpriced_model` if the cost of
     a model that may be asked cannot be told (rule H3)."""

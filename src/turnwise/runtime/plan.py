@@ -124,7 +124,15 @@ def target_of(
 
         own, strategy = ask(own, handle, output)
     budget, gate = runtime.retry_budgets.of(handle.key_scope), runtime.gates.of(handle.provider, handle.key_scope)
-    return Target(handle, own, handle.seal(own), budget, gate, Facts(handle, known), strategy)
+    return Target(
+        handle,
+        own,
+        handle.seal(own),
+        budget,
+        gate,
+        Facts(handle.asked, handle.base_url, handle.host.base_url, known),
+        strategy,
+    )
 
 
 def check_extras(targets: Sequence[Target]) -> None:

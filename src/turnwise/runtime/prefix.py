@@ -8,14 +8,10 @@ are never in it: `marked` puts them between slices of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Chunk
 from ..wire.base import Blobs, Codec, EncodedHead, parts
-
-if TYPE_CHECKING:
-    from .cache_breaks import Sent
 
 CACHEABLE_BYTES = 2048
 """Shorter requests bear no marks: no provider caches fewer than 1,024 tokens."""
@@ -26,11 +22,9 @@ Span = tuple[int, int]
 class Prefix:
     """Encoded messages `[0:count]` of a transcript, for one codec."""
 
-    __slots__ = ("__weakref__", "_codec", "_count", "_last", "_newest", "_segments", "_stable", "sent")
+    __slots__ = ("__weakref__", "_codec", "_count", "_last", "_newest", "_segments", "_stable")
 
     def __init__(self) -> None:
-        self.sent: Sent | None = None
-        """What the last request was made of; it outlives what is kept."""
         self._codec: Codec | None = None
         self._count = 0
         self._last: Message | None = None

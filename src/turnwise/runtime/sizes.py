@@ -5,15 +5,14 @@ What is learned here is kept in memory and learned anew by the next process. Not
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.estimate import NOTHING, Calibration, Weight, corrected, first_guess, media_weight
 from ..core.settings import SessionSettings
 from ..core.usage import Usage
-from ..models.connection import Model
+from ..models.facts import Facts
 from ..models.handle import ModelHandle
+from .learn import window_of
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -104,46 +103,9 @@ def fits_any_model(state: SessionState, body_bytes: int, share: float) -> bool:
     return body_bytes * DENSE < least and (state.context_tokens or 0) < least and state.settings.context_limit is None
 
 
-# --- windows ----------------------------------------------------------------------------------------------------------
-
-_KEPT = 1024
-_windows: dict[tuple[str, str], int | None] = {}
-
-
-async def limit_of(settings: SessionSettings, model: Model, runtime: Runtime) -> int | None:
-    """How many tokens a model reads: by the session's settings, else by the catalogue; None if neither knows.
-
-    The catalogue takes a good part of a second to load, so it is asked in a thread, once in a process for each model.
-    """
-    if settings.context_limit is not None:
-        return settings.context_limit
-    key = _key(model)
-    if key not in _windows:
-        looking = runtime.start(_looked_up(model, key, runtime))
-        if not looking.done():  # an interrupt ends the waiting, not the look-up
-            await asyncio.wait((looking,))
-    return _windows.get(key)
-
-
-async def _looked_up(model: Model, key: tuple[str, str], runtime: Runtime) -> None:
-    """A catalogue that cannot be read knows nothing."""
-    try:
-        window = await runtime.blocking.run(partial(_window, model))
-    except Exception:
-        return
-    if len(_windows) >= _KEPT:
-        _windows.clear()
-    _windows[key] = window
-
-
-def _window(model: Model) -> int | None:
-    from ..models.catalogue import model_info
-
-    return model_info(model).context_window
-
-
-def _key(model: Model) -> tuple[str, str]:
-    return model.name, model.connection.get("base_url", "")
+async def limit_of(settings: SessionSettings, facts: Facts, runtime: Runtime) -> int | None:
+    """How many tokens a model reads: by the session's settings, else by the catalogue; None if neither knows."""
+    return settings.context_limit if settings.context_limit is not None else await window_of(facts, runtime)
 
 
 def _name(handle: ModelHandle) -> str:

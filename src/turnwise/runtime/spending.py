@@ -43,14 +43,14 @@ StopCondition = Callable[[Step], bool | str]
 """Looks at a step that asked for tools, when their results are in: true ends the turn there (reason `stopped`), a text is its cause.
 Called on the event loop: it must not wait."""
 
-COUNTED = (ModelReplied, ModelFailed, Halted, CompactionEnded, SpentElsewhere)
+COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentElsewhere))
 """Inputs that say what was used."""
 
 
 class Spending:
     """The account of one turn while it is driven. `budget` is handed down to the runs that its tools start."""
 
-    __slots__ = ("_before_s", "_began", "_judged", "_low", "_session", "_turn", "budget")
+    __slots__ = ("_before_s", "_began", "_is_counted", "_judged", "_low", "_session", "_turn", "budget")
 
     def __init__(self, session: Actor[Any], turn: Turn, limits: Limits) -> None:
         """Raises `BudgetError` (`depth_limit`) if the turn would be nested too deep."""
@@ -65,6 +65,7 @@ class Spending:
         self._before_s = spent.wall_time_s
         self._low = {one.limit for one in low(limits, spent)}
         self._judged = 0
+        self._is_counted = False
 
     @property
     def elapsed_s(self) -> float:
@@ -137,8 +138,8 @@ class Spending:
         if cause := self.budget.hold(coming, concluding=bool(asked.concluding)):
             session.post(LimitHit(cause))
             return False
-        prefix, now = session.prefix, sent(target, attempt.head, session.state)
-        before, prefix.sent = prefix.sent, now
+        now = sent(target, attempt.head, session.state)
+        before, session.last_sent = session.last_sent, now
         if before is not None and (broken := cause_of_break(before, now, session.state)) is not None:
             self._tell([CacheBroken(asked.turn, asked.step, broken)])
         return True
@@ -151,7 +152,7 @@ class Spending:
             self.budget.settle(given.message.usage, committed=True)
         elif isinstance(given, ModelFailed | Halted):
             self.budget.settle(given.usage, committed=False)
-        elif isinstance(given, CompactionEnded | SpentElsewhere) and given.usage is not None:
+        elif isinstance(given, CompactionEnded | SpentElsewhere) and given.usage is not None and not self._is_counted:
             self.budget.add(given.usage)
         self._warn()
 
@@ -179,10 +180,14 @@ class Spending:
 
     def _put_down(self, nested: Nested) -> None:
         session = self._session
-        if session.is_driving(self._turn):
-            self._warn()
-            if session.fold(SpentElsewhere(nested.usage, nested.steps, nested.calls)):
-                session.advance()
+        if not session.is_driving(self._turn):
+            return
+        self._warn()
+        self._is_counted = True  # while it ran
+        folded = session.fold(SpentElsewhere(nested.usage, nested.steps, nested.calls))
+        self._is_counted = False
+        if folded:
+            session.advance()
 
     def _tell(self, events: list[Event]) -> None:
         if self._session.is_driving(self._turn):
