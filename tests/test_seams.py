@@ -96,7 +96,6 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "the owner of all tasks starts them",
         "environment": "the default of Runtime(environ=…)",
     },
-    "runtime/actor.py": {"loops": "what is said on another loop is handed to the one where the turn runs"},
     "runtime/timers.py": {"timers": "all deadlines share the loop's timer here"},
     "runtime/blocking.py": {"threads": "the real thread pool"},
     "runtime/spawn.py": {
@@ -104,7 +103,6 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "a child that is being started when its starter is cancelled is still reaped",
         "timers": "the time a dead child's pipes may linger",
     },
-    "runtime/process.py": {"loops": "sessions may be spoken to from other loops"},
     "runtime/facade.py": {
         "loops": "synchronous code needs a loop of its own",
         "threads": "and a thread to run it",
