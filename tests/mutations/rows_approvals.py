@@ -70,8 +70,8 @@ ROWS = [
         "C1",
         "an interrupt does not reach a parked turn",
         "runtime/session.py",
-        "if not self._bound or self._lost is not None or not self.state.running:",
-        "if not self._bound or self._turn is None:",
+        "(not self.state.running and (turn is None or turn.opened))",
+        "turn is None",
         (f"{ASKED}test_an_interrupt_closes_what_waits[anthropic-memory]",),
     ),
     Row(
