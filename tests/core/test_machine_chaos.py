@@ -16,31 +16,33 @@ from turnwise.core.content import Text, Thinking, ToolCall
 from turnwise.core.errors import ErrorInfo
 from turnwise.core.events import ToolFinished, ToolStarted, TurnFinished
 from turnwise.core.inputs import (
-    Approve,
     CallBegins,
     CallEnded,
+    Continue,
+    Halted,
+    Input,
+    Interrupt,
+    ModelFailed,
+    ModelReplied,
+    Steer,
+    UserInput,
+)
+from turnwise.core.inputs_rare import (
+    Approve,
     CallWaits,
     ChangeSettings,
     Clear,
     CompactionEnded,
-    Continue,
     Deny,
     DropFollowUps,
     Expire,
     FollowUp,
-    Halted,
-    Input,
-    Interrupt,
     LimitHit,
-    ModelFailed,
-    ModelReplied,
     Resume,
     Rewind,
     SpentElsewhere,
-    Steer,
     Stop,
     UndoCompaction,
-    UserInput,
 )
 from turnwise.core.limits import Limits, Retry
 from turnwise.core.loops import Loops

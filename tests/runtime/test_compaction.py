@@ -26,7 +26,7 @@ from tests.runtime.conftest import (
 from turnwise import Compaction, Drop, Limits, Mask, Retry, Runtime, Session, Summarise, tool
 from turnwise.core.changes import Compacted, CompactionFailed
 from turnwise.core.entries import AttemptFailed, Entry
-from turnwise.core.inputs import ChangeSettings
+from turnwise.core.inputs_rare import ChangeSettings
 from turnwise.core.messages import Message, ToolMessage
 from turnwise.core.replay import replay
 from turnwise.core.settings import SessionSettings

@@ -20,17 +20,15 @@ from tests.runtime.conftest import (
     until,
 )
 
-from turnwise import Image, Limits, Move, Session, TurnResult, UserMessage, replay, tool
+from turnwise import Image, Limits, Move, Session, Tool, TurnResult, UserMessage, replay, tool
 from turnwise.core.changes import Compacted
-from turnwise.core.content import BlobRef, ToolCall
+from turnwise.core.content import BlobRef
 from turnwise.core.entries import Entry
-from turnwise.core.inputs import CallEnded, CallWaits, CompactionEnded
+from turnwise.core.inputs_rare import CompactionEnded
 from turnwise.core.messages import AssistantMessage
-from turnwise.core.outcomes import ToolResult
 from turnwise.core.view import Change, Masked
 from turnwise.errors import ConfigError, SessionBusy, SessionClosed, SessionError
 from turnwise.events import TextDelta, TurnFinished, TurnStarted
-from turnwise.runtime.calls import Calls
 from turnwise.store.memory import MemoryStore, SuspendingStore
 from turnwise.testing import RecordedRequest, ScriptedProvider, call, fail, repeat, reply, text
 
@@ -369,26 +367,9 @@ async def test_a_closed_session_is_not_changed(host: Host) -> None:
 # --- parked turns ------------------------------------------------------------------------------------------------------
 
 
-@tool
-async def ask(what: str) -> str:
-    raise AssertionError("it is for someone else to run")
+ask = Tool.external("ask", "Someone else runs it.", {"type": "object", "properties": {"what": {"type": "string"}}})
 
 
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls of `ask` wait for their caller."""
-    admit = Calls.admit
-
-    def waits(self: Calls, call: ToolCall, allowed: bool = False) -> None:
-        if call.name == "ask":
-            self._inputs.append(CallWaits(call.id, "external"))  # pyright: ignore[reportPrivateUsage]
-        else:
-            admit(self, call, allowed)
-
-    monkeypatch.setattr(Calls, "admit", waits)
-
-
-@pytest.mark.usefixtures("elsewhere")
 async def test_resuming(any_host: Host, store: SuspendingStore | None) -> None:
     """T3: what was steered meanwhile stands behind the results; follow-ups wait until the turn has ended."""
     async with ScriptedProvider([reply(call("ask", what="x")), reply("So."), reply("Next.")]) as provider:
@@ -409,7 +390,7 @@ async def test_resuming(any_host: Host, store: SuspendingStore | None) -> None:
         handle = await session.follow_up("Then?")
         assert not session.running and session.follow_ups == ("Then?",)
         assert (await session.resume()).reason == "parked"
-        await session.apply(CallEnded(ToolResult("t1.s1.c0", "answered")))
+        assert await session.submit("t1.s1.c0", "answered")
         async with session.stream(Move.RESUME) as turn:
             events = await read_all(turn)
         assert assert_ended_only(events).text == "So."
@@ -418,7 +399,6 @@ async def test_resuming(any_host: Host, store: SuspendingStore | None) -> None:
         await assert_replays(session)
 
 
-@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("keep", ["partial", "none"])
 async def test_interrupting_a_parked_turn(host: Host, keep: Any, store: SuspendingStore | None) -> None:
     """C1: nobody drives it, and it ends all the same; its calls get their outcomes."""
@@ -435,7 +415,6 @@ async def test_interrupting_a_parked_turn(host: Host, keep: Any, store: Suspendi
         await assert_replays(session)
 
 
-@pytest.mark.usefixtures("elsewhere")
 async def test_skipping_what_a_parked_turn_waits_for(host: Host) -> None:
     async with ScriptedProvider([reply(call("ask", what="x")), reply("So.")]) as provider:
         session = host.agent(provider, ask).session()
@@ -446,7 +425,6 @@ async def test_skipping_what_a_parked_turn_waits_for(host: Host) -> None:
         assert said(session) == ["Hi", "", "Never mind.", "So."]
 
 
-@pytest.mark.usefixtures("elsewhere")
 def test_a_parked_turn_is_interrupted_when_its_loop_is_gone() -> None:
     """C1: from a plain script, after the loop that parked it was closed; the next loop goes on."""
     with ScriptedProvider([reply(call("ask", what="x")), reply("Fine.")]) as provider:
@@ -456,7 +434,6 @@ def test_a_parked_turn_is_interrupted_when_its_loop_is_gone() -> None:
         assert asyncio.run(session.run("Go on")).text == "Fine."
 
 
-@pytest.mark.usefixtures("elsewhere")
 async def test_closing_leaves_a_parked_turn_in_its_journal(host: Host) -> None:
     async with ScriptedProvider([reply(call("ask", what="x"))]) as provider:
         session = host.agent(provider, ask).session()

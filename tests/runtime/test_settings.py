@@ -162,6 +162,7 @@ async def test_a_fallback_gives_way_to_the_model_that_is_set() -> None:
         ({"stream": 1}, "invalid_value"),
         ({"context_limit": 0}, "invalid_value"),
         ({"context_limit": 1.5}, "invalid_value"),
+        ({"compaction": 0.8}, "invalid_value"),
     ],
 )
 async def test_what_cannot_hold_is_refused(given: dict[str, Any], code: str) -> None:

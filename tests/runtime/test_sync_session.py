@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tests.runtime.conftest import ANTHROPIC, Host, assert_valid, said, until
+from tests.runtime.conftest import ANTHROPIC, Host, assert_valid, results, said, until
 
-from turnwise import Session, tool
+from turnwise import Allow, Ask, ProposedCall, Session, Tool, tool
 from turnwise.errors import ConfigError, SessionBusy, SessionClosed, SessionError
 from turnwise.runtime.facade import run_on
 from turnwise.runtime.sync import SyncSession
@@ -45,6 +45,33 @@ def test_a_whole_conversation_in_a_plain_script(any_host: Host) -> None:
             fork.sync.resume()
         with pytest.raises(ConfigError):
             fork.sync.set(temperature=9)
+
+
+def test_calls_that_wait_are_answered(host: Host) -> None:
+    """A parked turn needs no loop; whoever has the answer says it, from wherever."""
+
+    @tool
+    def delete(path: str) -> str:
+        return f"deleted {path}"
+
+    fetch = Tool.external("fetch", "Someone else runs it.", {"type": "object", "properties": {}})
+
+    def policy(call: ProposedCall) -> Allow | Ask:
+        return Ask("sure?") if call.name == "delete" else Allow()
+
+    calls = [call("delete", path="a"), call("delete", path="b"), call("fetch")]
+    with ScriptedProvider([reply(*calls), reply("Done.")]) as provider:
+        session = host.agent(provider, delete, fetch, approvals=policy).session()
+        assert session.sync.run("Hi").reason == "parked" and len(session.sync.status().pending) == 3
+        assert session.sync.approve("t1.s1.c0", edited_arguments={"path": "c"})
+        assert session.sync.deny("t1.s1.c1", "no") and not session.sync.deny("t1.s1.c1")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(session.sync.submit, "t1.s1.c2", {"rows": 3}, summary="3 rows").result()
+        result = session.sync.resume()
+        assert result.text == "Done."
+        assert next(r.text for r in results(result)) == "deleted c"
+        fresh = host.agent(provider).session().sync
+        assert fresh.compact().why_not == "nothing_to_compact" and not fresh.undo_compaction()
 
 
 def test_threads_meet_in_one_session(host: Host) -> None:

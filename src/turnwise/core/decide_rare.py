@@ -21,27 +21,23 @@ from .changes import (
 from .content import ToolCall, UserBlock
 from .entries import CallOutcome, Entry, InputAccepted, InterruptCause, PartialKept, SteerAccepted, TurnEnded
 from .errors import ErrorInfo
-from .inputs import (
+from .inputs import Continue, Halted, Input, Steer, UserInput
+from .inputs_rare import (
     Approve,
     CallWaits,
     ChangeSettings,
     Clear,
     CompactionEnded,
-    Continue,
     Deny,
     DropFollowUps,
     Expire,
     FollowUp,
-    Halted,
-    Input,
     LimitHit,
     Resume,
     Rewind,
     SpentElsewhere,
-    Steer,
     Stop,
     UndoCompaction,
-    UserInput,
 )
 from .messages import AssistantMessage, ResponseInfo, UserMessage
 from .outcomes import Cancelled, Denied, Outcome, result_of

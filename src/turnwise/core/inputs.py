@@ -8,23 +8,7 @@ import msgspec
 from .content import Body, ToolCall
 from .entries import InterruptCause, Keep
 from .errors import ErrorInfo
-from .inputs_rare import (
-    Approve,
-    CallWaits,
-    ChangeSettings,
-    Clear,
-    CompactionEnded,
-    Deny,
-    DropFollowUps,
-    Expire,
-    FollowUp,
-    LimitHit,
-    Resume,
-    Rewind,
-    SpentElsewhere,
-    Stop,
-    UndoCompaction,
-)
+from .inputs_rare import RareInput
 from .limits import Limits
 from .messages import AssistantMessage
 from .outcomes import ToolResult
@@ -118,30 +102,7 @@ class Halted(msgspec.Struct, frozen=True, gc=False):
 
 
 Input = (
-    UserInput
-    | Continue
-    | ModelReplied
-    | ModelFailed
-    | CallBegins
-    | CallEnded
-    | Steer
-    | Interrupt
-    | Halted
-    | CallWaits
-    | Approve
-    | Deny
-    | Expire
-    | Resume
-    | Stop
-    | LimitHit
-    | FollowUp
-    | DropFollowUps
-    | SpentElsewhere
-    | CompactionEnded
-    | UndoCompaction
-    | Clear
-    | Rewind
-    | ChangeSettings
+    UserInput | Continue | ModelReplied | ModelFailed | CallBegins | CallEnded | Steer | Interrupt | Halted | RareInput
 )
 
 # --- effects ----------------------------------------------------------------------------------------------------------

@@ -110,3 +110,22 @@ class ChangeSettings(msgspec.Struct, frozen=True, gc=False):
     """These settings hold from the next model call on."""
 
     settings: SessionSettings
+
+
+RareInput = (
+    Approve
+    | CallWaits
+    | ChangeSettings
+    | Clear
+    | CompactionEnded
+    | Deny
+    | DropFollowUps
+    | Expire
+    | FollowUp
+    | LimitHit
+    | Resume
+    | Rewind
+    | SpentElsewhere
+    | Stop
+    | UndoCompaction
+)

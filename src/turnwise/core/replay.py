@@ -45,30 +45,32 @@ from .errors import ErrorInfo, StateError
 from .events import Event, TurnFinished
 from .evolve import evolve
 from .inputs import (
-    Approve,
     CallBegins,
     CallEnded,
+    Continue,
+    Halted,
+    Input,
+    Interrupt,
+    ModelFailed,
+    ModelReplied,
+    Steer,
+    UserInput,
+)
+from .inputs_rare import (
+    Approve,
     CallWaits,
     ChangeSettings,
     Clear,
     CompactionEnded,
-    Continue,
     Deny,
     DropFollowUps,
     FollowUp,
-    Halted,
-    Input,
-    Interrupt,
     LimitHit,
-    ModelFailed,
-    ModelReplied,
     Resume,
     Rewind,
     SpentElsewhere,
-    Steer,
     Stop,
     UndoCompaction,
-    UserInput,
 )
 from .limits import Retry
 from .loops import Loops

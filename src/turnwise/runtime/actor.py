@@ -8,8 +8,8 @@ happens within the call; with any other the rest follows in a task of the runtim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -17,21 +17,8 @@ from ..core.content import Body
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
-from ..core.inputs import (
-    CallModel,
-    Effect,
-    Expire,
-    Finish,
-    Halt,
-    Halted,
-    Input,
-    Interrupt,
-    Park,
-    Resume,
-    RunTool,
-    SkipCalls,
-    UserInput,
-)
+from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Park, RunTool, SkipCalls, UserInput
+from ..core.inputs_rare import Expire, Resume
 from ..core.messages import AssistantMessage
 from ..core.result import TurnResult, result_of
 from ..core.state import SessionState
@@ -42,6 +29,7 @@ from .attachments import Prompt, accept
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .ground import Ground
+from .home import at_home
 from .learn import learn_needed
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
@@ -319,6 +307,46 @@ class Actor(Ground[Ctx]):
     def reminder(self, asked: CallModel) -> str:
         """What the model is told at the end of this request alone."""
         return "" if self._turn is None else self._turn.spending.reminder(asked)
+
+    # --- inputs that begin no turn -------------------------------------------------------------------------------------
+
+    async def apply(self, given: Input | Callable[[], Input]) -> bool:
+        """Fold an input that begins no turn, and wait until what came of it is durable; False if nothing came of it. An input that
+        depends on the state is given as a function, called when it is folded.
+
+        Callable from any task of any loop: it is done on the one that the session lives on. Raises `SessionClosed`,
+        `SessionForked`, and `StateError` if the journal cannot be written. Cancelling it takes nothing back.
+        """
+        return await self.on_its_loop(lambda: self._apply(given))
+
+    async def _apply(self, given: Input | Callable[[], Input]) -> bool:
+        if not self.fold(given() if callable(given) else given):
+            if self._lost is not None:
+                raise error_of(self._lost)
+            return False
+        self.advance()
+        await self.until_durable()
+        return True
+
+    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
+        self._refuse_if_gone()
+
+        async def bound() -> T:
+            await self._bind()
+            if self._lost is not None and self._turn is None:
+                await self._reload(self.agent.deadlines.grace_s)
+            self._refuse_if_gone()
+            return await work()
+
+        return await at_home(self, bound)
+
+    async def until_durable(self) -> None:
+        """Wait until all that was folded is durable."""
+        while self._appending is not None:
+            await asyncio.wait((self._appending,))
+        if self._lost is not None:
+            raise error_of(self._lost)
 
     # --- for watchers -------------------------------------------------------------------------------------------------
 

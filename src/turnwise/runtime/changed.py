@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from ..core.compaction import Compaction
 from ..core.errors import ConfigError, config_error
 from ..core.settings import AGENTS_OWN, SessionSettings
 from ..models.connection import Model
@@ -136,6 +137,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "top_p": (lambda v: _is_number(v) and 0 <= v <= 1, "it is a number from 0 to 1"),
     "stream": (lambda v: isinstance(v, bool), "it is True or False"),
     "context_limit": (_is_count, "it is a whole number of tokens from 1"),
+    "compaction": (lambda v: isinstance(v, bool | Compaction), "it is a Compaction, True or False"),
 }
 
 

@@ -21,7 +21,7 @@ from ..core.decide_rare import BASE_CHANGED
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.estimate import Calibration, Weight, request_weight, weigh
 from ..core.events import Notice
-from ..core.inputs import CompactionEnded
+from ..core.inputs_rare import CompactionEnded
 from ..core.messages import Message, UserMessage
 from ..core.request import ModelSettings, Request, RequestHead
 from ..core.summary import INSTRUCTIONS
@@ -38,7 +38,6 @@ from .sizes import Sizes, limit_of
 
 if TYPE_CHECKING:
     from .actor import Actor
-    from .applying import Applying
     from .attempt import Attempt
 
 TRIES = 3
@@ -100,7 +99,7 @@ def sizes_of(session: Actor[Any]) -> Sizes:
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
-async def by_hand(session: Applying[Any]) -> CompactReport:
+async def by_hand(session: Actor[Any]) -> CompactReport:
     """Compact now, whether or not a turn runs; see `Session.compact`."""
     job = Job(session, await _idle(session))
     job.start()

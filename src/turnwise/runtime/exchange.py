@@ -20,9 +20,9 @@ from ..models.auth import Outgoing
 from ..models.handle import ModelHandle
 from ..wire.base import HttpRequest
 from ..wire.errors import MAX_ERROR_BYTES, TOO_LARGE, body_error, broken
-from .attempt import BYTES_PER_TOKEN
 from .refusals import silence
 from .runtime import Runtime
+from .said import BYTES_PER_TOKEN
 from .timers import Timer
 
 T = TypeVar("T")

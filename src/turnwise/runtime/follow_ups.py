@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ..core.changes import FollowUpQueued
 from ..core.content import Body, text_of
 from ..core.errors import TurnwiseError
-from ..core.inputs import DropFollowUps, UserInput
-from ..core.inputs import FollowUp as Queue
+from ..core.inputs import UserInput
+from ..core.inputs_rare import DropFollowUps
+from ..core.inputs_rare import FollowUp as Queue
 from ..core.result import TurnReason, TurnResult
 from . import refusals
 from .home import at_home
@@ -24,7 +25,6 @@ from .turn import Turn
 
 if TYPE_CHECKING:
     from .actor import Actor
-    from .applying import Applying
 
 WELL: frozenset[TurnReason] = frozenset(("completed", "stopped", "limit", "loop"))
 """Reasons after which the next follow-up begins by itself; after any other the queue waits for the user to have a look."""
@@ -137,7 +137,7 @@ class FollowUp:
                 waiter.set_result(None)
 
 
-async def queue(session: Applying[Any], body: Body, wishes: Wishes) -> FollowUp:
+async def queue(session: Actor[Any], body: Body, wishes: Wishes) -> FollowUp:
     """Put a message behind those that wait; the first of them begins at once if nothing runs. Returns once it is durable."""
     handle = FollowUp(session, text_of(body), wishes)
 
@@ -172,7 +172,7 @@ def _adopted(session: Actor[Any], queued: FollowUpQueued) -> FollowUp:
     return handle
 
 
-async def drop(session: Applying[Any], *numbers: int) -> int:
+async def drop(session: Actor[Any], *numbers: int) -> int:
     """Take these out of the queue, or all; how many there were."""
     gone: list[int] = []
 

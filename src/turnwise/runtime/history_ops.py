@@ -15,7 +15,8 @@ import msgspec
 
 from ..core.entries import SessionCreated
 from ..core.errors import config_error
-from ..core.inputs import Clear, Continue, Input, Resume, Rewind, UserInput
+from ..core.inputs import Continue, Input, UserInput
+from ..core.inputs_rare import Clear, Resume, Rewind
 from ..core.messages import Message, UserMessage
 from ..core.repair import last_turn as number_of_last
 from ..core.state import SessionState
@@ -24,7 +25,7 @@ from . import refusals
 from .plan import Begin, TurnPlan
 
 if TYPE_CHECKING:
-    from .applying import Applying
+    from .actor import Actor
 
 
 class Move(Enum):
@@ -38,18 +39,18 @@ class Move(Enum):
     REGENERATE = "regenerate"
     RESUME = "resume"
 
-    def begin(self, session: Applying[Any], client_ref: str | None) -> Begin:
+    def begin(self, session: Actor[Any], client_ref: str | None) -> Begin:
         """The beginning of such a turn. Opening it raises `SessionError`: `nothing_said`, `not_parked`."""
         return Begin(partial(_OPENINGS[self], session, client_ref))
 
 
-def _continue(session: Applying[Any], client_ref: str | None, plan: TurnPlan) -> Input:
+def _continue(session: Actor[Any], client_ref: str | None, plan: TurnPlan) -> Input:
     if not session.state.transcript:
         raise refusals.nothing_to("continue", session.id)
     return Continue(plan.limits, client_ref)
 
 
-def _regenerate(session: Applying[Any], client_ref: str | None, plan: TurnPlan) -> Input:
+def _regenerate(session: Actor[Any], client_ref: str | None, plan: TurnPlan) -> Input:
     messages = last_turn(session.state)
     if not messages:
         raise refusals.nothing_to("say again", session.id)
@@ -59,11 +60,11 @@ def _regenerate(session: Applying[Any], client_ref: str | None, plan: TurnPlan) 
     return UserInput(said.body, plan.limits, client_ref, instead_of=number)
 
 
-def _resume(_session: Applying[Any], _client_ref: str | None, _plan: TurnPlan) -> Input:
+def _resume(_session: Actor[Any], _client_ref: str | None, _plan: TurnPlan) -> Input:
     return Resume()
 
 
-_OPENINGS: dict[Move, Callable[[Applying[Any], str | None, TurnPlan], Input]] = {
+_OPENINGS: dict[Move, Callable[[Actor[Any], str | None, TurnPlan], Input]] = {
     Move.CONTINUE: _continue,
     Move.REGENERATE: _regenerate,
     Move.RESUME: _resume,
@@ -89,7 +90,7 @@ def input_of(messages: Sequence[Message]) -> UserMessage | None:
     return first if isinstance(first, UserMessage) and not first.mark and first.order == 0 else None
 
 
-async def undo(session: Applying[Any]) -> str | None:
+async def undo(session: Actor[Any]) -> str | None:
     """Take back the last turn; its input's text ("" if it had none), or None if there is nothing to take back."""
     said: list[str] = []
 
@@ -109,7 +110,7 @@ async def undo(session: Applying[Any]) -> str | None:
     return said[0] if said else None
 
 
-async def rewind(session: Applying[Any], to: int) -> None:
+async def rewind(session: Actor[Any], to: int) -> None:
     """Take back everything after turn `to`; 0 takes back all turns."""
     check_turn(session.state, "rewind(to=", to)
 
@@ -120,7 +121,7 @@ async def rewind(session: Applying[Any], to: int) -> None:
     await session.apply(back)
 
 
-async def clear(session: Applying[Any]) -> None:
+async def clear(session: Actor[Any]) -> None:
     """Begin the conversation anew."""
 
     def cleared() -> Clear:
@@ -130,7 +131,7 @@ async def clear(session: Applying[Any]) -> None:
     await session.apply(cleared)
 
 
-def forked(session: Applying[Any], at: int | None, id: str, now: float) -> SessionCreated:
+def forked(session: Actor[Any], at: int | None, id: str, now: float) -> SessionCreated:
     """The first entry of a session that goes on from where this one is, or was after turn `at`."""
     state = session.state
     if at is not None:
@@ -151,7 +152,7 @@ def check_turn(state: SessionState, what: str, number: int) -> None:
         )
 
 
-def refuse_while_busy(session: Applying[Any]) -> None:
+def refuse_while_busy(session: Actor[Any]) -> None:
     """Raise `SessionBusy` while a turn runs or is parked: what it says cannot be taken from under it."""
     if session.running:
         raise refusals.busy(session.id)

@@ -27,15 +27,23 @@ def home_of(session: Actor[Any]) -> asyncio.AbstractEventLoop | None:
 
 
 async def at_home(session: Actor[Any], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What `make` comes to, on the session's own loop. Cancelling this stops the waiting only if that is another one."""
+    """What `make` comes to, on the session's own loop. Cancelling this cancels it there."""
     home = home_of(session)
     if home is None or process.in_loop(home):
         return await make()
     runtime, here = session.runtime, asyncio.get_running_loop()
     done: asyncio.Future[T] = here.create_future()
 
+    begun: list[asyncio.Task[T]] = []
+
     def begin() -> None:
-        runtime.start(make()).add_done_callback(ended)
+        if not done.cancelled():
+            begun.append(runtime.start(make()))
+            begun[0].add_done_callback(ended)
+
+    def stop() -> None:
+        for task in begun:
+            task.cancel()
 
     def ended(task: asyncio.Task[T]) -> None:
         if not here.is_closed():
@@ -52,4 +60,9 @@ async def at_home(session: Actor[Any], make: Callable[[], Coroutine[Any, Any, T]
             done.set_result(task.result())
 
     home.call_soon_threadsafe(begin)
-    return await done
+    try:
+        return await done
+    except asyncio.CancelledError:
+        if home.is_running():
+            home.call_soon_threadsafe(stop)
+        raise

@@ -156,10 +156,10 @@ class Session(Surface[Ctx]):
         raises, and `SessionError` (`nothing_said`). As a stream: `session.stream(Move.REGENERATE)`."""
         return await self.run(Move.REGENERATE, limits=limits, client_ref=client_ref)
 
-    async def resume(self, *, context: Ctx | None = None) -> TurnResult:
+    async def resume(self, *, context: Ctx | None = None, stream: bool | None = None) -> TurnResult:
         """Go on with a parked turn; what is still waited for parks it again. Raises what `run` raises, and `SessionError`
         (`not_parked`). As a stream: `session.stream(Move.RESUME)`."""
-        return await self.run(Move.RESUME, context=context)
+        return await self.run(Move.RESUME, context=context, stream=stream)
 
     def run_sync(self, prompt: Prompt | Move, **options: Any) -> TurnResult:
         """`run` from synchronous code: `session.sync.run`. Ctrl-C interrupts the turn."""
@@ -198,7 +198,7 @@ class Session(Surface[Ctx]):
         if keep not in ("partial", "none"):
             raise config_error("invalid_value", f"interrupt(keep={keep!r}): it is 'partial' or 'none'.")
         turn = self._turn
-        if self.forked or (not self.state.running and (turn is None or turn.opened)):
+        if self.forked or self._lost is not None or (not self.state.running and (turn is None or turn.opened)):
             return False
         given, home = Interrupt("user", keep), home_of(self)
         if home is None or process.in_loop(home):

@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..core.budget import NO_ESTIMATE, Estimate, Remaining, Spent, low, spent_of
 from ..core.errors import ErrorInfo
 from ..core.events import BudgetLow, CacheBroken, Event, Notice
-from ..core.inputs import (
-    CallModel,
-    CompactionEnded,
-    Halted,
-    Input,
-    LimitHit,
-    ModelFailed,
-    ModelReplied,
-    SpentElsewhere,
-    Stop,
-)
+from ..core.inputs import CallModel, Halted, Input, ModelFailed, ModelReplied
+from ..core.inputs_rare import CompactionEnded, LimitHit, SpentElsewhere, Stop
 from ..core.limits import Limits
 from ..core.state import TurnState
 from ..core.step import Step, last_step

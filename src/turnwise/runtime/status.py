@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from ..core.compaction import in_force as compaction_in_force
 from ..core.request import ModelSettings
 from ..core.result import Pending
 from ..core.settings import AGENTS_OWN, SessionSettings
@@ -15,8 +16,8 @@ from ..models.connection import Model
 from ..models.handle import BOUNDED, parts_of
 from ..models.hosts import HOSTS
 from ..wire.claude_head import DEFAULT_MAX_TOKENS
-from .attempt import AttemptPhase
 from .plan import Overrides
+from .said import AttemptPhase
 
 if TYPE_CHECKING:
     from ..models.catalogue_table import Row
@@ -150,7 +151,7 @@ def in_force(agent: Agent[Any], overrides: Overrides | None) -> SessionSettings:
         _first(said.top_p, own.top_p),
         stream,
         context_limit(model, said),
-        said.compaction,
+        compaction_in_force(agent.compaction, said.compaction) or False,
     )
 
 

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Self
 
-from ..core.inputs import CallModel, Steer, Stop
+from ..core.inputs import CallModel, Steer
+from ..core.inputs_rare import Stop
 from ..core.messages import AssistantMessage, ToolMessage
 from ..core.outcomes import ToolResult
 from ..core.result import TurnResult

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
-from ..core.compaction import CompactReport
+from ..core.compaction import Compaction, CompactReport
 from ..core.content import BlobRef
-from ..core.inputs import ChangeSettings, UndoCompaction
+from ..core.inputs_rare import ChangeSettings, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
 from ..core.search import SearchHit, search
@@ -105,7 +105,7 @@ class Surface(Answering[Ctx]):
         top_p: float | UnsetType | None = UNSET,
         stream: bool | UnsetType | None = UNSET,
         context_limit: int | UnsetType | None = UNSET,
-        compaction: Any = UNSET,
+        compaction: Compaction | bool | UnsetType | None = UNSET,
     ) -> SessionSettings:
         """Change settings from the next model call on, in a running turn as well; what then holds. None goes back to what the agent
         says, what is left out stays.

@@ -22,7 +22,7 @@ from .home import home_of
 from .status import SessionStatus
 
 if TYPE_CHECKING:
-    from ..core.compaction import CompactReport
+    from ..core.compaction import Compaction, CompactReport
     from ..core.content import BlobRef
     from ..tools.output import OutputType
     from .actor import Actor
@@ -83,9 +83,9 @@ class SyncSession:
         """See `Session.regenerate`."""
         return self._do(lambda: self._session.regenerate(limits=limits, client_ref=client_ref))
 
-    def resume(self) -> TurnResult:
+    def resume(self, *, context: Any = None, stream: bool | None = None) -> TurnResult:
         """See `Session.resume`."""
-        return self._do(self._session.resume)
+        return self._do(lambda: self._session.resume(context=context, stream=stream))
 
     # --- while a turn runs ------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class SyncSession:
         top_p: float | UnsetType | None = UNSET,
         stream: bool | UnsetType | None = UNSET,
         context_limit: int | UnsetType | None = UNSET,
-        compaction: Any = UNSET,
+        compaction: Compaction | bool | UnsetType | None = UNSET,
     ) -> SessionSettings:
         """See `Session.set`."""
         return self._do(

@@ -10,27 +10,24 @@ We never cancel a task that we did not create: a pending read is woken by `Respo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..core.entries import InterruptCause
 from ..core.errors import TurnwiseError
-from ..core.events import Event, Notice, StepStarted, ToolProgress
+from ..core.events import Event, StepStarted
 from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
 from ..core.result import TurnResult
-from ..tools import ToolHost
-from . import process, refusals
-from .artifacts import SessionArtifacts
+from . import refusals
 from .attachments import Prompt
-from .attempt import Attempt, AttemptPhase
+from .attempt import Attempt
 from .budget import CURRENT
 from .calls import Calls
+from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
+from .said import AttemptPhase
 from .spending import Spending
-from .timers import Timer
-from .watched import WatchedStream
 
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec
@@ -41,11 +38,8 @@ if TYPE_CHECKING:
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
 
-MAX_UNREAD_PROGRESS = 1000
-"""Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
 
-
-class Turn(WatchedStream):
+class Turn(Overseen):
     """A running turn and the stream of its events: `async with session.stream(prompt) as turn: async for event in turn: …`.
 
     The last event is `TurnFinished`, whatever happened; afterwards `result` is the same account. Leaving the `async with`
@@ -58,22 +52,15 @@ class Turn(WatchedStream):
         "_begun",
         "_calls",
         "_context",
-        "_deadline",
-        "_host",
         "_job",
         "_on_leave",
         "_opening",
-        "_progress",
         "_told",
-        "_watch",
         "account",
         "answered",
-        "plan",
-        "spending",
         "stop_asked",
         "wishes",
     )
-    plan: TurnPlan
     spending: Spending
     account: Account | None
 
@@ -86,15 +73,11 @@ class Turn(WatchedStream):
         self._on_leave = on_leave
         self._begun = False
         self.stop_asked: Interrupt | None = None
-        self._host: ToolHost | None = None
         self._job: Job | None = None
         self._told = (0, 0)
         self.account = None
         self.answered = None if wishes.output is None else answers_to(wishes.output)
         self._calls: Calls | None = None
-        self._watch: Timer | None = None
-        self._deadline: float | None = None
-        self._progress = 0
 
     # --- the consumer's side ----------------------------------------------------------------------------------------
 
@@ -191,40 +174,6 @@ class Turn(WatchedStream):
         if self._calls is not None:
             self._calls.launch()
 
-    @property
-    def host(self) -> ToolHost:
-        """What tools of this turn may use of the runtime."""
-        if self._host is None:
-            runtime = self._session.runtime
-            self._host = ToolHost(
-                runtime.clock, runtime.spawn, self._report, SessionArtifacts(self._session), self.spending.remaining
-            )
-        return self._host
-
-    def tell(self, events: list[Event]) -> None:
-        """Hand events to the consumer, which need not be waiting."""
-        self._out += events
-        self.wake()
-
-    def _report(self, call_id: str, message: str, data: Any) -> None:
-        """A tool's progress, from any thread."""
-        loop, progress = self._session.runtime.loop, ToolProgress(call_id, message, data)
-        if process.in_loop(loop):
-            self._tell_progress(progress)
-        else:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
-                loop.call_soon_threadsafe(self._tell_progress, progress)
-
-    def _tell_progress(self, progress: ToolProgress) -> None:
-        """Dropped while too many wait for a consumer that does not read (rule C4)."""
-        if self._result is not None:
-            return
-        self._progress += 1
-        if self._progress <= MAX_UNREAD_PROGRESS:
-            self.tell([progress])
-        elif self._progress == MAX_UNREAD_PROGRESS + 1:
-            self.tell([Notice("progress_dropped", "Progress reports are dropped until the stream is read.")])
-
     def call_model(self, asked: CallModel) -> None:
         """Begin a model call in a task of the runtime."""
         session = self._session
@@ -318,51 +267,6 @@ class Turn(WatchedStream):
             self._job.cancel()
         if self._calls is not None:
             self._session.runtime.start(self._calls.stop())
-
-    # --- deadlines --------------------------------------------------------------------------------------------------
-
-    def _disarm_watch(self) -> None:
-        if self._watch is not None:
-            self._session.runtime.timers.cancel(self._watch)
-            self._watch = None
-
-    def arm_watch(self) -> None:
-        """One timer per turn looks at all its deadlines. It comes round often enough to see each phase run out exactly:
-        a phase that begins between two looks is seen at the next one, which is no later than its own end."""
-        if self._watch is not None:
-            return
-        plan, runtime = self.plan, self._session.runtime
-        now = runtime.loop.time()
-        due = self._deadline
-        if due is None and plan.deadlines.turn_s is not None:
-            due = self._deadline = now + plan.deadlines.turn_s
-        if (ends := self.spending.wall_time_ends) is not None:
-            due = ends if due is None else min(due, ends)
-        if plan.watch_s is not None and (due is None or now + plan.watch_s < due):
-            due = now + plan.watch_s
-        attempt = self._attempt
-        if attempt is not None and attempt.waiting_since is not None and attempt.patience_s is not None:
-            due = min(due or now + attempt.patience_s, attempt.waiting_since + attempt.patience_s)
-        if due is not None:
-            self._watch = runtime.timers.at(due, self._look)
-
-    def _look(self) -> None:
-        self._watch = None
-        if self._result is not None:
-            return
-        now = self._session.runtime.loop.time()
-        if self._deadline is not None and now >= self._deadline:
-            self._session.post(Interrupt("timeout"))
-            return
-        if (ends := self.spending.wall_time_ends) is not None and now >= ends:
-            self._session.post(Interrupt("wall_time"))
-            return
-        attempt = self._attempt
-        if attempt is not None and attempt.overdue(now):
-            self._attempt = None
-            self._session.post(attempt.give_up())
-            self.wake()
-        self.arm_watch()
 
 
 def answers_to(output: OutputSpec) -> Answered:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.compaction import in_force
 from ..core.estimate import request_weight
-from .attempt import BYTES_PER_TOKEN
+from .said import BYTES_PER_TOKEN
 from .sizes import fits_any_model
 
 if TYPE_CHECKING:

@@ -1,0 +1,187 @@
+"""What an attempt has said by now, and what comes of it: an answer, or a failure; what it has cost. How it is read is in `attempt`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from ..core.content import Audio, Image
+from ..core.errors import ErrorInfo
+from ..core.inputs import CallModel, ModelFailed, ModelReplied
+from ..core.limits import Deadlines
+from ..core.messages import AssistantMessage, Message
+from ..core.protocols import Blobs, Response
+from ..core.reducer import Reducer
+from ..core.usage import Usage
+from ..wire.base import Decoder
+from .attachments import stored
+from .gates import Gate
+from .learn import learned
+from .plan import Target
+from .prefix import Prefix
+from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+    from .output import Answered
+
+AttemptPhase = Literal["", "retry_wait", "queued", "connecting", "waiting", "answering"]
+"""What a model call does: waits to be tried again, for a free place (`ProviderLimits`), for the connection, for the first byte, or
+reads the answer."""
+
+BYTES_PER_TOKEN = 4
+"""A rough average, used only where the provider never got to say."""
+
+
+class Asker(Protocol):
+    """For whom a model is asked: a session, or a single request. `post` takes what came of it when it comes later than `read`."""
+
+    @property
+    def transcript(self) -> Sequence[Message]: ...
+    @property
+    def prefix(self) -> Prefix: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def has_blobs(self) -> bool: ...
+    def post(self, given: ModelReplied, /) -> None: ...
+    async def weigh(self, attempt: Attempt, body_bytes: int, /) -> bool:
+        """Whether a request of that size may be sent; False if something else was begun instead."""
+        ...
+
+    def reminder(self, asked: CallModel, /) -> str:
+        """What the model is told at the end of this request and of no other; "" for nothing."""
+        ...
+
+
+class Said:
+    """The fields of an attempt; see `Attempt`."""
+
+    __slots__ = (
+        "_answered",
+        "_body_bytes",
+        "_created_at",
+        "_deadlines",
+        "_decoder",
+        "_gate",
+        "_runtime",
+        "asked",
+        "context_limit",
+        "head",
+        "opening",
+        "patience_s",
+        "reducer",
+        "response",
+        "stopped",
+        "target",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        asked: CallModel,
+        target: Target,
+        deadlines: Deadlines,
+        runtime: Runtime,
+        answered: Answered | None = None,
+    ) -> None:
+        self.asked = asked
+        self.target = target
+        self.head = target.head
+        self._deadlines = deadlines
+        self._answered = answered
+        self._runtime = runtime
+        self._gate: Gate | None = None
+        self.reducer = Reducer()
+        self._created_at = runtime.clock.wall()
+        self.response: Response | None = None
+        self.opening: asyncio.Task[Any] | None = None
+        self._decoder: Decoder | None = None
+        self.waiting_since: float | None = None
+        self.patience_s: float | None = None
+        self.stopped = False
+        self._body_bytes = 0
+        self.context_limit: int | None = None
+
+    @property
+    def phase(self) -> AttemptPhase:
+        """What it does right now."""
+        if self.response is not None:
+            return "waiting" if self._decoder is None else "answering"
+        if self.waiting_since is not None:
+            return "connecting"
+        return "queued" if self._body_bytes else "retry_wait" if self.asked.delay_s else ""
+
+    def usage_so_far(self) -> Usage | None:
+        """What a response that was cut off cost: what the provider had said, else our own rough estimate (rule S4)."""
+        if self._decoder is None:
+            return None
+        reducer = self.reducer
+        if reducer.ended is None and reducer.failed is None:
+            reducer.feed(self._decoder.finish())
+        last = reducer.failed or reducer.ended
+        if last is not None and last.usage is not None:
+            return self._priced(last.usage)
+        text = reducer.partial() or ""
+        given, said = self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN
+        return self._priced(Usage(given, said, provenance="estimated"))
+
+    def _priced(self, usage: Usage | None) -> Usage | None:
+        return None if usage is None else self.target.facts.priced(usage, self._runtime.clock.wall())
+
+    def _ended(self, asker: Asker) -> ModelReplied | ModelFailed | None:
+        """What came of the attempt; None if something is to be fetched or put away first, in a task of the runtime."""
+        target, asked = self.target, self.asked
+        now = self._runtime.clock.wall()
+        done = self.reducer.finish(target.handle.provider, target.handle.model, now)
+        message = done.message
+        if done.error is not None or message is None:
+            return self._failed(done.error or _NO_ANSWER)
+        target.budget.earn()
+        body, response = message.body, message.response
+        if (usage := self._priced(response.usage)) is not response.usage:
+            response = msgspec.structs.replace(response, usage=usage)
+        replied = AssistantMessage(body, asked.turn, asked.step, self._created_at, False, response)
+        media = type(body) is tuple and any(type(b) is Image or type(b) is Audio for b in body)
+        if media or (usage is not None and not target.facts.prices_at_hand):
+            self._runtime.start(self._reply_later(replied, asker))
+            return None
+        return self._replied(replied)
+
+    def _replied(self, message: AssistantMessage) -> ModelReplied:
+        if self._answered is None or self.asked.concluding:
+            return ModelReplied(message, None, self.context_limit)
+        return ModelReplied(message, self._answered.problem_of(message, self.target.strategy), self.context_limit)
+
+    async def _reply_later(self, message: AssistantMessage, asker: Asker) -> None:
+        """Say what was said when its media are in the blob store, and when its price is known: once in a process, the first answer
+        may come before the catalogue is loaded."""
+        facts, body, response = self.target.facts, message.body, message.response
+        if not facts.prices_at_hand:
+            try:
+                await learned(facts, self._runtime)
+            except Exception:  # a package that cannot be read must not cost the answer
+                facts.give_up()
+            response = msgspec.structs.replace(response, usage=self._priced(response.usage))
+        if type(body) is tuple:
+            body = await stored(body, asker)
+        if not self.stopped:
+            asker.post(self._replied(msgspec.structs.replace(message, body=body, response=response)))
+
+    def _failed(self, error: ErrorInfo) -> ModelFailed:
+        target = self.target
+        failed = self.reducer.failed
+        named = msgspec.structs.replace(error, provider=target.handle.provider, model=target.handle.model)
+        return ModelFailed(
+            named,
+            self.reducer.shown,
+            self._priced(failed.usage) if failed is not None else None,
+            self._runtime.random.random(),
+            target.budget.may_retry(),
+        )
+
+
+_NO_ANSWER = ErrorInfo("provider", "protocol", "The response ended without an answer.", "Try again.", retryable=True)
