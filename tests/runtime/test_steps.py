@@ -17,10 +17,9 @@ from tests.runtime.conftest import (
     until,
 )
 
-from turnwise import Deadlines, Limits, UserMessage, replay, tool
+from turnwise import Deadlines, Limits, Step, Steps, UserMessage, replay, tool
 from turnwise.errors import ConfigError, SessionBusy, SessionError
 from turnwise.events import Event, TextDelta
-from turnwise.runtime.steps import Step, Steps
 from turnwise.store.memory import MemoryStore, SuspendingStore
 from turnwise.testing import ScriptedProvider, call, fail, hang, reply, text
 
@@ -89,6 +88,26 @@ async def test_what_is_injected_enters_before_the_next_call(host: Host, store: S
         again = replay(await kept.read(session.id))
         assert tuple(again.state.transcript) == session.messages
         await goes_on(session)
+
+
+async def test_settings_changed_between_steps_reach_the_provider(host: Host) -> None:
+    """Model, tools and the rest of what is set between two steps is in the very next request."""
+
+    @tool
+    async def feel(what: str) -> str:
+        return f"felt {what}"
+
+    script = [reply(call("look", what="x")), reply(call("feel", what="y")), reply("Both.")]
+    async with ScriptedProvider(script) as provider:
+        session = host.agent(provider, look).session()
+        async with session.steps("Hi") as steps:
+            async for step in steps:
+                if step.number == 1:
+                    await steps.set(tools=[look, feel], max_output_tokens=77)
+        assert [r.text for r in results(steps.result)] == ["saw x", "felt y"]
+        first, second, third = [request.body for request in provider.requests]
+        assert "feel" not in str(first["tools"]) and "feel" in str(second["tools"])
+        assert 77 not in first.values() and 77 in second.values() and 77 in third.values()
 
 
 async def test_stopping_between_steps(host: Host, store: SuspendingStore | None) -> None:

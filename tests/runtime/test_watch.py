@@ -26,7 +26,7 @@ from tests.runtime.conftest import (
     until,
 )
 
-from turnwise import Runtime, Session, Turn, tool
+from turnwise import Runtime, Session, Tool, Turn, tool
 from turnwise.core.content import Text
 from turnwise.core.entries import Entry
 from turnwise.core.evolve import evolve
@@ -46,6 +46,7 @@ from turnwise.events import (
     ToolFinished,
     ToolProgress,
     TurnFinished,
+    TurnParked,
 )
 from turnwise.runtime.mailbox import Mailbox, WatchPolicy
 from turnwise.runtime.watch import Watcher
@@ -684,3 +685,43 @@ def test_a_session_taken_over_by_another_loop(host: Host) -> None:
     with ScriptedProvider([repeat(reply("Hello."))]) as provider:
         asyncio.run(first(provider))
         asyncio.run(second())
+
+
+# --- parked ------------------------------------------------------------------------------------------------------------
+
+BADGE = Tool.external("badge", "Ask the front desk for a badge.", {"type": "object", "properties": {}})
+
+
+async def test_parking_ends_what_is_of_the_turn(any_host: Host, store: SuspendingStore | None) -> None:
+    """A channel, its handle and watchers of the turn end with `TurnParked`; a watcher of the session goes on with the resumed turn."""
+    async with ScriptedProvider([reply(call("badge")), reply("Come in.")]) as provider:
+        session = any_host.agent(provider, BADGE, store=store).session()
+        following = asyncio.create_task(drain(session.watch()))
+        channel, handle = await session.channel("Let me in.", buffer=2)
+        beside = [asyncio.create_task(drain(handle.watch(policy))) for policy in POLICIES]
+        events = [event async for event in channel]
+        parked = events[-1]
+        assert type(parked) is TurnParked and (await handle.result()).reason == "parked"
+        assert [(await task)[-1] for task in beside] == [parked] * 3
+        cursor = channel.cursor
+        assert cursor == session.state.seq
+        assert await session.submit(parked.pending[0].call_id, "number 7")
+        result = await session.resume()
+        assert result.reason == "completed" and result.text == "Come in."
+        late = asyncio.create_task(drain(session.watch(after=cursor)))
+        await asyncio.sleep(0)
+        await session.close()
+        seen = await following
+        assert journalled(seen)[-1] == TurnFinished(result) and names(seen).count("TurnParked") == 1
+        everything = journalled(seen)
+        assert journalled(await late) == everything[everything.index(parked) + 1 :]
+
+
+async def test_parking_ends_steps(any_host: Host) -> None:
+    """The step that waits is given with its calls and without results; then the iteration ends, as the turn rests."""
+    async with ScriptedProvider([reply(call("badge"))]) as provider:
+        session = any_host.agent(provider, BADGE).session()
+        async with session.steps("Let me in.") as steps:
+            got = [step async for step in steps]
+        assert steps.result.reason == "parked" and steps.result.pending[0].name == "badge"
+        assert [(step.number, len(step.calls), step.results) for step in got] == [(1, 1, ())]

@@ -72,6 +72,7 @@ class Actor(Ground[Ctx]):
         except BaseException:
             self._turn = None
             raise
+        turn.plan = plan
         runtime.adopt(turn)
         turn.arm_watch()
         if self.hub is not None:

@@ -15,6 +15,7 @@ from ..core.inputs_rare import Stop
 from ..core.messages import AssistantMessage, ToolMessage
 from ..core.outcomes import ToolResult
 from ..core.result import TurnResult
+from ..core.settings import SessionSettings
 from ..core.step import Step
 from . import refusals
 from .attachments import Prompt, accept
@@ -89,6 +90,10 @@ class Steps:
             return False
         current = session.state.turn
         return await session.apply(Steer(body, at_once=current is not None and current.step > self._allowed))
+
+    async def set(self, **settings: Any) -> SessionSettings:
+        """Change the session's settings; they hold from the next model call on. See `Session.set`."""
+        return await self._session.set(**settings)
 
     def stop(self, reason: str = "") -> None:
         """End the turn here: its reason is `stopped`, its cause what is given. In the midst of a step it ends behind that."""
