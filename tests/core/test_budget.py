@@ -17,7 +17,6 @@ from turnwise.core.budget import (
     Remaining,
     Spent,
     denial,
-    forbids_call,
     least,
     low,
     reached,
@@ -119,12 +118,8 @@ def test_calls_that_were_asked_for_beyond_the_limit_end_the_turn() -> None:
     assert reached(only(calls=2), Spent(calls=3)) == "calls"
 
 
-def test_calls_are_denied_one_by_one() -> None:
-    limits = only(calls=3, per_tool={"look": 1, "never": 0})
-    assert forbids_call(limits, Spent(calls=2, per_tool={"look": 0}), "look") == ""
-    assert forbids_call(limits, Spent(calls=2, per_tool={"look": 1}), "look") == "calls:look"
-    assert forbids_call(limits, Spent(), "never") == "calls:never"
-    assert forbids_call(limits, Spent(calls=3), "other") == "calls"
+def test_a_denial_names_the_limit() -> None:
+    limits = only(calls=3, per_tool={"look": 1})
     assert denial(limits, "calls:look") == "the turn's limit of 1 calls of look is reached"
     assert denial(limits, "calls") == "the turn's limit of 3 tool calls is reached"
 
@@ -184,7 +179,6 @@ def test_nothing_left_of_a_limit_is_when_it_is_reached(limits: Limits, spent: Sp
     over = limits.calls is not None and spent.calls > limits.calls
     over_cost = limits.cost == 0 and spent.cost > 0
     assert bool(cause) == bool(spent_up or over or over_cost)
-    assert (left.calls == 0) == (forbids_call(limits, spent, "any") == "calls")
 
 
 @given(limits=st.builds(Limits, steps=bounds, calls=bounds, tokens=bounds), spent=spendings, more=spendings)

@@ -67,7 +67,7 @@ ROWS = [
         "E9",
         "calls of nested runs are free",
         "runtime/calls.py",
-        "        if why := self._turn.spending.budget.take_call(call.name):\n",
+        "        if why := self._turn.spending.budget.take_call(job.tool.name):\n",
         "        if why := '':\n",
         (f"{BUDGET}::test_calls_of_nested_runs_count",),
     ),
@@ -86,6 +86,14 @@ ROWS = [
         "return None if bound is None else self._began + max(0.0, bound - self._before_s)",
         "return None",
         (f"{BUDGET}::test_wall_time",),
+    ),
+    Row(
+        "E9",
+        "a turn that goes on after a pause has its whole time again",
+        "runtime/spending.py",
+        "        self._before_s = spent.wall_time_s\n",
+        "        self._before_s = 0.0\n",
+        (f"{BUDGET}::test_wall_time_stands_still_while_a_turn_is_parked[openai]",),
     ),
     Row(
         "E9",

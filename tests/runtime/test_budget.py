@@ -21,7 +21,7 @@ from tests.runtime.conftest import (
     results,
 )
 
-from turnwise import Agent, Limits, ToolContext, Usage, tool
+from turnwise import Agent, Allow, Ask, Limits, Move, Runtime, ToolContext, Usage, tool
 from turnwise.core.budget import Remaining
 from turnwise.core.outcomes import Denied, Failed, Ok
 from turnwise.core.result import TurnResult
@@ -37,6 +37,16 @@ PRICES: Overrides = {"a-model": {"prices": {"input_mtok": "1000", "output_mtok":
 @tool
 async def look(what: str) -> str:
     return what
+
+
+class LoopClock:
+    """Wall time that runs with the loop's, which jumps."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> float:
+        return 1_750_000_000 + asyncio.get_running_loop().time()
 
 
 def used(tokens: int) -> Usage:
@@ -127,6 +137,65 @@ async def test_wall_time_of_an_outer_turn_ends_what_is_nested_in_it(host: Host) 
         assert (result.reason, result.cause) == ("limit", "wall_time")
         assert inner_result[0].reason == "interrupted"
         await provider.reached("left", 2)
+
+
+@in_virtual_time
+async def test_wall_time_stands_still_while_a_turn_is_parked(host: Host) -> None:
+    """What had gone by before counts on: a turn that waited for an hour has the rest of its time, and no more."""
+
+    @tool
+    async def work(seconds: int) -> str:
+        await asyncio.sleep(seconds)
+        return "Done."
+
+    script = [
+        reply(call("work", seconds=20)),
+        reply(call("look", what="x")),
+        reply(text("On."), call("work", seconds=20)),
+    ]
+    async with Runtime(clock=LoopClock()) as runtime, ScriptedProvider(script) as provider:
+        agent = host.agent(
+            provider,
+            work,
+            look,
+            approvals=lambda call: Ask() if call.tool.name == "look" else Allow(),
+            limits=Limits(wall_time_s=30),
+            runtime=runtime,
+        )
+        session = agent.session()
+        assert (await session.run("Hi")).reason == "parked"
+        await asyncio.sleep(3600)
+        await session.approve("t1.s2.c0")
+        began = asyncio.get_running_loop().time()
+        result = await session.resume()
+        assert 9 <= asyncio.get_running_loop().time() - began < 11
+        assert (result.reason, result.cause, result.text) == ("limit", "wall_time", "On.")
+
+
+async def test_what_was_used_before_a_turn_was_parked_counts_when_it_goes_on(host: Host) -> None:
+    """Steps, tokens and calls of single tools."""
+    seen: list[Remaining] = []
+
+    @tool
+    async def see(ctx: ToolContext[Any]) -> str:
+        seen.append(ctx.remaining())
+        return ""
+
+    script = [asks(300, "see"), asks(300), asks(300, "see"), reply("Done.", usage=used(1))]
+    async with ScriptedProvider(script) as provider:
+        limits = Limits(steps=9, tokens=2000, per_tool={"see": 2})
+        agent = host.agent(
+            provider, see, look, approvals=lambda call: Ask() if call.tool.name == "look" else Allow(), limits=limits
+        )
+        session = agent.session()
+        async with session.stream("Hi") as turn:
+            parked = await read_all(turn)
+        await session.approve("t1.s2.c0")
+        async with session.stream(Move.RESUME) as turn:
+            events = await read_all(turn)
+        assert assert_ended(events).result.usage.input_tokens == 901
+        assert [(r.steps, r.tokens, r.per_tool) for r in seen] == [(8, 1700, {"see": 1}), (6, 1100, {"see": 0})]
+        assert [e.limit for e in of(BudgetLow, [*parked, *events])] == ["calls:see"]
 
 
 # --- single tools -------------------------------------------------------------------------------------------------------

@@ -112,16 +112,6 @@ def reached(limits: Limits, spent: Spent, coming: Estimate = NO_ESTIMATE) -> str
     return ""
 
 
-def forbids_call(limits: Limits, spent: Spent, tool: str) -> str:
-    """The limit that forbids one more call of this tool; "" if none does."""
-    if limits.calls is not None and spent.calls >= limits.calls:
-        return "calls"
-    bound = limits.per_tool.get(tool) if limits.per_tool else None
-    if bound is not None and spent.per_tool.get(tool, 0) >= bound:
-        return f"calls:{tool}"
-    return ""
-
-
 def denial(limits: Limits, cause: str) -> str:
     """Why a call was denied, in words for the model."""
     _, _, tool = cause.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import budget
 from .changes import (
     ApprovalAnswered,
     CallWaiting,
@@ -187,12 +188,8 @@ def no_run(call: ToolCall, outcome: Outcome, now: float, ran: bool = False) -> C
 
 def reached(turn: TurnState) -> str:
     """The limit that leaves no room for another model call; "" if there is room (rule E9)."""
-    limits = turn.limits
-    if limits.calls is not None and turn.calls + turn.nested_calls > limits.calls:
-        return "calls"
-    if limits.steps is not None and turn.steps + turn.nested_steps >= limits.steps:
-        return "steps"
-    return ""
+    steps, calls = turn.steps + turn.nested_steps, turn.calls + turn.nested_calls
+    return budget.reached(turn.limits, budget.spent_of(turn.usage, steps=steps, calls=calls))
 
 
 def limit_entry(turn: TurnState, cause: str, now: float) -> Entry:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .budget import denial
 from .changes import LoopFound
 from .content import ToolCall
 from .decide_rare import no_run
@@ -46,9 +47,9 @@ def beyond_limits(turn: TurnState, calls: Sequence[ToolCall], now: float, answer
         named[call.name] = named.get(call.name, 0) + 1
         own = per_tool.get(call.name)
         if bound is not None and turn.calls + turn.nested_calls + index >= bound:
-            out.append(no_run(call, Denied(f"the turn's limit of {bound} tool calls is reached"), now))
+            out.append(no_run(call, Denied(denial(turn.limits, "calls")), now))
         elif own is not None and turn.called.get(call.name, 0) + named[call.name] > own:
-            out.append(no_run(call, Denied(f"the turn's limit of {own} calls of {call.name} is reached"), now))
+            out.append(no_run(call, Denied(denial(turn.limits, f"calls:{call.name}")), now))
     return out
 
 

@@ -6,7 +6,7 @@ loop's own thread waiting for it would never end: there the methods raise `Sessi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .follow_ups import FollowUp
     from .history_ops import Move
     from .session import Session
+    from .spending import StopCondition
 
 T = TypeVar("T")
 
@@ -68,11 +69,19 @@ class SyncSession:
         stream: bool | None = None,
         client_ref: str | None = None,
         output: OutputType = None,
+        stop_when: Iterable[StopCondition] = (),
     ) -> TurnResult:
         """See `Session.run`."""
-        s = self._session
         return self._do(
-            lambda: s.run(prompt, context=context, limits=limits, stream=stream, client_ref=client_ref, output=output)
+            lambda: self._session.run(
+                prompt,
+                context=context,
+                limits=limits,
+                stream=stream,
+                client_ref=client_ref,
+                output=output,
+                stop_when=stop_when,
+            )
         )
 
     def continue_(self, *, limits: Limits | None = None, client_ref: str | None = None) -> TurnResult:
