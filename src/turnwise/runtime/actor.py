@@ -67,7 +67,6 @@ class Actor(Ground[Ctx]):
             # Nothing is waited for from here on: the input has to fit the state that it is folded into.
             given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
-            turn.plan = plan
             turn.spend(plan)
         except BaseException:
             self._turn = None

@@ -51,6 +51,7 @@ class Budget:
         "_used",
         "closed",
         "limits",
+        "weighs",
     )
 
     def __init__(
@@ -62,6 +63,8 @@ class Budget:
         spent: Spent = NOTHING_SPENT,
     ) -> None:
         self.limits = limits
+        self.weighs = parent is not None or limits.tokens is not None or limits.cost is not None
+        """Whether a model call is held against more than the machine keeps by itself: steps and calls of this turn."""
         self.closed = False
         self._parent = parent
         self._lock: threading.Lock = threading.Lock() if parent is None else parent._lock
@@ -85,6 +88,8 @@ class Budget:
     def hold(self, coming: Estimate, *, concluding: bool = False) -> str:
         """Hold back what the next model call will take at least; "" if every limit of the line allows it. Else the limit that does
         not, and then nothing is held. A step that concludes a turn (`concluding`) is beyond the turn's own limits."""
+        if not self.weighs:
+            return ""
         with self._lock:
             for budget in self._line():
                 if concluding and budget is self:
@@ -95,6 +100,12 @@ class Budget:
             for budget in self._line():
                 budget._held += Spent(1, 0, coming.tokens, coming.cost)
         return ""
+
+    def is_far(self) -> bool:
+        """Whether much is left of the steps and calls of this turn; a look that costs next to nothing."""
+        limits, spent = self.limits, self._spent
+        steps, calls = limits.steps, limits.calls
+        return (steps is None or spent.steps * 2 < steps) and (calls is None or spent.calls * 2 < calls)
 
     def settle(self, usage: Usage | None, *, committed: bool) -> None:
         """The model call has ended that something was held back for, and took `usage`. It is a step if its answer is committed."""

@@ -41,7 +41,7 @@ COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentEl
 class Spending:
     """The account of one turn while it is driven. `budget` is handed down to the runs that its tools start."""
 
-    __slots__ = ("_before_s", "_began", "_is_counted", "_judged", "_low", "_session", "_turn", "budget")
+    __slots__ = ("_before_s", "_began", "_is_counted", "_is_plain", "_judged", "_low", "_session", "_turn", "budget")
 
     def __init__(self, session: Actor[Any], turn: Turn, limits: Limits) -> None:
         """Raises `BudgetError` (`depth_limit`) if the turn would be nested too deep."""
@@ -55,6 +55,8 @@ class Spending:
         self._began = session.runtime.loop.time()
         self._before_s = spent.wall_time_s
         self._low = {one.limit for one in low(limits, spent)}
+        self._is_plain = limits.tokens is None and limits.cost is None and limits.wall_time_s is None
+        self._is_plain = self._is_plain and not limits.per_tool
         self._judged = 0
         self._is_counted = False
 
@@ -124,11 +126,12 @@ class Spending:
         if limits.wall_time_s is not None and self.elapsed_s >= limits.wall_time_s:
             session.post(LimitHit("wall_time"))
             return False
-        cost = target.facts.cost_usd(Usage(request_tokens, 0), session.runtime.clock.wall()) or 0.0
-        coming = Estimate(request_tokens, cost) if request_tokens or cost else NO_ESTIMATE
-        if cause := self.budget.hold(coming, concluding=bool(asked.concluding)):
-            session.post(LimitHit(cause))
-            return False
+        if self.budget.weighs:
+            cost = target.facts.cost_usd(Usage(request_tokens, 0), session.runtime.clock.wall()) or 0.0
+            coming = Estimate(request_tokens, cost) if request_tokens or cost else NO_ESTIMATE
+            if cause := self.budget.hold(coming, concluding=bool(asked.concluding)):
+                session.post(LimitHit(cause))
+                return False
         now = sent(target, attempt.head, session.state)
         before, session.last_sent = session.last_sent, now
         if before is not None and (broken := cause_of_break(before, now, session.state)) is not None:
@@ -149,6 +152,8 @@ class Spending:
 
     def _warn(self) -> None:
         """Tell of limits that have become low, once for each."""
+        if self._is_plain and self.budget.is_far():
+            return
         limits, spent = self.budget.limits, self.budget.spent(self.elapsed_s)
         fresh = [one for one in low(limits, spent) if one.limit not in self._low]
         if fresh:
