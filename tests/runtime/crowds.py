@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -26,9 +26,22 @@ from tests.runtime.conftest import ANTHROPIC, OPENAI, until
 from tests.runtime.held_in_process import hold
 from tests.runtime.loop_time import run_metered
 
-from turnwise import AssistantMessage, ProviderLimits, Runtime, Session, ToolContext, TurnResult, UserMessage, tool
+from turnwise import (
+    Allow,
+    Ask,
+    AssistantMessage,
+    ProposedCall,
+    ProviderLimits,
+    Runtime,
+    Session,
+    Tool,
+    ToolContext,
+    TurnResult,
+    UserMessage,
+    tool,
+)
 from turnwise.core.messages import Message
-from turnwise.events import AttemptRestarted, Notice, StepStarted, TextDelta, ToolStarted, TurnFinished
+from turnwise.events import AttemptRestarted, Event, Notice, StepStarted, TextDelta, ToolStarted, TurnFinished
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import ScriptedProvider, call, fail, hang, repeat, repeated, reply
 from turnwise.testing.script import ScriptItem
@@ -72,6 +85,8 @@ class Crowd:
         self.seen: list[list[type[Any]]] = []
         self.turns: list[asyncio.Task[Ended]] = []
         self.pulled = True
+        self.watching = 0
+        """How many turns are parked and have their session watched."""
         self.history: Sequence[Message] = ()
         self.again = asyncio.Event()
         self.on_interrupt: Callable[[], None] = lambda: None
@@ -92,16 +107,27 @@ class Crowd:
             self.turns.append(asyncio.create_task(self._follow(number)))
 
     async def _follow(self, number: int) -> Ended:
-        """Read a turn to its end; with `pulled` off, read no further than its first text until `again` is set."""
+        """Read a turn to its end. If it parks, its stream is over: the end is then told to who watches the session."""
+        session = self.sessions[number]
+        async with session.stream("Hi") as turn:
+            ended = await self._read(number, turn)
+        if ended is None:
+            async with session.watch() as watcher:
+                self.watching += 1
+                ended = await self._read(number, watcher)
+        assert ended is not None, "what was read ended without TurnFinished"
+        return ended
+
+    async def _read(self, number: int, events: AsyncIterable[Event]) -> Ended | None:
+        """Up to `TurnFinished`; None if that does not come. With `pulled` off, no further than the first text until `again` is set."""
         loop = asyncio.get_running_loop()
-        async with self.sessions[number].stream("Hi") as turn:
-            async for event in turn:
-                self.seen[number].append(type(event))
-                if type(event) is TurnFinished:
-                    return Ended(loop.time(), event.result)
-                if type(event) is TextDelta and not self.pulled:
-                    await self.again.wait()
-        raise AssertionError("the stream ended without TurnFinished")
+        async for event in events:
+            self.seen[number].append(type(event))
+            if type(event) is TurnFinished:
+                return Ended(loop.time(), event.result)
+            if type(event) is TextDelta and not self.pulled:
+                await self.again.wait()
+        return None
 
     @property
     def registered(self) -> int:
@@ -417,6 +443,34 @@ async def in_isolated_tool(count: int) -> AsyncGenerator[Crowd]:
 
 
 @asynccontextmanager
+async def parked(count: int) -> AsyncGenerator[Crowd]:
+    """Each turn waits for leave for one call and for the caller's outcome of another; no task and no socket waits with it."""
+
+    @tool
+    async def write(path: str) -> str:
+        raise AssertionError("nobody gave leave")
+
+    badge = Tool.external("badge", "Ask the front desk for a badge.", {"type": "object", "properties": {}})
+    asked = reply(call("write", path="a"), call("badge"), headers=CLOSING)
+    async with _scripted([*[asked] * count, repeat(reply("Here we are."))]) as crowd:
+        crowd.start(count, write, badge, approvals=_asks_to_write)
+        await until(lambda: crowd.watching == count)
+        assert all({p.kind for p in session.pending} == {"approval", "external"} for session in crowd.sessions)
+        await until(lambda: _only_watched(crowd))
+        yield crowd
+
+
+def _asks_to_write(proposed: ProposedCall) -> Allow | Ask:
+    return Ask("it writes") if proposed.name == "write" else Allow()
+
+
+def _only_watched(crowd: Crowd) -> bool:
+    """Nothing is left of the turns; the tasks are those of the test, which watch the sessions."""
+    left, before = Left.now(), crowd.before
+    return left.tasks - before.tasks <= {*crowd.turns} and left.sockets <= before.sockets
+
+
+@asynccontextmanager
 async def appending(count: int) -> AsyncGenerator[Crowd]:
     """A store that takes `STORE_S` for each append is writing the input of every turn."""
     asked, writing = asyncio.Event(), 0
@@ -463,6 +517,7 @@ PHASES: dict[str, tuple[Phase, int]] = {
     "tool in a thread": (in_thread_tool, 100),
     "tool that runs a command": (in_command, 100),
     "tool in a process": (in_isolated_tool, 8),
+    "parked": (parked, 100),
     "compacting": (compacting, 100),
     "appending to a slow store": (appending, 100),
 }
