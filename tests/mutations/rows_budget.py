@@ -122,7 +122,7 @@ ROWS = [
     Row(
         "E10",
         "a cut-off answer costs nothing",
-        "runtime/attempt.py",
+        "runtime/said.py",
         'return self._priced(Usage(given, said, provenance="estimated"))',
         'return Usage(given, said, provenance="estimated")',
         (f"{R}test_cost.py::test_an_interrupted_answer_costs_what_was_seen_of_it[openai]",),

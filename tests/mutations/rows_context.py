@@ -88,7 +88,7 @@ ROWS = [
     Row(
         "X6",
         "masked results are sent as they were: the encoded messages are kept",
-        "runtime/actor.py",
+        "runtime/ground.py",
         "if self._prefix is None or self._prefix_base != self.state.base:",
         "if self._prefix is None:",
         (f"{R}test_compaction.py::test_a_long_turn_goes_on_to_its_end[anthropic-unknown]",),

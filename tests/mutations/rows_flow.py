@@ -41,8 +41,8 @@ ROWS = [
         "C2",
         "leaving a stream does not wait until the turn is over",
         "runtime/turn.py",
-        "        await asyncio.wait((ended,), timeout=self.plan.deadlines.grace_s + 1.0)\n",
-        "        await asyncio.wait((ended,), timeout=0)\n",
+        "        await asyncio.wait((self.ended(),), timeout=self.plan.deadlines.grace_s + 1.0)\n",
+        "        await asyncio.wait((self.ended(),), timeout=0)\n",
         (f"{R}test_leaving.py::test_leaving_at_any_event_stops_the_turn",),
     ),
     Row(
@@ -56,7 +56,7 @@ ROWS = [
     Row(
         "C4",
         "progress that nobody reads is kept without bound",
-        "runtime/turn.py",
+        "runtime/overseen.py",
         "if self._progress <= MAX_UNREAD_PROGRESS:",
         "if self._progress > 0:",
         (f"{R}test_flow.py::test_progress_flood_is_bounded_and_loses_no_end",),
@@ -104,7 +104,7 @@ ROWS = [
     Row(
         "C5",
         "the turn's own deadline is not kept",
-        "runtime/turn.py",
+        "runtime/overseen.py",
         "now + plan.deadlines.turn_s",
         "now + plan.deadlines.turn_s * 2",
         (f"{R}test_deadlines.py::test_the_whole_turn",),

@@ -48,9 +48,9 @@ ROWS = [
     Row(
         "E10",
         "an attempt that was taken back costs nothing",
-        "core/state.py",
-        "            turn = _running(state)\n            _count(turn, state, usage)\n",
-        "            turn = _running(state)\n",
+        "core/evolve.py",
+        "    count(turn, state, entry.usage)\n    state.requests += 1\n    if entry.retry_in_s",
+        "    state.requests += 1\n    if entry.retry_in_s",
         (f"{R}test_fallback.py::test_a_discarded_attempt_is_paid_for",),
     ),
     Row(

@@ -122,7 +122,7 @@ ROWS = [
     Row(
         "E2",
         "a text of another form is taken for the answer",
-        "runtime/attempt.py",
+        "runtime/said.py",
         "if self._answered is None or self.asked.concluding:",
         "if True:",
         (f"{R}test_output.py::test_who_answers_in_words_is_told_to_use_the_tool_and_json_in_words_is_taken",),

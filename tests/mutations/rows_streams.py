@@ -64,7 +64,7 @@ ROWS = [
     Row(
         "S3",
         "`run`, which shows nothing, does not start over",
-        "runtime/attempt.py",
+        "runtime/said.py",
         "            self.reducer.shown,\n",
         "            True,\n",
         (f"{R}test_failures.py::test_before_output_everything_is_tried_again[anthropic-streamed-stream]",),
@@ -88,8 +88,8 @@ ROWS = [
     Row(
         "S4",
         "a response that was cut off before any count costs nothing",
-        "runtime/attempt.py",
-        'return Usage(self._body_bytes // BYTES_PER_TOKEN, len(text.encode()) // BYTES_PER_TOKEN, provenance="estimated")',
+        "runtime/said.py",
+        'return self._priced(Usage(given, said, provenance="estimated"))',
         "return None if text else Usage()",
         (f"{R}test_limits.py::test_the_account_after_an_interrupt_in_a_stream[openai]",),
     ),
