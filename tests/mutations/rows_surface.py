@@ -99,7 +99,7 @@ ROWS = [
     Row(
         "H5",
         "settings are journalled before they are checked against the provider",
-        "runtime/session.py",
+        "runtime/surface.py",
         "            self.agent.plan(Wishes(watched=False, overrides=overrides), self.runtime)\n",
         "",
         (f"{SETTINGS}test_what_cannot_hold_is_refused[given12-invalid_setting]",),
@@ -115,7 +115,7 @@ ROWS = [
     Row(
         "D1",
         "settings whose entry was lost stay in force",
-        "runtime/actor.py",
+        "runtime/ground.py",
         "        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)\n",
         "",
         (f"{SETTINGS}test_settings_are_entries",),
