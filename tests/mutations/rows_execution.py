@@ -6,6 +6,14 @@ from row import R, Row, T
 
 ROWS = [
     Row(
+        "E10",
+        "what a stream has cost that broke off is not counted",
+        "runtime/said.py",
+        "else self.usage_so_far() if begun else None",
+        "else None",
+        ("tests/runtime/test_failures.py::test_what_a_broken_stream_has_cost_is_counted",),
+    ),
+    Row(
         "E1",
         "a tool that exits takes its caller with it",
         "runtime/body.py",

@@ -49,6 +49,16 @@ BROKEN: dict[str, Reply] = {
 """Streams that break after some text was shown."""
 
 
+@pytest.mark.parametrize("broken", ["reset in mid-body", "closed in mid-body"])
+async def test_what_a_broken_stream_has_cost_is_counted(host: Host, broken: str) -> None:
+    """E10, S4: the provider could not say it any more, so what it had said counts, or an estimate, and says so."""
+    async with ScriptedProvider([fail(503), BROKEN[broken], reply("Whole.")]) as provider:
+        result = await host.agent(provider, retry=SOON).session().run("Hi")
+        whole = result.messages[-1].usage
+        assert whole is not None and whole.input_tokens and result.usage.input_tokens
+        assert result.usage.input_tokens > whole.input_tokens and result.usage.provenance in ("partial", "estimated")
+
+
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_run_tries_a_broken_stream_again(host: Host, broken: str) -> None:
     """S3: `run` shows nothing, so nothing has to be taken back; the broken attempt leaves no trace (T2)."""

@@ -158,8 +158,11 @@ class Actor(Ground[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
-        elif self.fold(given) and (self._append_now is not None or process.in_loop(self.runtime.loop)):
-            self.advance()  # else the loop of a parked turn is gone: it is appended with whatever comes next
+        elif self.fold(given):
+            if not self.state.running:
+                self.forget_expiry()
+            if self._append_now is not None or process.in_loop(self.runtime.loop):
+                self.advance()  # else the loop of a parked turn is gone: it is appended with whatever comes next
 
     def advance(self) -> None:
         """Append what was folded; then tell its events and carry out its effects. Again, until nothing is left."""

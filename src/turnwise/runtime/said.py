@@ -172,13 +172,15 @@ class Said:
             asker.post(self._replied(msgspec.structs.replace(message, body=body, response=response)))
 
     def _failed(self, error: ErrorInfo) -> ModelFailed:
-        target = self.target
-        failed = self.reducer.failed
+        target, reducer = self.target, self.reducer
+        failed, begun = reducer.failed, reducer.shown or reducer.model
+        # A stream that broke off has cost what was read of it, also when the provider could not say so any more.
+        usage = self._priced(failed.usage) if failed is not None else self.usage_so_far() if begun else None
         named = msgspec.structs.replace(error, provider=target.handle.provider, model=target.handle.model)
         return ModelFailed(
             named,
-            self.reducer.shown,
-            self._priced(failed.usage) if failed is not None else None,
+            reducer.shown,
+            usage,
             self._runtime.random.random(),
             target.budget.may_retry(),
         )
