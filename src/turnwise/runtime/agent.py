@@ -156,13 +156,9 @@ class Agent(Generic[Ctx]):
     ) -> Session[Ctx]:
         """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
         `context` is handed to tools and never journalled."""
-        from ..core.entries import SessionCreated
-        from ..core.repair import repair
-        from .session import Session
+        from .session import new_session
 
-        at, fresh = self.moment()
-        created = SessionCreated(id or fresh, principal, at, tuple(repair(history)))
-        return Session(self, created, context=context, store=self.store)
+        return new_session(self, history, context, principal, id)
 
     async def run(
         self,
@@ -220,22 +216,13 @@ class Agent(Generic[Ctx]):
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 
-    def moment(self) -> tuple[float, str]:
-        """The time (Unix seconds), and an id for a session that begins then."""
-        from .seams import SystemClock, Uuid7
-
-        runtime = self.runtime
-        if runtime is None:
-            return SystemClock().wall(), Uuid7().session_id()
-        return runtime.clock.wall(), runtime.ids.session_id()
-
     def plan(self, wishes: Wishes, runtime: Runtime) -> TurnPlan:
         """What a turn runs with. Raises `ConfigError` before any I/O."""
-        from .plan import make_plan
-
         last = self._plans.get(wishes.watched)
         if last is not None and last[0] == wishes and last[1]() is runtime:
             return last[2]
+        from .plan import make_plan
+
         if wishes.overrides is not None:
             return make_plan(self, wishes, self._aim(runtime, wishes))
         if wishes.output is not None:

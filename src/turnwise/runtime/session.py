@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from ..core.entries import Keep
+from ..core.entries import Keep, SessionCreated
 from ..core.errors import config_error
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
+from ..core.messages import Message
+from ..core.principal import Principal
+from ..core.repair import repair
 from ..core.result import TurnResult
 from ..tools.context import Ctx
 from . import follow_ups, history_ops, process
@@ -19,11 +22,13 @@ from .checked import checked
 from .history_ops import Move
 from .home import at_home, home_of
 from .plan import Wishes
+from .seams import SystemClock, Uuid7
 from .surface import Surface
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec, OutputType
+    from .agent import Agent
     from .channel import Opening
     from .mailbox import WatchPolicy
     from .output import OutputStream
@@ -215,7 +220,7 @@ class Session(Surface[Ctx]):
         still have in its cache. What a running turn has not committed yet, follow-ups and what is pending stay here.
         """
         self._refuse_if_gone()
-        now, id = self.agent.moment()
+        now, id = moment(self.agent)
         created = history_ops.forked(self, at, id, now)
         fork = Session(self.agent, created, context=self.context, store=self.agent.store, overrides=self.overrides)
         fork.share_blobs(self)
@@ -252,6 +257,23 @@ class Session(Surface[Ctx]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def new_session(
+    agent: Agent[Ctx], history: Sequence[Message], context: Ctx | None, principal: Principal, id: str | None
+) -> Session[Ctx]:
+    """See `Agent.session`."""
+    at, fresh = moment(agent)
+    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)))
+    return Session(agent, created, context=context, store=agent.store)
+
+
+def moment(agent: Agent[Any]) -> tuple[float, str]:
+    """The time (Unix seconds), and an id for a session that begins then."""
+    runtime = agent.runtime
+    if runtime is None:
+        return SystemClock().wall(), Uuid7().session_id()
+    return runtime.clock.wall(), runtime.ids.session_id()
 
 
 def _spec_of(output: OutputType) -> OutputSpec | None:
