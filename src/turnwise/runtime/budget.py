@@ -124,8 +124,11 @@ class Budget:
             took = spent_of(usage, steps=steps)
             self._used = usage if self._used is NO_USAGE else self._used + usage
         self._steps += steps
-        for budget in self._line():
-            budget._spent += took
+        if not self.closed:
+            self._spent += took
+        if self._parent is not None:
+            for budget in self._parent._line():
+                budget._spent += took
 
     def _let_go(self) -> None:
         coming, self._coming = self._coming, None

@@ -54,7 +54,7 @@ class Spending:
         self.budget.may_nest()
         self._began = session.runtime.loop.time()
         self._before_s = spent.wall_time_s
-        self._low = {one.limit for one in low(limits, spent)}
+        self._low = set[str]() if resumed is None else {one.limit for one in low(limits, spent)}
         self._is_plain = limits.tokens is None and limits.cost is None and limits.wall_time_s is None
         self._is_plain = self._is_plain and not limits.per_tool
         self._judged = 0
