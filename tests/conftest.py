@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-LIMIT_S = 30.0
+LIMIT_S = float(os.environ.get("TURNWISE_TEST_LIMIT_S", "30"))
+"""Seconds that a test may take, on its loop."""
 
 
 def children() -> set[str]:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 
 def pytest_configure() -> None:
@@ -18,6 +19,9 @@ def pytest_configure() -> None:
     home, wanted = Path(turnwise.__file__).resolve(), Path(os.environ["TURNWISE_MUTANT"]).resolve()
     if not home.is_relative_to(wanted):
         pytest.exit(f"turnwise was imported from {home}, not from {wanted}", returncode=3)
+    # That an example fails is enough: no time is spent on making it small.
+    settings.register_profile("mutant", settings(), phases=(Phase.explicit, Phase.generate), database=None)
+    settings.load_profile("mutant")
 
 
 def pytest_collection_finish() -> None:

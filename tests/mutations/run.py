@@ -2,21 +2,27 @@
 
 `python tests/mutations/run.py [--only RULE] [--jobs N]`, with the Python that has the test dependencies. The tree itself is
 never changed. Exit status 1 if a bug survives, a row no longer applies, or a test fails for another reason than the bug.
-The bugs are in `table.py`; that tests really import the copy is checked by `guard.py`, a pytest plugin.
+The bugs are in `table.py`; that tests really import the copy is checked by `guard.py`, a pytest plugin. The tests run in children
+of `nursery.py`, one nursery per job.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from table import ROWS, Row
@@ -37,66 +43,105 @@ class Verdict(NamedTuple):
     said: str
 
 
+class Done(NamedTuple):
+    """A run of pytest: its exit status, None if it was not done in time, and what it printed."""
+
+    status: int | None
+    said: str
+
+
 def main() -> int:
     options = _options()
     rows = [row for row in ROWS if options.only in ("", row.rule)]
     if not rows:
         print(f"There is no row for {options.only!r}.")
         return 1
-    said = run_unchanged(rows)
-    if said:
-        print(f"The tests fail without any planted bug:\n{said}")
-        return 1
-    with ThreadPoolExecutor(options.jobs) as pool:
-        verdicts = list(pool.map(judge, rows))
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="turnwise-unchanged-") as folder, ThreadPoolExecutor(options.jobs) as pool:
+        lab = Lab(Path(folder), options.jobs)
+        try:
+            if said := run_unchanged(lab, rows, pool):
+                print(f"The tests fail without any planted bug:\n{said}")
+                return 1
+            verdicts = list(pool.map(lab.judge, rows))
+        finally:
+            lab.close()
     for row, good, said in verdicts:
         print(f"{'caught' if good else 'WRONG ':7} {row.rule:4} {row.what}\n{'':13}{said}")
     wrong = [v for v in verdicts if not v.good]
-    print(f"{len(verdicts) - len(wrong)} of {len(verdicts)} planted bugs were caught.")
+    took_s = time.monotonic() - begun
+    print(f"{len(verdicts) - len(wrong)} of {len(verdicts)} planted bugs were caught, in {took_s:.0f} s.")
     return 1 if wrong else 0
 
 
-def run_unchanged(rows: Iterable[Row]) -> str:
-    """All tests that the rows name, on an unchanged copy; what went wrong, or nothing."""
-    with tempfile.TemporaryDirectory(prefix="turnwise-mutant-") as folder:
-        copy = _copied(Path(folder))
-        done = _pytest(copy, sorted({test for row in rows for test in row.tests}), limit_s=600)
-    return "" if done.returncode == 0 else done.stdout[-4000:] + done.stderr[-1000:]
+def run_unchanged(lab: Lab, rows: Iterable[Row], pool: ThreadPoolExecutor) -> str:
+    """All tests that the rows name, on an unchanged copy; what went wrong, or nothing. The tests are then compiled."""
+    by_file: dict[str, list[str]] = {}
+    for test in sorted({test for row in rows for test in row.tests}):
+        by_file.setdefault(test.partition("::")[0], []).append(test)
+    shares = [[test for tests in list(by_file.values())[n :: lab.jobs] for test in tests] for n in range(lab.jobs)]
+    done = pool.map(lambda tests: lab.pytest(lab.unchanged, tests, limit_s=600, keep=True), filter(None, shares))
+    return "\n".join([each.said[-4000:] for each in done if each.status != 0])
 
 
-def judge(row: Row) -> Verdict:
-    """The verdict on a row. A survivor gets a second try: whether a race is caught can depend on the machine's load."""
-    verdict = _judge(row)
-    return verdict if verdict.good else _judge(row)
+class Lab:
+    """The nurseries, and a compiled copy of the unchanged source to make the copies with a bug from."""
 
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self.jobs = jobs
+        self.unchanged = folder / "src"
+        shutil.copytree(SOURCE, self.unchanged)
+        compileall.compile_dir(self.unchanged, quiet=2)
+        self._nurseries = [_nursery() for _ in range(jobs)]
+        self._idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+        for nursery in self._nurseries:
+            self._idle.put(nursery)
 
-def _judge(row: Row) -> Verdict:
-    """Plant the bug, run its tests, and see whether they fail, and for the right reason."""
-    with tempfile.TemporaryDirectory(prefix="turnwise-mutant-") as folder:
-        copy = _copied(Path(folder))
-        problem = _plant(copy, row)
-        if problem:
-            return Verdict(row, False, problem)
-        try:
-            done = _pytest(copy, row.tests, limit_s=LIMIT_S)
-        except subprocess.TimeoutExpired:
+    def close(self) -> None:
+        for nursery in self._nurseries:
+            with suppress(OSError):
+                nursery.communicate()
+
+    def judge(self, row: Row) -> Verdict:
+        """The verdict on a row. A survivor gets a second try: whether a race is caught can depend on the machine's load."""
+        verdict = self._judge(row)
+        return verdict if verdict.good else self._judge(row)
+
+    def _judge(self, row: Row) -> Verdict:
+        """Plant the bug, run its tests, and see whether they fail, and for the right reason."""
+        with tempfile.TemporaryDirectory(prefix="turnwise-mutant-") as folder:
+            copy = Path(folder) / "src"
+            shutil.copytree(self.unchanged, copy)
+            if problem := _plant(copy, row):
+                return Verdict(row, False, problem)
+            status, said = self.pytest(copy, row.tests, limit_s=LIMIT_S)
+        complaint = _complaint(said)
+        if status is None:
             return Verdict(row, False, f"the tests hang: not done after {LIMIT_S} s")
-    complaint = _complaint(done.stdout)
-    if done.returncode == 0:
-        return Verdict(row, False, "it survives: every named test passes")
-    if done.returncode != 1 or not re.search(r"\b\d+ failed\b", done.stdout):
-        return Verdict(
-            row, False, f"no test ran and failed (exit status {done.returncode}): {complaint or done.stdout[-300:]}"
-        )
-    if accident := next((a for a in _ACCIDENTS if complaint.startswith(f"{a}:")), ""):
-        return Verdict(row, False, f"the row itself is broken ({accident}): {complaint}")
-    return Verdict(row, True, complaint)
+        if status == 0:
+            return Verdict(row, False, "it survives: every named test passes")
+        if status != 1 or not re.search(r"\b\d+ failed\b", said):
+            return Verdict(row, False, f"no test ran and failed (exit status {status}): {complaint or said[-300:]}")
+        if accident := next((a for a in _ACCIDENTS if complaint.startswith(f"{a}:")), ""):
+            return Verdict(row, False, f"the row itself is broken ({accident}): {complaint}")
+        return Verdict(row, True, complaint)
+
+    def pytest(self, copy: Path, tests: Iterable[str], *, limit_s: float, keep: bool = False) -> Done:
+        """Run tests on that copy, in a child of a nursery that has nothing else to do."""
+        nursery = self._idle.get()
+        try:
+            assert nursery.stdin is not None and nursery.stdout is not None
+            asked = {"copy": str(copy), "tests": list(tests), "limit_s": limit_s, "keep": keep}
+            nursery.stdin.write(json.dumps(asked) + "\n")
+            nursery.stdin.flush()
+            return Done(**json.loads(nursery.stdout.readline()))
+        finally:
+            self._idle.put(nursery)
 
 
-def _copied(folder: Path) -> Path:
-    """The source, compiled files included (they are valid as long as times and sizes are the same)."""
-    shutil.copytree(SOURCE, folder / "src")
-    return folder / "src"
+def _nursery() -> subprocess.Popen[str]:
+    command = [sys.executable, str(HERE / "nursery.py")]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _plant(copy: Path, row: Row) -> str:
@@ -116,13 +161,6 @@ def _plant(copy: Path, row: Row) -> str:
     for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
         compiled.unlink()
     return ""
-
-
-def _pytest(copy: Path, tests: Iterable[str], *, limit_s: float) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "guard", "-p", "no:cacheprovider", "--tb=short", *tests]
-    paths = os.pathsep.join([str(copy), str(HERE)])
-    environ = {**os.environ, "PYTHONPATH": paths, "TURNWISE_MUTANT": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
 def _complaint(output: str) -> str:

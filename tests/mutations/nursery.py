@@ -1,0 +1,85 @@
+"""A process that has imported what all tests need, except `turnwise`, and forks a child per run of pytest: a run begins at once.
+
+Spoken to by `run.py`, a JSON line each way: `{"copy", "tests", "keep", "limit_s"}`, answered by `{"status", "said"}`. `status` is the
+exit status of pytest, or null if it was not done in time and was killed; `keep` says whether tests are kept compiled for the runs that
+follow. It has one thread, so forking is safe; every run has
+a child of its own, so no bug outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LIMIT_S = "10"
+"""For each async test, with and without a bug: many a bug makes its test wait for ever."""
+_SHARED = ("aiohttp", "hypothesis.strategies", "hypothesis.stateful", "msgspec", "pydantic", "unittest.mock")
+"""What many tests import and is no part of the project."""
+
+
+def main() -> None:
+    asyncio.new_event_loop().close()
+    for name in _SHARED:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        with tempfile.TemporaryFile("w+", errors="replace") as output:
+            status = _run(asked, output.fileno())
+            output.seek(0)
+            answer = {"status": status, "said": output.read()}
+        print(json.dumps(answer), flush=True)
+
+
+def _run(asked: dict[str, Any], output: int) -> int | None:
+    child = os.fork()
+    if not child:
+        _be_pytest(asked, output)
+    ends = time.monotonic() + asked["limit_s"]
+    while time.monotonic() < ends:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _be_pytest(asked: dict[str, Any], output: int) -> None:
+    """In the child, which does not return: what `python -m pytest` does in a fresh process with that copy on its path."""
+    status = 70
+    try:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        paths = [asked["copy"], str(HERE)]
+        os.environ.update(PYTHONPATH=os.pathsep.join(paths), TURNWISE_MUTANT=asked["copy"])
+        os.environ.update(
+            PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", TURNWISE_TEST_LIMIT_S=LIMIT_S
+        )
+        os.environ.pop("CI", None)  # with it, pytest takes its time to show differences in full
+        sys.dont_write_bytecode = not asked["keep"]
+        sys.path[:1] = [str(ROOT), *paths]
+        options = ["-x", "-p", "guard", "-p", "no:cacheprovider", "--tb=short"]
+        status = int(pytest.main([*options, *asked["tests"]]))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
