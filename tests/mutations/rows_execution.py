@@ -217,8 +217,8 @@ ROWS = [
         "E10",
         "tokens of failed attempts are not counted",
         "runtime/said.py",
-        "self._priced(failed.usage) if failed is not None else None,",
-        "None,",
+        "self._priced(failed.usage) if failed is not None else",
+        "None if failed is not None else",
         (f"{R}test_limits.py::test_failed_attempts_count[anthropic]",),
     ),
     Row(

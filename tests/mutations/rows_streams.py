@@ -65,7 +65,7 @@ ROWS = [
         "S3",
         "`run`, which shows nothing, does not start over",
         "runtime/said.py",
-        "            self.reducer.shown,\n",
+        "            reducer.shown,\n",
         "            True,\n",
         (f"{R}test_failures.py::test_before_output_everything_is_tried_again[anthropic-streamed-stream]",),
     ),
