@@ -9,6 +9,7 @@ a child of its own, so no bug outlives it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -33,6 +34,7 @@ def main() -> None:
     asyncio.new_event_loop().close()
     for name in _SHARED:
         importlib.import_module(name)
+    gc.freeze()  # collections in children leave these pages shared
     for line in sys.stdin:
         asked = json.loads(line)
         with tempfile.TemporaryFile("w+", errors="replace") as output:

@@ -80,8 +80,9 @@ def run_unchanged(lab: Lab, rows: Iterable[Row], pool: ThreadPoolExecutor) -> st
     for test in sorted({test for row in rows for test in row.tests}):
         by_file.setdefault(test.partition("::")[0], []).append(test)
     shares = [[test for tests in list(by_file.values())[n :: lab.jobs] for test in tests] for n in range(lab.jobs)]
-    done = pool.map(lambda tests: lab.pytest(lab.unchanged, tests, limit_s=600, keep=True), filter(None, shares))
-    return "\n".join([each.said[-4000:] for each in done if each.status != 0])
+    runs = [pool.submit(lab.pytest, lab.unchanged, share, limit_s=600, keep=True) for share in shares if share]
+    done = [run.result() for run in runs]
+    return "\n".join([each.said[-4000:] or "not done in time" for each in done if each.status != 0])
 
 
 class Lab:
