@@ -303,6 +303,11 @@ class Actor(Ground[Ctx]):
 
     # --- for attempts -------------------------------------------------------------------------------------------------
 
+    def is_light(self, attempt: Attempt, body_bytes: int) -> bool:
+        """Whether a request is small, and nothing but the machine bounds its turn: most are, and need no further look."""
+        turn = self._turn
+        return turn is not None and self.sizes is None and turn.spending.is_light(attempt, body_bytes)
+
     async def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
         """The last look at a request of known size; see `weighing`."""
         return await may_send(self, attempt, body_bytes)

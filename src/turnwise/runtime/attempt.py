@@ -49,7 +49,7 @@ class Attempt(Said):
         except TurnwiseError as error:
             return ModelFailed(error.info)
         self._body_bytes = sum(map(len, body))
-        if not await asker.weigh(self, self._body_bytes):
+        if not asker.is_light(self, self._body_bytes) and not await asker.weigh(self, self._body_bytes):
             return None
         if target.gate is not None:
             await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)

@@ -32,6 +32,9 @@ class Nested(msgspec.Struct, frozen=True, gc=False):
     calls: int
 
 
+ONE_CALL = Spent(calls=1)
+
+
 class Budget:
     """What one turn may spend, and what it has spent so far, nested runs included.
 
@@ -40,6 +43,7 @@ class Budget:
     """
 
     __slots__ = (
+        "_by_tool",
         "_calls",
         "_coming",
         "_held",
@@ -70,6 +74,7 @@ class Budget:
         self._lock: threading.Lock = threading.Lock() if parent is None else parent._lock
         self._nested = nested
         self._spent = spent
+        self._by_tool = dict(spent.per_tool)
         self._held = NOTHING_SPENT
         self._coming: Estimate | None = None
         self._used = NO_USAGE
@@ -142,16 +147,17 @@ class Budget:
         """Count a tool call that is about to run; "" if the turns above allow it, else why not, in words for the model, and then it
         is not counted. The turn's own limits are kept by the machine, which denies calls before they come here."""
         with self._lock:
-            for budget in self._line():
+            above = () if self._parent is None else tuple(self._parent._line())
+            for budget in above:
                 bound = budget.limits.calls
-                if bound is not None and budget is not self and budget._spent.calls >= bound:
+                if bound is not None and budget._spent.calls >= bound:
                     return denial(budget.limits, "calls")
             self._calls += 1
-            for budget in self._line():
-                budget._spent += Spent(calls=1)
-            counted = self._spent.per_tool
-            counted = Counts({**counted, tool: counted.get(tool, 0) + 1})
-            self._spent = msgspec.structs.replace(self._spent, per_tool=counted)
+            self._by_tool[tool] = self._by_tool.get(tool, 0) + 1
+            if not self.closed:
+                self._spent += ONE_CALL
+            for budget in above:
+                budget._spent += ONE_CALL
         return ""
 
     # --- looking and ending -----------------------------------------------------------------------------------------
@@ -159,7 +165,9 @@ class Budget:
     def remaining(self, elapsed_s: float = 0.0) -> Remaining:
         """What is left for this turn, those above it considered; it has gone on for `elapsed_s`."""
         with self._lock:
-            spent = msgspec.structs.replace(self._spent + self._held, wall_time_s=elapsed_s)
+            spent = msgspec.structs.replace(
+                self._spent + self._held, wall_time_s=elapsed_s, per_tool=Counts(self._by_tool)
+            )
             left = remaining(self.limits, spent)
             for budget in self._line():
                 if budget is not self:
@@ -170,7 +178,7 @@ class Budget:
     def spent(self, elapsed_s: float = 0.0) -> Spent:
         """What was spent so far, nested runs included; the turn has gone on for `elapsed_s`."""
         with self._lock:
-            return msgspec.structs.replace(self._spent, wall_time_s=elapsed_s)
+            return msgspec.structs.replace(self._spent, wall_time_s=elapsed_s, per_tool=Counts(self._by_tool))
 
     def close(self) -> None:
         """The turn is over: what is still held is let go, and the turn above is told what this one came to since its budget was made."""

@@ -195,6 +195,10 @@ class ModelStream(EventStream):
         if usage is not None:
             self._usage = usage if self._usage is NO_USAGE else self._usage + usage
 
+    def is_light(self, attempt: Attempt, body_bytes: int) -> bool:
+        """A single request is sent as it is."""
+        return True
+
     async def weigh(self, attempt: Attempt, body_bytes: int) -> bool:
         """A single request is sent as it is."""
         return True

@@ -17,6 +17,7 @@ from ..core.events import BudgetLow, CacheBroken, Event, Notice
 from ..core.inputs import CallModel, Halted, Input, ModelFailed, ModelReplied
 from ..core.inputs_rare import CompactionEnded, LimitHit, SpentElsewhere, Stop
 from ..core.limits import Limits
+from ..core.settings import AGENTS_OWN
 from ..core.state import TurnState
 from ..core.step import Step, last_step
 from ..core.usage import Usage
@@ -24,6 +25,7 @@ from . import process
 from .budget import CURRENT, Budget, Nested
 from .cache_breaks import cause_of_break, sent
 from .reminders import ReminderContext, to_conclude, written
+from .sizes import DENSE, SMALLEST_WINDOW
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -38,10 +40,27 @@ COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentEl
 """Inputs that say what was used."""
 
 
+LIGHT_SHARE = 0.5
+LIGHT_TOKENS = int(SMALLEST_WINDOW * LIGHT_SHARE)
+LIGHT_BYTES = int(LIGHT_TOKENS / DENSE)
+"""A request below these fits any model, unless a session has a window of its own or is compacted very early."""
+
+
 class Spending:
     """The account of one turn while it is driven. `budget` is handed down to the runs that its tools start."""
 
-    __slots__ = ("_before_s", "_began", "_is_counted", "_is_plain", "_judged", "_low", "_session", "_turn", "budget")
+    __slots__ = (
+        "_before_s",
+        "_began",
+        "_compacts_early",
+        "_is_counted",
+        "_is_plain",
+        "_judged",
+        "_low",
+        "_session",
+        "_turn",
+        "budget",
+    )
 
     def __init__(self, session: Actor[Any], turn: Turn, limits: Limits) -> None:
         """Raises `BudgetError` (`depth_limit`) if the turn would be nested too deep."""
@@ -57,6 +76,10 @@ class Spending:
         self._low = set[str]() if resumed is None else {one.limit for one in low(limits, spent)}
         self._is_plain = limits.tokens is None and limits.cost is None and limits.wall_time_s is None
         self._is_plain = self._is_plain and not limits.per_tool
+        compaction = session.agent.compaction
+        self._compacts_early = session.agent.overrides is not None or (
+            compaction is not None and compaction.at < LIGHT_SHARE
+        )
         self._judged = 0
         self._is_counted = False
 
@@ -118,6 +141,26 @@ class Spending:
         if asked.concluding:
             said.append(to_conclude(asked.concluding))
         return written(said)
+
+    def is_light(self, attempt: Attempt, body_bytes: int) -> bool:
+        """Whether there is nothing to weigh in a request: it fits any model, no limit but those of the machine bounds it, and it
+        begins with what was sent before, or is the first."""
+        session, asked = self._session, attempt.asked
+        state, before = session.state, session.last_sent
+        if not self._is_plain or self.budget.weighs or asked.must_compact or asked.concluding or self._compacts_early:
+            return False
+        if body_bytes > LIGHT_BYTES or (state.context_tokens or 0) > LIGHT_TOKENS or state.settings is not AGENTS_OWN:
+            return False
+        transcript = state.transcript
+        if before is not None and (
+            before.head is not attempt.head
+            or state.views
+            or len(transcript) < before.messages
+            or (before.messages and transcript[before.messages - 1] is not before.last_message)
+        ):
+            return False
+        session.last_sent = sent(attempt.target, attempt.head, state)
+        return True
 
     def weigh(self, attempt: Attempt, request_tokens: int) -> bool:
         """The last look at a request that is about to be sent: False if a limit forbids it, and then the machine is told."""
