@@ -12,6 +12,7 @@ from tests.runtime.conftest import (
     Host,
     assert_ended,
     assert_valid,
+    give_way,
     goes_on,
     names,
     of,
@@ -243,7 +244,7 @@ async def test_dropping_and_cancelling(store: SuspendingStore | None) -> None:
 async def test_a_follow_up_is_taken_out_as_it_is_about_to_begin() -> None:
     """T3: its turn is claimed and not yet begun; the one behind it begins instead, as its own."""
     async with ScriptedProvider([reply("One.", stall_before_headers=True), reply("Three.")]) as provider:
-        session = ANTHROPIC.agent(provider).session()
+        session = ANTHROPIC.agent(provider, store=SuspendingStore(give_way)).session()
         running = asyncio.create_task(session.run("First"))
         await provider.reached("stalled")
         second, third = await session.follow_up("Second"), await session.follow_up("Third")
