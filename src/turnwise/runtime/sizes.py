@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.estimate import NOTHING, Calibration, Weight, corrected, first_guess, media_weight
+from ..core.messages import ToolMessage
 from ..core.settings import SessionSettings
 from ..core.usage import Usage
 from ..models.facts import Facts
@@ -81,7 +82,9 @@ class Sizes:
         if self._base != state.base or self._counted > len(transcript):
             self._base, self._counted, self._media = state.base, 0, NOTHING
         for at in range(self._counted, len(transcript)):
-            self._media += media_weight(transcript[at])
+            message = transcript[at]
+            if isinstance(message, ToolMessage) or type(message.body) is tuple:  # plain text, the common case, has none
+                self._media += media_weight(message)
         self._counted = len(transcript)
         return self._media
 
