@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .entries import Entry
     from .errors import ErrorInfo
 
 
@@ -124,17 +123,6 @@ class Spawn(Protocol):
         stdin: bool = False,
     ) -> Child: ...
     async def close(self) -> None: ...
-
-
-class Store(Protocol):
-    """Keeps journals. An awaited `append` is durable; it is compare-and-set on the sequence.
-
-    `append` puts `entries` after entry number `after` (0 for an empty journal) and returns the new last number. If the
-    journal's last number is another one it raises `StateError` (`append_conflict`) and writes nothing.
-    """
-
-    async def append(self, session: str, after: int, entries: Sequence[Entry]) -> int: ...
-    async def read(self, session: str, after: int = 0) -> Sequence[Entry]: ...
 
 
 class Blobs(Protocol):

@@ -22,8 +22,8 @@ from ..tools.context import Ctx
 
 if TYPE_CHECKING:
     from ..core.messages import Message
-    from ..core.protocols import Store
     from ..core.result import TurnResult
+    from ..core.store import Journals
     from ..models import catalogue
     from ..models.handle import ModelHandle
     from ..tools.approval import ApprovalPolicy
@@ -94,7 +94,7 @@ class Agent(Generic[Ctx]):
         parallel_calls: int = 16,
         output_retries: int = 2,
         stream: bool = True,
-        store: Store | None = None,
+        store: Journals | None = None,
         runtime: Runtime | None = None,
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),

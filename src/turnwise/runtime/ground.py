@@ -23,7 +23,7 @@ from ..core.inputs import (
     Interrupt,
 )
 from ..core.messages import Message
-from ..core.protocols import Blobs, Store
+from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
 from ..store.memory import MemoryBlobs, MemoryStore
@@ -40,6 +40,7 @@ from .sizes import Sizes
 from .turn import Turn
 
 if TYPE_CHECKING:
+    from ..core.store import Journals
     from .agent import Agent
     from .cache_breaks import Sent
     from .follow_ups import FollowUp
@@ -95,7 +96,7 @@ class Ground(Generic[Ctx]):
         created: SessionCreated,
         *,
         context: Ctx | None = None,
-        store: Store | None = None,
+        store: Journals | None = None,
         overrides: Overrides | None = None,
     ) -> None:
         self.agent = agent

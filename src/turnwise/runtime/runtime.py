@@ -11,16 +11,19 @@ import contextvars
 import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from ..core.errors import ErrorInfo, SessionClosed
-from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Store, Transport
+from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
 from .gates import Gates, ProviderLimits
 from .prefix import Prefix
 from .retry_budget import RetryBudgets
 from .seams import SystemChance, SystemClock, Uuid7
 from .timers import Timers
+
+if TYPE_CHECKING:
+    from ..core.store import Journals
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -47,7 +50,7 @@ class Runtime:
         transport: Transport | None = None,
         blocking: Blocking | None = None,
         spawn: Spawn | None = None,
-        store: Store | None = None,
+        store: Journals | None = None,
         blobs: Blobs | None = None,
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, StateError
+from ..core.store import Claim
 
 
 class MemoryStore:
@@ -20,8 +21,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self._journals: dict[str, list[Entry]] = {}
 
-    async def append(self, session: str, after: int, entries: Sequence[Entry]) -> int:
-        return self.append_now(session, after, entries)
+    async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
+        self.append_now(session, after, entries)
+        return 0
 
     def append_now(self, session: str, after: int, entries: Sequence[Entry]) -> int:
         journal = self._journals.get(session)
@@ -32,8 +34,8 @@ class MemoryStore:
         journal.extend(entries)
         return len(journal)
 
-    async def read(self, session: str, after: int = 0) -> Sequence[Entry]:
-        return tuple(self._journals.get(session, ())[after:])
+    async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
+        return tuple(self._journals.get(session, ())[after : None if limit is None else after + limit])
 
 
 class SuspendingStore:
@@ -46,14 +48,14 @@ class SuspendingStore:
         self._store = MemoryStore()
         self._pause = pause
 
-    async def append(self, session: str, after: int, entries: Sequence[Entry]) -> int:
+    async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         await self._pause("before")
-        last = await self._store.append(session, after, entries)
+        fence = await self._store.append(session, after, entries, claim)
         await self._pause("after")
-        return last
+        return fence
 
-    async def read(self, session: str, after: int = 0) -> Sequence[Entry]:
-        return await self._store.read(session, after)
+    async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
+        return await self._store.read(session, after, limit)
 
 
 class MemoryBlobs:

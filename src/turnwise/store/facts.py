@@ -1,0 +1,124 @@
+"""What stores note about entries beside keeping them: for lists of sessions, for search, and for knowing which blobs are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ..core.changes import Parked, Resumed, TurnContinued
+from ..core.content import Audio, BlobRef, Document, Image, Text
+from ..core.entries import (
+    CallOutcome,
+    Entry,
+    InputAccepted,
+    PartialKept,
+    SessionCreated,
+    SteerAccepted,
+    StepCommitted,
+    TurnEnded,
+)
+from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from ..core.outcomes import ToolResult
+from ..core.store import SessionStatus
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What an append changes in the row of its session: `status` if it is another one afterwards, how many turns began, and how many
+    messages and results were added."""
+
+    status: SessionStatus | None = None
+    turns: int = 0
+    messages: int = 0
+
+
+def facts_of(entries: Sequence[Entry]) -> Facts:
+    """Of entries that are appended together."""
+    status: SessionStatus | None = None
+    turns = messages = 0
+    for entry in entries:
+        kind = type(entry)
+        if isinstance(entry, (InputAccepted, TurnContinued)):
+            status = "running"
+            turns += 1
+            messages += 1 if entry.message is not None else 0
+        elif kind is TurnEnded:
+            status = "idle"
+        elif kind is Parked:
+            status = "parked"
+        elif kind is Resumed:
+            status = "running"
+        elif kind in _SAID:
+            messages += 1
+        elif isinstance(entry, SessionCreated):
+            messages += len(entry.history)
+    return Facts(status, turns, messages)
+
+
+_SAID = frozenset((StepCommitted, CallOutcome, SteerAccepted, PartialKept))
+
+
+def text_of(entry: Entry) -> str:
+    """What can be found of an entry: what users, models and tools said; "" for most entries."""
+    return "\n".join(filter(None, _texts(entry)))
+
+
+def blobs_of(entry: Entry) -> set[str]:
+    """The sha256 of the blobs that an entry refers to."""
+    return {ref.sha256 for ref in _refs(entry)}
+
+
+def _texts(entry: Entry) -> Iterator[str]:
+    if isinstance(entry, CallOutcome):
+        yield _text(entry.result.content)
+    elif isinstance(entry, SessionCreated):
+        if not entry.forked_from:  # what a fork begins with is found in the session that it was forked from
+            for message in entry.history:
+                yield from _said(message)
+    else:
+        for message in _messages(entry):
+            yield from _said(message)
+
+
+def _said(message: Message) -> Iterator[str]:
+    if isinstance(message, ToolMessage):
+        for result in message.results:
+            yield _text(result.content)
+    else:
+        yield _text(message.content)
+
+
+def _text(blocks: Sequence[object]) -> str:
+    return "\n".join([block.text for block in blocks if isinstance(block, Text)])
+
+
+def _refs(entry: Entry) -> Iterator[BlobRef]:
+    if isinstance(entry, CallOutcome):
+        yield from _of_result(entry.result)
+        return
+    for message in entry.history if isinstance(entry, SessionCreated) else _messages(entry):
+        if isinstance(message, ToolMessage):
+            for result in message.results:
+                yield from _of_result(result)
+        elif type(message.body) is tuple:
+            yield from _of_blocks(message.content)
+
+
+def _of_result(result: ToolResult) -> Iterator[BlobRef]:
+    if result.artifact is not None:
+        yield result.artifact
+    if type(result.body) is tuple:
+        yield from _of_blocks(result.content)
+
+
+def _of_blocks(blocks: Sequence[object]) -> Iterator[BlobRef]:
+    for block in blocks:
+        if isinstance(block, (Image, Audio, Document)) and isinstance(block.source, BlobRef):
+            yield block.source
+
+
+def _messages(entry: Entry) -> Iterator[UserMessage | AssistantMessage]:
+    """The message that an entry brings, if it brings one of a person or a model."""
+    message = getattr(entry, "message", None)
+    if isinstance(message, (UserMessage, AssistantMessage)):
+        yield message
