@@ -80,10 +80,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions, of one tenant; None does not care. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
+    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
     claimed, so it wants to be recovered. Those changed last come first; `after` is the id of the last one of the page before."""
 
-    tenant: str = LOCAL.tenant
+    tenant: str | None = LOCAL.tenant
     user: str | None = None
     name: str | None = None
     agent: str | None = None
@@ -181,7 +181,7 @@ class Journals(Protocol):
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         """Put `entries` behind entry number `after` (0: the journal is empty). All of them or none; when it returns they are durable. The
-        first append of a session that was not created makes its row, by its `SessionCreated`.
+        first append of a session that was not created makes its row, by its `SessionCreated` (principal and agent).
 
         Returns the fence of the claim; 0 without one. Raises, having written nothing: `StateError` `append_conflict` if the journal's
         last number is another one; `lease_lost` if the claim's fence is not the valid one; `session_deleted`; and `SessionBusy` (with who,
