@@ -183,10 +183,11 @@ class Journals(Protocol):
         """Put `entries` behind entry number `after` (0: the journal is empty). All of them or none; when it returns they are durable. The
         first append of a session that was not created makes its row, by its `SessionCreated` (principal and agent).
 
-        Returns the fence of the claim; 0 without one. Raises, having written nothing: `StateError` `append_conflict` if the journal's
-        last number is another one; `lease_lost` if the claim's fence is not the valid one; `session_deleted`; and `SessionBusy` (with who,
-        and until when) if a living owner has the session and the claim is another's or none. Several appends may be under way;
-        those of one session take effect in the order of their calls. A cancelled one has taken effect wholly or not at all.
+        Returns the fence of the claim; 0 without one. Raises, having written nothing and claimed nothing, in this order: `StateError`
+        `session_deleted` if there is no such session though `after` is not 0; `SessionBusy` (with who, and until when) if a living
+        owner has the session and the claim takes it for another, or there is none; `lease_lost` if the claim's fence is not the valid one;
+        `append_conflict` if the journal's last number is another one. Several appends may be under way; those of one session take effect
+        in the order of their calls. A cancelled one takes effect wholly or not at all.
         """
         ...
 

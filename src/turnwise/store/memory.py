@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 
 from ..core.entries import Entry
-from ..core.errors import ErrorInfo, StateError
 from ..core.store import Claim
+from .refusals import append_conflict, missing_blob
 
 
 class MemoryStore:
@@ -74,24 +74,4 @@ class MemoryBlobs:
         try:
             return self._blobs[sha256]
         except KeyError:
-            raise StateError(
-                ErrorInfo(
-                    "state",
-                    "missing_blob",
-                    f"No bytes are stored for the attachment {sha256[:12]}….",
-                    "A history that refers to attachments needs the runtime (or blob store) they were put into.",
-                )
-            ) from None
-
-
-def append_conflict(session: str, after: int, last: int) -> StateError:
-    """Somebody else has written to the journal."""
-    return StateError(
-        ErrorInfo(
-            "state",
-            "append_conflict",
-            f"The journal of session {session} ends at entry {last}, not {after}: someone else has written to it.",
-            "Open the session again to see what was written.",
-            session=session,
-        )
-    )
+            raise missing_blob(sha256) from None
