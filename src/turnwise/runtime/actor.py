@@ -62,6 +62,9 @@ class Actor(Ground[Ctx]):
             if plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
             body = None if isinstance(opening, Begin) else await self._body(opening)
+            if self.keeper is not None:
+                await self.keeper.admit(self, turn)
+                runtime.bind()
             await self._settle(plan.deadlines.grace_s)
             self._refuse_if_gone()
             # Nothing is waited for from here on: the input has to fit the state that it is folded into.
@@ -70,6 +73,8 @@ class Actor(Ground[Ctx]):
             turn.spend(plan)
         except BaseException:
             self._turn = None
+            if self.keeper is not None:
+                self.keeper.left(self, turn)
             raise
         turn.plan = plan
         runtime.adopt(turn)
@@ -158,6 +163,8 @@ class Actor(Ground[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
+            if self.keeper is not None:
+                self.keeper.call_off(turn)
         elif self.fold(given):
             if not self.state.running:
                 self.forget_expiry()
@@ -263,18 +270,20 @@ class Actor(Ground[Ctx]):
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
+        if self.keeper is not None:
+            self.keeper.left(self, turn)
         if self.state.queue and result.reason in WELL:
             begin_next(self)
 
-    def lose(self, error: ErrorInfo) -> None:
+    def lose(self, error: ErrorInfo) -> asyncio.Task[None] | None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
-        store before its next turn. What watchers were told before is in the store."""
+        store before its next turn. What watchers were told before is in the store. Returns what still stops its tools, if anything."""
         self._lost = error
         turn = self._turn
         if turn is None or not turn.opened:
-            return
+            return None
         self._turn = None
-        turn.drop()
+        stopping = turn.drop(error.message)
         self.runtime.release(turn)
         steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
         error = msgspec.structs.replace(error, session=self.id, turn=self.state.turns)
@@ -292,6 +301,18 @@ class Actor(Ground[Ctx]):
         )
         turn.tell([TurnFinished(result)])
         turn.finish(result)
+        if self.keeper is not None:
+            self.keeper.left(self, turn)
+        return stopping
+
+    async def leave_turn(self, patience_s: float) -> None:
+        """Stop the running turn without a word to the journal, which stays as it is, to be gone on with elsewhere; take no more input.
+        Waits, so long at most, until what was on its way into the journal is there and the tools have stopped."""
+        self._closed = True
+        stopping, appending = self.lose(refusals.turn_left(self.id)), self._appending
+        waited_for = [task for task in (stopping, appending) if task is not None and not task.done()]
+        if waited_for:
+            await asyncio.wait(waited_for, timeout=patience_s)
 
     # --- calls that wait ----------------------------------------------------------------------------------------------
 
@@ -348,6 +369,15 @@ class Actor(Ground[Ctx]):
             return await work()
 
         return await at_home(self, bound)
+
+    async def write_down(self) -> None:
+        """Have what was folded appended, and wait until it is durable: the beginning of a session, above all."""
+
+        async def written() -> None:
+            self.advance()
+            await self.until_durable()
+
+        await self.on_its_loop(written)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .agent import Agent
     from .cache_breaks import Sent
     from .follow_ups import FollowUp
+    from .keeper import Keeper
     from .watch import Hub
 
 
@@ -69,6 +70,7 @@ class Ground(Generic[Ctx]):
         "_expiry",
         "_has_bytes",
         "_lost",
+        "_owner",
         "_prefix",
         "_prefix_base",
         "_process",
@@ -78,8 +80,10 @@ class Ground(Generic[Ctx]):
         "context",
         "follow_up_handles",
         "hub",
+        "keeper",
         "last_sent",
         "machine",
+        "name",
         "overrides",
         "parked",
         "runtime",
@@ -98,8 +102,12 @@ class Ground(Generic[Ctx]):
         context: Ctx | None = None,
         store: Journals | None = None,
         overrides: Overrides | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.agent = agent
+        self.name: str | None = None
+        self.keeper: Keeper | None = None
+        self._owner = runtime
         self.context = context
         self.overrides = overrides
         self.sizes: Sizes | None = None
@@ -216,7 +224,7 @@ class Ground(Generic[Ctx]):
             runtime = self.runtime
             if not runtime.closed and runtime.loop is asyncio.get_running_loop():
                 return runtime
-        runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
+        runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
         self.runtime = runtime
         if self._store is None:

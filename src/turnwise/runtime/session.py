@@ -251,6 +251,10 @@ class Session(Surface[Ctx]):
         self._prefix = None
         if self.hub is not None:
             self.hub.close()
+        if self.keeper is not None:
+            if self._turn is not None:
+                self.keeper.call_off(self._turn)
+            self.keeper.closed(self)
 
     async def __aenter__(self) -> Self:
         return self

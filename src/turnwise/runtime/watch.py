@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..core.entries import Entry, PartialKept, StepCommitted
 from ..core.errors import ErrorInfo, config_error
-from ..core.events import Event, StepSnapshot, TurnFinished
+from ..core.events import Event, Notice, StepSnapshot, TurnFinished
 from ..core.evolve import evolve
 from ..core.narrate import narrate
 from ..core.state import SessionState
@@ -97,7 +97,7 @@ class Watcher:
             entries = await hub.session.journal(folded.seq)
             if not entries:
                 raise refusals.journal_shorter(hub.session.id, hub.session.told)
-            _tell_again(entries, folded, mailbox)
+            tell_again(entries, folded, mailbox)
         elif not hub.session.settled:
             await mailbox.wait()
         else:
@@ -105,7 +105,7 @@ class Watcher:
             hub.go_live(mailbox)
 
 
-def _tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox) -> None:
+def tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox) -> None:
     """Fold entries, and put the events of those behind the mailbox's cursor into it."""
     turn = mailbox.turn
     number = turn.number if turn is not None else None
@@ -285,6 +285,11 @@ class Hub:
         return batch
 
     # --- what is told -------------------------------------------------------------------------------------------------
+
+    def announce(self, notice: Notice) -> None:
+        """Tell all who watch something that is no part of a turn, and of no entry."""
+        for mailbox in self._mailboxes:
+            mailbox.slip_in(notice)
 
     def told(self, turn: WatchedStream | None, after: int, counts: Sequence[int], events: Sequence[Event]) -> None:
         """The entries behind number `after` are durable, and `events` are about to be told: so many of each."""
