@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.result import TurnResult
     from .core.search import SearchHit
     from .core.settings import SessionSettings
+    from .core.store import Query, SessionInfo
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
     from .runtime.runtime import Runtime
+    from .runtime.recovery import Recovery
     from .runtime.session import Session
+    from .runtime.sessions import Drained, Sessions
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
+    from .runtime.titles import Titles
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .tools import Tool, ToolContext, tool
@@ -52,6 +56,7 @@ _HOMES = {
     "Deadlines": "core.limits",
     "Deny": "tools.approval",
     "Document": "core.content",
+    "Drained": "runtime.sessions",
     "Drop": "core.compaction",
     "FollowUp": "runtime.follow_ups",
     "Image": "core.content",
@@ -67,17 +72,22 @@ _HOMES = {
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
+    "Query": "core.store",
     "Reasoning": "core.request",
+    "Recovery": "runtime.recovery",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SessionInfo": "core.store",
+    "Sessions": "runtime.sessions",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
     "SessionSettings": "core.settings",
     "SessionStatus": "runtime.status",
     "Text": "core.content",
+    "Titles": "runtime.titles",
     "Tool": "tools",
     "ToolContext": "tools",
     "ToolError": "core.errors",
@@ -105,6 +115,7 @@ __all__ = [
     "Deadlines",
     "Deny",
     "Document",
+    "Drained",
     "Drop",
     "FollowUp",
     "Image",
@@ -120,17 +131,22 @@ __all__ = [
     "Principal",
     "ProposedCall",
     "ProviderLimits",
+    "Query",
     "Reasoning",
+    "Recovery",
     "Retry",
     "Runtime",
     "SearchHit",
     "Session",
+    "SessionInfo",
     "SessionSettings",
     "SessionStatus",
+    "Sessions",
     "Step",
     "Steps",
     "Summarise",
     "Text",
+    "Titles",
     "Tool",
     "ToolContext",
     "ToolError",

@@ -17,15 +17,19 @@ from ..core.content import Body
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
+from ..core.evolve import evolve
 from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Park, RunTool, SkipCalls, UserInput
 from ..core.inputs_rare import Expire, Resume
 from ..core.messages import AssistantMessage
+from ..core.narrate import narrate
 from ..core.result import TurnResult, result_of
 from ..core.state import SessionState
+from ..core.turn import Machine, Policy
 from ..core.usage import NO_USAGE, Usage
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
+from .changed import overrides_of
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .ground import Ground
@@ -113,7 +117,7 @@ class Actor(Ground[Ctx]):
                 raise refusals.not_parked(self.id)
             self.forget_expiry()
             self.fold(Expire())
-        elif self.state.running:
+        elif self.state.running and type(given).__name__ != "Recover":
             current = self.state.turn
             raise refusals.parked(self.id, len(current.pending) if current is not None else 0)
 
@@ -309,7 +313,7 @@ class Actor(Ground[Ctx]):
         """Stop the running turn without a word to the journal, which stays as it is, to be gone on with elsewhere; take no more input.
         Waits, so long at most, until what was on its way into the journal is there and the tools have stopped."""
         self._closed = True
-        stopping, appending = self.lose(refusals.turn_left(self.id)), self._appending
+        stopping, appending = self.lose(refusals.shut_down(self.id)), self._appending
         waited_for = [task for task in (stopping, appending) if task is not None and not task.done()]
         if waited_for:
             await asyncio.wait(waited_for, timeout=patience_s)
@@ -369,6 +373,26 @@ class Actor(Ground[Ctx]):
             return await work()
 
         return await at_home(self, bound)
+
+    async def catch_up(self) -> None:
+        """While no turn runs: read what others have appended meanwhile, and tell it to those who watch. Raises `StateError`."""
+        if self._turn is not None or not self.settled or self._lost is not None:
+            return
+        entries = await self.journal(self.told)
+        if self._turn is not None or not self.settled or self.state.seq != self.told:
+            return  # whatever began meanwhile sees to it
+        counts: list[int] = []
+        events: list[Event] = []
+        for entry in entries:
+            evolve(self.state, entry)
+            told = narrate(entry, self.state)
+            counts.append(len(told))
+            events += told
+        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
+        self.machine = Machine(self.state, Policy())
+        if self.hub is not None:
+            self.hub.told(None, self.told, counts, events)
+        self.told = self.state.seq
 
     async def write_down(self) -> None:
         """Have what was folded appended, and wait until it is durable: the beginning of a session, above all."""

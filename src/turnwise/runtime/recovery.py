@@ -86,7 +86,7 @@ class Recovery:
                 self.continuing.discard(info.id)
 
     def _fail(self, info: SessionInfo, error: ErrorInfo) -> None:
-        if error.code in ("draining", "turn_left"):
+        if error.code in ("draining", "shut_down"):
             self.left.add(info.id)
         else:
             self.failed[info.id] = error

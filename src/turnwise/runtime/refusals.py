@@ -140,10 +140,10 @@ DRAINING = ErrorInfo(
 )
 
 
-def turn_left(session: str) -> ErrorInfo:
+def shut_down(session: str) -> ErrorInfo:
     return ErrorInfo(
         "session",
-        "turn_left",
+        "shut_down",
         "The process shuts down before the turn has ended: the turn rests as its journal has it.",
         "Whoever opens the session next, or recovers sessions, goes on with it.",
         retryable=True,

@@ -46,7 +46,7 @@ PROBLEMS = 20
 """How many of the last problems `status` shows."""
 SLACK_S = 5.0
 """How long a turn that is left may take to let go of its journal and its tools."""
-_ENDS = frozenset(("draining", "turn_left", "session_closed"))
+_ENDS = frozenset(("draining", "shut_down", "session_closed"))
 """What a task is told that goes on with a turn when these sessions end."""
 TITLE_TRIES = 3
 """Turns of a session after which a title is asked for, while it has none."""
@@ -531,7 +531,7 @@ class Sessions:
         """Let no further turn begin, wait for those that run, and at the deadline leave what still runs as its journal has it.
 
         Turns that wait for a place, and all that come, raise `SessionError` (`draining`). What is left gets no entry: its model
-        calls and tools are stopped, its watchers and callers are told (`turn_left`), its claim is given back, and any process may go on
+        calls and tools are stopped, its watchers and callers are told (`shut_down`), its claim is given back, and any process may go on
         with it at once. Parked turns stay parked. Cancelling the wait leaves the rest running, to be drained again.
         """
         runtime = await self._bind()
