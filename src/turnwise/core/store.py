@@ -81,10 +81,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions, of one tenant; None does not care. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
+    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
     claimed, so it wants to be recovered. Those changed last come first; `after` is the id of the last one of the page before."""
 
-    tenant: str = LOCAL.tenant
+    tenant: str | None = LOCAL.tenant
     user: str | None = None
     name: str | None = None
     agent: str | None = None
@@ -182,7 +182,7 @@ class Journals(Protocol):
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         """Put `entries` behind entry number `after` (0: the journal is empty). All of them or none; when it returns they are durable. The
-        first append of a session that was not created makes its row, by its `SessionCreated`.
+        first append of a session that was not created makes its row, by its `SessionCreated` (principal and agent).
 
         Returns the fence of the claim; 0 without one. Raises, having written nothing and claimed nothing, in this order: `StateError`
         `session_deleted` if there is no such session though `after` is not 0; `SessionBusy` (with who, and until when) if a living
