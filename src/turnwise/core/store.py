@@ -59,7 +59,8 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A session in a list. `last` is the number of its last entry, 0 before the first; `messages` counts what was said by users, models
-    and tools, compacted or not. `owner` has it claimed, until `claimed_until` unless it renews its lease; "" if nobody has."""
+    and tools, compacted or not. `updated_at` is when entries were appended last, at first when it was created: an edit does not count.
+    `owner` has it claimed, until `claimed_until` unless it renews its lease; "" if nobody has."""
 
     id: str
     principal: Principal
@@ -108,7 +109,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """Where a text was found: the entry, and some words around, the found ones between `[` and `]`."""
+    """Where a text was found: the entry, when it was appended, and some words around, the found ones between `[` and `]`."""
 
     session: str
     name: str | None
