@@ -19,6 +19,7 @@ those after an input: a machine on a folded journal wants what is due.
     done     (at once)         TurnEnded                                      ended
     any      Steer             SteerAccepted                                  enters before the next model call
     any      Interrupt         Interrupted                                    ending; nothing new is started
+    any      Recover           Recovered (+ outcomes of calls that got lost)  what was under way is due again | ended
     ending   CallEnded         CallOutcome                                    ending
     ending   Halted            CallOutcome (open calls), PartialKept, TurnEnded   ended
 
@@ -180,9 +181,11 @@ class Machine:
         handed = self._handed
         due: list[Effect] = []
         for c in turn.awaited:
-            if c.result is None and not c.started and c.waits is None and (c.call.id not in handed or c.allowed):
+            if c.result is not None or c.waits is not None or (c.started and not c.again):
+                continue
+            if c.call.id not in handed or c.allowed:
                 handed.add(c.call.id)
-                due.append(RunTool(c.call, c.allowed))
+                due.append(RunTool(c.call, c.allowed or c.again))
         return due
 
 
@@ -306,7 +309,9 @@ def _begin(turn: TurnState, given: CallBegins, now: float) -> list[Entry]:
     if state is None or state.result is not None or state.waits is not None:
         return []
     name = state.call.name
-    return [CallStarted(given.call_id, name, given.arguments_sha256, given.idempotent, now, given.read_only)]
+    return [
+        CallStarted(given.call_id, name, given.arguments_sha256, given.idempotent, now, given.read_only, state.again)
+    ]
 
 
 def _outcome(turn: TurnState, given: CallEnded, now: float, policy: Policy) -> list[Entry]:
