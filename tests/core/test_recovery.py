@@ -129,8 +129,8 @@ def test_an_outcome_that_a_crash_made_is_no_progress() -> None:
 
 def test_a_failed_attempt_is_tried_with_the_same_model_again() -> None:
     world = begin()
-    world.feed(ModelFailed(OVERLOADED, draw=0.5))
     world.calling = None
+    world.feed(ModelFailed(OVERLOADED, draw=0.5))
     crashed(world)
     assert world.calling == CallModel(1, 1, 2)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.runtime.conftest import ANTHROPIC, in_virtual_time, said, until
 
-from turnwise import Agent, Ask, Principal, Query, Session, Sessions, tool
+from turnwise import Agent, Ask, Principal, Query, Runtime, Session, Sessions, tool
 from turnwise.core.entries import Entry
 from turnwise.errors import ConfigError, SessionBusy, SessionClosed, SessionError, StateError
 from turnwise.events import Notice
@@ -34,6 +34,16 @@ class Counting(MemoryStore):
         self.reads.append(session)
         await asyncio.sleep(0)
         return await super().read(session, after, limit)
+
+
+class LoopClock:
+    """Both clocks go with the loop's, so that they jump with it."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> float:
+        return 1_750_000_000.0 + self.monotonic()
 
 
 # --- opening -----------------------------------------------------------------------------------------------------------
@@ -89,7 +99,9 @@ async def test_sessions_of_others_are_as_good_as_unknown() -> None:
             other = await sessions.open("plans", principal=EVE)
             assert other is not session
             await session.run("The secret is 42")
-            assert not await sessions.search("secret", principal=EVE) and not await sessions.search("secret", principal=BOB)
+            assert not await sessions.search("secret", principal=EVE) and not await sessions.search(
+                "secret", principal=BOB
+            )
             assert len(await sessions.search("secret", principal=ADA)) == 1
             assert len(await sessions.search("secret", principal=BOB, any_user=True)) == 1
 
@@ -262,9 +274,9 @@ async def test_what_expires_in_a_parked_session_is_given_up_though_it_was_let_go
         return ""
 
     async with ScriptedProvider([reply(call("write")), OK]) as provider:
-        store = MemoryStore()
+        store, runtime = MemoryStore(), Runtime(clock=LoopClock())
         agent = ANTHROPIC.agent(provider, write, approvals=lambda _: Ask("", 3600.0))
-        async with Sessions(store, agent, idle_s=60) as sessions:
+        async with runtime, Sessions(store, agent, idle_s=60, runtime=runtime) as sessions:
             session = await sessions.open("a")
             assert (await session.run("Hi")).reason == "parked"
             parked, seen = session.id, weakref.ref(session)
@@ -446,5 +458,3 @@ def test_bounds_make_sense() -> None:
     for options in ({"max_turns": 0}, {"max_open": 0}, {"max_waiting": -1}):
         with pytest.raises(ConfigError):
             Sessions(MemoryStore(), agent, **options)
-
-

@@ -145,9 +145,7 @@ async def test_each_tenant_gets_its_share() -> None:
         places.give_back(name)
 
     queues = {"a": 200, "b": 20, "c": 12}
-    tasks = [
-        asyncio.create_task(turn((tenant, n), tenant)) for tenant, many in queues.items() for n in range(many)
-    ]
+    tasks = [asyncio.create_task(turn((tenant, n), tenant)) for tenant, many in queues.items() for n in range(many)]
     await asyncio.gather(*tasks)
     share = Counter(order[2:32])
     assert max(share.values()) - min(share.values()) <= 1, share

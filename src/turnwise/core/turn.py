@@ -100,16 +100,18 @@ class Machine:
     """A session's state and what was already asked of the driver for it; the latter is never persisted.
 
     What the state wants depends on turn, phase, step, attempt and what made them due once more, so the driver is asked once for each
-    of them. `_handed` are the calls of the step that the driver has.
+    of them. `_handed` are the calls of the step that the driver has. `resting`: nothing is wanted of a turn that nobody drives, until
+    there is an input.
     """
 
     __slots__ = ("_asked", "_handed", "policy", "state")
 
-    def __init__(self, state: SessionState, policy: Policy) -> None:
+    def __init__(self, state: SessionState, policy: Policy, *, resting: bool = False) -> None:
         self.state = state
         self.policy = policy
         turn = state.turn
-        self._asked = _due(turn) if turn is not None and turn.phase in ("ended", "parked") else None
+        resting = resting or (turn is not None and turn.phase in ("ended", "parked"))
+        self._asked = _due(turn) if turn is not None and resting else None
         self._handed: set[str] = set()
 
     def feed(self, given: Input, now: float) -> Folded:

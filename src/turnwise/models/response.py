@@ -48,7 +48,7 @@ class Aborted(Exception):
 class HttpResponse:
     """What is on its way back over a connection: a `Response`. The connection goes back to the pool at the end of the body."""
 
-    __slots__ = ("_body", "_connection", "_protocol", "headers", "read", "status")
+    __slots__ = ("_body", "_connection", "_protocol", "ended", "headers", "read", "status")
     status: int
     headers: Mapping[str, str]
     read: Read
@@ -61,6 +61,7 @@ class HttpResponse:
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._body: StreamReader | None = None
+        self.ended = False
         protocol.set_response_params(read_until_eof=True, read_bufsize=READ_BUFFER_BYTES)
 
     async def head(self) -> None:
@@ -91,10 +92,11 @@ class HttpResponse:
         buffer = body._buffer
         while not buffer and not body._eof and body._exception is None:
             await body._wait("readany")
-        if len(buffer) < 2 or body._exception is not None or body._buffer_offset:
+        if body._exception is not None or body._buffer_offset:
             return await body.readany()
         data = b"".join(buffer)
         buffer.clear()
+        self.ended = body._eof
         body._size -= len(data)
         body._cursor += len(data)
         splits = body._http_chunk_splits

@@ -20,7 +20,7 @@ class Route:
     """An address. `place` is a request of aiohttp's that is never sent: it names the connection that is needed, and its own headers
     (`Host`, `User-Agent`, …) are those that a request has unless it brings others of that name."""
 
-    __slots__ = ("_defaults", "_target", "place")
+    __slots__ = ("_defaults", "_headers", "_kept", "_target", "place")
 
     def __init__(self, url: str, loop: asyncio.AbstractEventLoop) -> None:
         # Paths are percent-encoded already, and a signature covers them as they are.
@@ -31,16 +31,23 @@ class Route:
         forwarded = proxy is not None and not self.place.is_ssl()
         self._target = str(parsed.with_fragment(None)) if forwarded else parsed.raw_path_qs
         self._defaults = {name.lower(): f"{name}: {value}\r\n" for name, value in self.place.headers.items()}
+        self._headers: Mapping[str, str] | None = None
+        self._kept = ""
 
     def head(self, method: str, headers: Mapping[str, str], size: int) -> bytes:
-        """Request line and headers. Raises `ValueError` for a header that would break out of its line."""
+        """Request line and headers. The same mapping as before is taken to hold what it held then. Raises `ValueError` for a header that
+        would break out of its line."""
+        if headers is not self._headers:
+            self._kept, self._headers = self._lines(headers), headers
+        length = f"Content-Length: {size}\r\n" if size or method != "GET" else ""
+        return f"{method} {self._target} HTTP/1.1\r\n{self._kept}{length}\r\n".encode()
+
+    def _lines(self, headers: Mapping[str, str]) -> str:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
             raise ValueError("A header of the request has a line break or a NUL in it.")
         own = {name.lower() for name in headers}
-        rest = "".join([line for name, line in self._defaults.items() if name not in own])
-        length = f"Content-Length: {size}\r\n" if size or method != "GET" else ""
-        return f"{method} {self._target} HTTP/1.1\r\n{rest}{lines}{length}\r\n".encode()
+        return "".join([line for name, line in self._defaults.items() if name not in own]) + lines
 
 
 def _proxy_for(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:

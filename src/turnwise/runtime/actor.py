@@ -19,7 +19,7 @@ from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
 from ..core.evolve import evolve
 from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Park, RunTool, SkipCalls, UserInput
-from ..core.inputs_rare import Expire, Resume
+from ..core.inputs_rare import Expire, Recover, Resume
 from ..core.messages import AssistantMessage
 from ..core.narrate import narrate
 from ..core.result import TurnResult, result_of
@@ -80,15 +80,33 @@ class Actor(Ground[Ctx]):
             if self.keeper is not None:
                 self.keeper.left(self, turn)
             raise
-        turn.plan = plan
+        turn.plan, turn.opened = plan, True
         runtime.adopt(turn)
         turn.arm_watch()
         if self.hub is not None:
             self.hub.attach(turn)
-        self.machine.policy = plan.policy
+        self.start(turn, given)
+        if self.claims is not None:
+            await self.claims.begun(turn, lambda: self._input(opening, body, plan, turn.wishes.client_ref))
+
+    def start(self, turn: Turn, given: Input) -> None:
+        """Fold what a turn begins with."""
+        self.take_on(given, turn.plan.policy)
         self.post(given)
         if turn.stop_asked is not None:
             self.post(turn.stop_asked)
+
+    def restart(self, turn: Turn, given: Input) -> None:
+        """The turn begins once more, from a journal that has grown meanwhile."""
+        self._refuse_if_parked(given)
+        self.start(turn, given)
+
+    async def arrive(self) -> None:
+        """Look up which session this is, if it was only named so far, and go on with a turn that its process left behind."""
+        await self._bind()
+        arrival, self.arrival = self.arrival, None
+        if arrival is not None:
+            await arrival.go_on(self)
 
     async def _body(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.read_file)
@@ -108,18 +126,20 @@ class Actor(Ground[Ctx]):
             if not done:
                 raise error_of(refusals.APPEND_BLOCKED)
         if self._lost is not None:
-            await self._reload(patience_s)
+            await self.reload(patience_s)
+        if self.claims is not None:
+            await self.claims.ready(patience_s)
 
     def _refuse_if_parked(self, given: Input) -> None:
-        """Who begins a turn while one is parked has to say what becomes of that one."""
-        if type(given) is Resume:
+        """Who begins a turn while one is parked, or was left, has to say what becomes of that one."""
+        if type(given) is Resume or type(given) is Recover:
             if not self.state.running:
                 raise refusals.not_parked(self.id)
             self.forget_expiry()
-            self.fold(Expire())
-        elif self.state.running and type(given).__name__ != "Recover":
-            current = self.state.turn
-            raise refusals.parked(self.id, len(current.pending) if current is not None else 0)
+            if type(given) is Resume:
+                self.fold(Expire())
+        elif (current := self.state.turn) is not None and self.state.running:
+            raise refusals.unfinished(self.id, current)
 
     # --- folding and advancing ----------------------------------------------------------------------------------------
 
@@ -154,7 +174,9 @@ class Actor(Ground[Ctx]):
             elif self._turn is not None:
                 self._turn.halt()
             else:
-                self.fold(Halted())  # a parked turn: nothing runs that would have to be stopped
+                self.fold(
+                    Halted(lost=True)
+                )  # a turn that is parked or was left: nothing runs that would have to be stopped
         return True
 
     def post(self, given: Input) -> None:
@@ -213,9 +235,15 @@ class Actor(Ground[Ctx]):
         """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
         assert self._store is not None
         try:
-            await self._store.append(self.id, after, entries)
+            if self.claims is None:
+                await self._store.append(self.id, after, entries)
+            else:
+                await self.claims.append(after, entries)
         except Exception as error:
-            self.lose(refusals.append_failed(error, self.id))
+            if self.claims is not None and self.claims.takes(error):
+                self._lost = refusals.append_failed(error, self.id)
+            else:
+                self.lose(refusals.append_failed(error, self.id))
         else:
             self._release(counts, events, effects, account)
         if self._appending is not None:
@@ -274,15 +302,19 @@ class Actor(Ground[Ctx]):
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
+        if self.claims is not None:
+            self.claims.turn_over()
         if self.keeper is not None:
             self.keeper.left(self, turn)
         if self.state.queue and result.reason in WELL:
             begin_next(self)
 
-    def lose(self, error: ErrorInfo) -> asyncio.Task[None] | None:
+    def lose(self, error: ErrorInfo, *, lets_go: bool = True) -> asyncio.Task[None] | None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store. Returns what still stops its tools, if anything."""
         self._lost = error
+        if self.claims is not None and lets_go:
+            self.claims.let_go()
         turn = self._turn
         if turn is None or not turn.opened:
             return None
@@ -313,12 +345,20 @@ class Actor(Ground[Ctx]):
         """Stop the running turn without a word to the journal, which stays as it is, to be gone on with elsewhere; take no more input.
         Waits, so long at most, until what was on its way into the journal is there and the tools have stopped."""
         self._closed = True
-        stopping, appending = self.lose(refusals.shut_down(self.id)), self._appending
-        waited_for = [task for task in (stopping, appending) if task is not None and not task.done()]
+        stopping = self.lose(refusals.shut_down(self.id), lets_go=False)
+        waited_for = [task for task in (stopping, self._appending) if task is not None and not task.done()]
         if waited_for:
             await asyncio.wait(waited_for, timeout=patience_s)
+        if self.claims is not None and (releasing := self.claims.let_go()) is not None:
+            await asyncio.wait((releasing,), timeout=patience_s)
 
     # --- calls that wait ----------------------------------------------------------------------------------------------
+
+    def watch_expiry(self) -> None:
+        """Look after what waits in a parked turn, if there is one."""
+        turn = self.state.turn
+        if turn is not None and turn.phase == "parked":
+            self.expiry.watch(turn.pending)
 
     @property
     def expiry(self) -> Expiry:
@@ -368,7 +408,7 @@ class Actor(Ground[Ctx]):
         async def bound() -> T:
             await self._bind()
             if self._lost is not None and self._turn is None:
-                await self._reload(self.agent.deadlines.grace_s)
+                await self.reload(self.agent.deadlines.grace_s)
             self._refuse_if_gone()
             return await work()
 
@@ -389,7 +429,8 @@ class Actor(Ground[Ctx]):
             counts.append(len(told))
             events += told
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
-        self.machine = Machine(self.state, Policy())
+        self.machine = Machine(self.state, Policy(), resting=True)
+        self.watch_expiry()
         if self.hub is not None:
             self.hub.told(None, self.told, counts, events)
         self.told = self.state.seq

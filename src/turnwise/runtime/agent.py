@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
+    from .kept import Persist
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
     from .reminders import Reminder
@@ -64,6 +65,8 @@ class Agent(Generic[Ctx]):
             model is told that nobody is there), or a function of the `Question` that answers it.
         parallel_calls: Tool calls of one turn that may run at once.
         output_retries: How often a model may correct an answer that is not of the form asked for (`run(…, output=…)`).
+        max_recoveries: How often in a row a turn is taken on whose process ended, with no step or call finished in between; then it
+            is given up (`crash_loop`).
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
@@ -93,6 +96,7 @@ class Agent(Generic[Ctx]):
         questions: Literal["ask", "decline"] | Callable[[Any], Any] = "ask",
         parallel_calls: int = 16,
         output_retries: int = 2,
+        max_recoveries: int = 3,
         stream: bool = True,
         store: Journals | None = None,
         runtime: Runtime | None = None,
@@ -108,6 +112,10 @@ class Agent(Generic[Ctx]):
         if output_retries < 0:
             raise config_error(
                 "invalid_value", f"Agent(output_retries={output_retries}) means nothing.", "Use 0 or more."
+            )
+        if max_recoveries < 0:
+            raise config_error(
+                "invalid_value", f"Agent(max_recoveries={max_recoveries}) means nothing.", "Use 0 or more."
             )
         self.name = name
         self.models = _models(model, models, connection)
@@ -126,6 +134,7 @@ class Agent(Generic[Ctx]):
         self.questions = questions
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
+        self.max_recoveries = max_recoveries
         self.runtime = runtime
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
@@ -148,17 +157,41 @@ class Agent(Generic[Ctx]):
 
     def session(
         self,
+        name: str | None = None,
         *,
+        resume: bool = False,
         history: Sequence[Message] = (),
         context: Ctx | None = None,
         principal: Principal = LOCAL,
         id: str | None = None,
+        title: str = "",
+        tags: Iterable[str] = (),
+        folder: str = "",
+        persist: Persist = "auto",
     ) -> Session[Ctx]:
-        """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
-        `context` is handed to tools and never journalled."""
-        from .session import new_session
+        """A new conversation; with `resume`, the stored one of this name or id, begun if there is none.
 
-        return new_session(self, history, context, principal, id)
+        A session with a name is kept in `Agent.store`, under a name that no other session of the tenant has: without `resume` there
+        must be none (`name_taken`). It is looked up at `async with`, or when something is first asked of it; until then it seems
+        empty. With `resume` a turn whose process is gone is first continued to its end (`Session.recovered` is its account).
+
+        `history` is taken over as it is if it is valid, else mended first (`core.repair`); `context` is handed to tools and never
+        journalled. `title`, `tags` and `folder` are for lists. `persist="never"` keeps the session in memory though the agent has a
+        store; see `Session.persist`. For many sessions, and callers that share one, use `Sessions`.
+        """
+        from .session import new_session
+        from .wanted import Wanted
+
+        wanted = None
+        if name is not None or resume:
+            if name is None and id is None:
+                raise config_error("invalid_value", "resume=True does not say which session.", "Give its name or id.")
+            if name is not None and id is not None:
+                raise config_error(
+                    "conflicting_settings", "A session is looked up by its name or by its id.", "Leave one out."
+                )
+            wanted = Wanted(name=name, id=id, resume=resume, title=title, tags=tuple(tags), folder=folder)
+        return new_session(self, history, context, principal, id, persist, wanted)
 
     async def run(
         self,

@@ -54,6 +54,9 @@ class Attempt(Said):
         if target.gate is not None:
             await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)
             self._gate = target.gate
+        if asker.claims is not None and not await asker.claims.ensure():
+            self._leave()
+            return None
         self.waiting_since, self.patience_s = runtime.loop.time(), self._deadlines.first_byte_s
         try:
             headers = sealed.headers
@@ -99,10 +102,11 @@ class Attempt(Said):
             return [], self._failed(self._runtime.transport.explain(error, self.target.handle.base_url))
         finally:
             self.waiting_since = None
-        if data:
-            return reducer.feed(decoder.feed(data)), None
+        events = reducer.feed(decoder.feed(data)) if data else []
+        if data and not response.ended:
+            return events, None
         self._close(response)
-        return reducer.feed(decoder.finish()), self._ended(asker)
+        return events + reducer.feed(decoder.finish()), self._ended(asker)
 
     def _close(self, response: Response) -> None:
         self.response = None

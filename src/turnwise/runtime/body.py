@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..core.content import BlobRef, Text
+from ..core.errors import error_of
 from ..core.events import Notice
 from ..core.outcomes import OK, Failed, ToolResult, result_of
 from ..tools import ToolContext, failure_of, render_result
@@ -27,6 +28,7 @@ from ..tools.summaries import Returned
 from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
 from .job import AnyTool, Job, printed
+from .refusals import lease_lost
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -51,7 +53,7 @@ class Bodies:
     async def run(self, job: Job) -> ToolResult:
         """Run a body to its end; its result, or its failure as one. Cancelling this cancels the body."""
         try:
-            said = await self._called(job)
+            said = await (self._called(job) if job.tool.retries else self._once(job))
             body = render_result(said.value)
             if not isinstance(body, str):
                 body = await stored(body, self._session)
@@ -62,6 +64,9 @@ class Bodies:
         result = job.result = ToolResult(job.id, body, OK, said.summary)
         if job.tool.extract is not None and (extracted := await self._extracted(job, result)) is not None:
             return extracted
+        limit = job.tool.max_result_chars
+        if type(body) is str and (limit is None or len(body) <= limit):
+            return result
         return await self._fitted(job, result)
 
     # --- the function -----------------------------------------------------------------------------------------------
@@ -80,6 +85,9 @@ class Bodies:
                 self._retries += 1
                 job.ticket = [None]
             await runtime.sleep(runtime.random.random() * min(RETRY_CAP_S, RETRY_BASE_S * 2 ** (tries - 1)))
+            claims = self._session.claims
+            if claims is not None and not await claims.ensure():
+                raise error_of(lease_lost(self._session.id))
 
     async def _once(self, job: Job) -> Returned:
         tool, context, blocking = job.tool, job.context, self._session.runtime.blocking

@@ -99,9 +99,12 @@ class StoredWatcher:
         entries = await waits.store.read(self.session, self._state.seq, PAGE)
         if entries:
             tell_again(entries, self._state, self._mailbox)
-        elif not await waits.more(self.session, self._state.seq, self._closed):
-            if waits.runtime.closed or await waits.store.info(self.session) is None:
-                self.close()
+        elif not await waits.more(self.session, self._state.seq, self._closed) and await self._is_gone():
+            self.close()
+
+    async def _is_gone(self) -> bool:
+        """Whether there is nothing to wait for: the runtime is closed, or the session was deleted."""
+        return self._waits.runtime.closed or await self._waits.store.info(self.session) is None
 
 
 def runs_here(session: Actor[Any]) -> bool:
@@ -167,4 +170,3 @@ class Waits:
         if closed.done() or wait.task.cancelled():
             return False
         return wait.task.result() > after
-

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..core.entries import SessionCreated
 from ..core.errors import StateError, config_error
 from ..core.messages import Message
 from ..core.principal import Principal
 from ..core.repair import repair
-from ..core.store import NewSession, Query, SessionInfo, Store
+from ..core.store import NewSession, SessionInfo, Store
 from ..store.refusals import unknown_session
 from . import refusals
 from .agent import Agent
 from .session import Session, moment
+from .wanted import find
 
 if TYPE_CHECKING:
-    from .actor import Actor
     from .runtime import Runtime
-
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-
-
-async def find(store: Store, which: str, principal: Principal) -> SessionInfo | None:
-    """The session of this name or id that belongs to the principal. Names come first, unless it looks like one of our ids."""
-    by = (_by_id, _by_name) if _ID.match(which) else (_by_name, _by_id)
-    for look in by:
-        found = await look(store, which, principal)
-        if found is not None:
-            return found
-    return None
-
-
-async def _by_name(store: Store, name: str, principal: Principal) -> SessionInfo | None:
-    rows = await store.sessions(
-        Query(tenant=principal.tenant, user=principal.user, name=name, archived=None, limit=1)
-    )
-    return rows[0] if rows else None
-
-
-async def _by_id(store: Store, session_id: str, principal: Principal) -> SessionInfo | None:
-    info = await store.info(session_id)
-    return info if info is not None and info.principal == principal else None
 
 
 async def find_or_create(
@@ -81,19 +56,13 @@ def begun(
     return Session(agent, created, context=context, store=store, runtime=runtime)
 
 
-def is_unfinished(session: Actor[Any]) -> bool:
-    """Whether its journal has a turn that nobody in this process drives, and that does not wait for anyone."""
-    turn = session.state.turn
-    return session.turn is None and session.state.running and turn is not None and turn.phase != "parked"
-
-
 class Agents(Mapping[str, Agent[Any]]):
     """Agents under the names by which stored sessions know them. Raises `ConfigError` (`duplicate_agent`) for two of one name."""
 
     def __init__(self, given: Mapping[str, Agent[Any]] | Iterable[Agent[Any]] | Agent[Any]) -> None:
         self._by_name: dict[str, Agent[Any]] = {}
         if isinstance(given, Mapping):
-            self._by_name.update(given)
+            self._by_name.update(cast("Mapping[str, Agent[Any]]", given))
             return
         for agent in (given,) if isinstance(given, Agent) else given:
             if agent.name in self._by_name:

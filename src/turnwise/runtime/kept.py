@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -11,6 +11,7 @@ from ..core.errors import config_error
 from ..core.store import Journals, NewSession, Store
 from ..store.facts import blobs_of
 from . import refusals
+from .wanted import as_store
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -58,13 +59,6 @@ def where_of(store: Journals | None) -> str:
     return str(getattr(store, "where", None) or type(store).__name__)
 
 
-def as_store(store: Journals | None, what: str) -> Store:
-    """A store that has rows of sessions as well as journals. Raises `ConfigError` (`no_store`)."""
-    if store is None or not hasattr(store, "create"):
-        raise refusals.no_store(what)
-    return cast("Store", store)
-
-
 async def persist(
     session: Session[Any], name: str | None, store: Store | None, title: str, tags: Iterable[str], folder: str
 ) -> Kept:
@@ -72,7 +66,9 @@ async def persist(
     target = as_store(store or session.agent.store, "Session.persist")
     if session.store is target:
         raise config_error(
-            "already_kept", f"Session {session.id} is in that store already.", "Its name is changed by Store.edit, or Sessions.edit."
+            "already_kept",
+            f"Session {session.id} is in that store already.",
+            "Its name is changed by Store.edit, or Sessions.edit.",
         )
     new = NewSession(
         id=session.id,
@@ -109,7 +105,7 @@ async def _copy(session: Session[Any], target: Store, after: int) -> int:
     """Copy the entries behind that one, with the bytes that they refer to first; how many there were."""
     entries = await session.journal(after)
     blobs = target.blobs(session.state.principal.tenant)
-    for sha256 in sorted(set().union(*map(blobs_of, entries))):
+    for sha256 in sorted({sha256 for entry in entries for sha256 in blobs_of(entry)}):
         await blobs.put(await session.blobs.get(sha256))
     if entries:
         await target.append(session.id, after, entries)

@@ -25,8 +25,9 @@ from ..store.refusals import unknown_session
 from . import refusals
 from .agent import Agent
 from .budget import CURRENT
+from .claims import is_left
 from .elsewhere import StoredWatcher, Waits, cursor_from
-from .finding import Agents, begun, find, find_or_create, is_unfinished
+from .finding import Agents, begun, find_or_create
 from .history_ops import forked
 from .opening import open_stored, recover, save_snapshot
 from .places import Places
@@ -34,6 +35,7 @@ from .recovery import Recovery, all_sessions, unexpected
 from .runtime import Runtime, default_runtime
 from .session import Session
 from .shelf import Shelf, expire
+from .wanted import find
 
 if TYPE_CHECKING:
     from ..core.messages import Message
@@ -124,7 +126,11 @@ class Sessions:
         recover_every_s: float | None = None,
         drain_s: float = 10.0,
     ) -> None:
-        for name, value, least in (("max_turns", max_turns, 1), ("max_waiting", max_waiting, 0), ("max_open", max_open, 1)):
+        for name, value, least in (
+            ("max_turns", max_turns, 1),
+            ("max_waiting", max_waiting, 0),
+            ("max_open", max_open, 1),
+        ):
             if value is not None and value < least:
                 raise config_error("invalid_value", f"Sessions({name}={value}) is too few.", f"Use {least} or more.")
         self.store = store
@@ -211,7 +217,7 @@ class Sessions:
         session = await self._opened(info, agent, wish)
         if wish.context is not None:
             session.context = wish.context
-        if wish.resume and not self.draining and is_unfinished(session):
+        if wish.resume and not self.draining and is_left(session):
             self._go_on(session)
         return session
 
@@ -326,7 +332,13 @@ class Sessions:
         return await self.store.sessions(query or Query())
 
     async def search(
-        self, text: str, *, principal: Principal = LOCAL, any_user: bool = False, session: str | None = None, limit: int = 20
+        self,
+        text: str,
+        *,
+        principal: Principal = LOCAL,
+        any_user: bool = False,
+        session: str | None = None,
+        limit: int = 20,
     ) -> Sequence[Hit]:
         """Where messages and tool results have all words of `text`; words in double quotes stand together. `any_user`: of the whole
         tenant."""
@@ -417,10 +429,15 @@ class Sessions:
         runtime = await self._bind()
         orphaned = await all_sessions(self.store, Query(tenant=None, orphaned=True, archived=None))
         parked = await all_sessions(self.store, Query(tenant=None, status="parked", archived=None))
-        known = [info for info in orphaned if self.agents.has(info) and info.id not in self._recovering]
+        known = [info for info in orphaned if self.agents.has(info) and not self._is_driven(info.id)]
         recovery = Recovery(parked, [info for info in orphaned if not self.agents.has(info)])
         recovery.start(runtime, known, self._places.most or len(known), self._recover_one)
         return recovery
+
+    def _is_driven(self, session_id: str) -> bool:
+        """Whether its turn runs here: some stores in memory know of no owners."""
+        live = self.get(session_id)
+        return session_id in self._recovering or (live is not None and live.turn is not None)
 
     async def _recover_one(self, info: SessionInfo) -> TurnResult | None:
         if self.draining:

@@ -81,10 +81,10 @@ class Sizes:
         transcript = state.transcript
         if self._base != state.base or self._counted > len(transcript):
             self._base, self._counted, self._media = state.base, 0, NOTHING
-        for at in range(self._counted, len(transcript)):
-            message = transcript[at]
-            if isinstance(message, ToolMessage) or type(message.body) is tuple:  # plain text, the common case, has none
-                self._media += media_weight(message)
+        fresh = transcript[self._counted :] if self._counted else transcript
+        # Plain text, the common case, has none.
+        for message in [m for m in fresh if isinstance(m, ToolMessage) or type(m.body) is not str]:
+            self._media += media_weight(message)
         self._counted = len(transcript)
         return self._media
 

@@ -6,37 +6,66 @@ asked of it. Then it takes the state of the stored session, or is the beginning 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from ..core.errors import SessionBusy, TurnwiseError
-from ..core.store import NewSession, SessionInfo
+from ..core.principal import Principal
+from ..core.store import NewSession, Query, SessionInfo, Store
 from ..store.refusals import name_taken, session_exists
 from . import refusals
-from .finding import find, is_unfinished
-from .kept import as_store
 
 if TYPE_CHECKING:
+    from .ground import Ground
     from .session import Session
+
+_ID_CHARS = frozenset("0123456789abcdef-")
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which session is meant, and what it is to be if there is none. Without `resume` there must be none."""
 
-    name: str | None
-    id: str | None
-    resume: bool
+    name: str | None = None
+    id: str | None = None
+    resume: bool = False
     title: str = ""
     tags: tuple[str, ...] = ()
     folder: str = ""
 
 
-async def look_up(session: Session[Any], wanted: Wanted) -> None:
-    """Make the session what it is. Raises `ConfigError` (`no_store`), `StateError` (`name_taken`, `session_exists`, and what reading
-    raises), `SessionError` (`other_agent`)."""
-    store = as_store(session.store, "A session with a name")
-    principal = session.state.principal
+class Arrival:
+    """A session on its way to what it is. It is looked up once, whoever asks first; if that fails, whoever asks next tries again."""
+
+    __slots__ = ("_looking", "wanted")
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self._looking: asyncio.Task[None] | None = None
+
+    async def look_up(self, session: Ground[Any]) -> None:
+        """Make the session what it is. Raises `ConfigError` (`no_store`), `StateError` (`name_taken`, `session_exists`, and what
+        reading it raises), `SessionError` (`other_agent`). Cancelling it stops the waiting only."""
+        if self._looking is None:
+            self._looking = session.runtime.start(look_up(session, self.wanted))
+        looking = self._looking
+        await asyncio.wait((looking,))
+        if looking.cancelled() or looking.exception() is not None:
+            self._looking = None
+        if looking.cancelled():
+            raise refusals.closed(session.id)
+        looking.result()
+
+    async def go_on(self, session: Any) -> None:
+        """Finish the turn that its process left behind, if that is wished."""
+        if self.wanted.resume:
+            await go_on(session)
+
+
+async def look_up(session: Ground[Any], wanted: Wanted) -> None:
+    """See `Arrival.look_up`."""
+    store, principal = as_store(session.store, "A session with a name"), session.state.principal
     which = wanted.name if wanted.id is None else wanted.id
     assert which is not None
     found = await find(store, which, principal)
@@ -58,15 +87,10 @@ async def look_up(session: Session[Any], wanted: Wanted) -> None:
         raise name_taken(which, found.id) if found.name == which else session_exists(which)
     if found.agent and found.agent != session.agent.name:
         raise refusals.other_agent(found.id, found.agent, session.agent.name)
-    await _become(session, found)
-
-
-async def _become(session: Session[Any], found: SessionInfo) -> None:
-    """Go on as that session."""
     if found.last:
         await session.take_over(found.id)
     else:
-        session.begin_as(msgspec.structs.replace(session.beginning, session=found.id))
+        session.begin_as(found.id)
     session.name = found.name
 
 
@@ -74,8 +98,7 @@ async def go_on(session: Session[Any]) -> None:
     """Finish the turn that its process left behind, if there is one and no living process has it."""
     from .opening import recover
 
-    if not is_unfinished(session):
-        return
+    session.watch_expiry()
     try:
         session.recovered = await recover(session)
     except SessionBusy:
@@ -86,3 +109,31 @@ async def go_on(session: Session[Any]) -> None:
         session.recovered = error.result
 
 
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def as_store(store: object, what: str) -> Store:
+    """A store that has rows of sessions as well as journals. Raises `ConfigError` (`no_store`)."""
+    if store is None or not hasattr(store, "create"):
+        raise refusals.no_store(what)
+    return cast("Store", store)
+
+
+async def find(store: Store, which: str, principal: Principal) -> SessionInfo | None:
+    """The session of this name or id that belongs to the principal. Names come first, unless it looks like one of our ids."""
+    looks_like_id = len(which) == 36 and which.count("-") == 4 and _ID_CHARS.issuperset(which)
+    for look in (_by_id, _by_name) if looks_like_id else (_by_name, _by_id):
+        found = await look(store, which, principal)
+        if found is not None:
+            return found
+    return None
+
+
+async def _by_name(store: Store, name: str, principal: Principal) -> SessionInfo | None:
+    rows = await store.sessions(Query(tenant=principal.tenant, user=principal.user, name=name, archived=None, limit=1))
+    return rows[0] if rows else None
+
+
+async def _by_id(store: Store, session_id: str, principal: Principal) -> SessionInfo | None:
+    info = await store.info(session_id)
+    return info if info is not None and info.principal == principal else None
