@@ -81,8 +81,9 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
-    claimed, so it wants to be recovered. Those changed last come first; `after` is the id of the last one of the page before."""
+    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are
+    asked for. `orphaned`: a turn runs that no living owner has claimed, so it wants to be recovered. Those changed last come first;
+    `after` is the id of the last one of the page before."""
 
     tenant: str | None = LOCAL.tenant
     user: str | None = None
@@ -200,7 +201,8 @@ class Journals(Protocol):
 
 
 class Store(Journals, Protocol):
-    """Keeps everything. Its methods may be called from any task of the loop it was opened on, many at a time."""
+    """Keeps everything. Its methods may be called from any task of the loop it was opened on, many at a time. It can be referred to
+    weakly, as objects without `__slots__` can."""
 
     async def close(self) -> None:
         """Finish what was begun and let go of files, threads and connections. Idempotent."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ...core.entries import Entry, SessionCreated
-from ...core.principal import LOCAL
 from ...core.store import Edit, NewSession, Query, SessionInfo, SessionStatus
 from ..facts import facts_of
 from .claims import Claims
@@ -101,7 +100,9 @@ class Row:
 def first_of(session: str, entries: Sequence[Entry]) -> NewSession:
     """A session that was not created but begins with an append."""
     first = entries[0] if entries else None
-    return NewSession(id=session, principal=first.principal if isinstance(first, SessionCreated) else LOCAL)
+    if not isinstance(first, SessionCreated):
+        return NewSession(id=session)
+    return NewSession(id=session, principal=first.principal, agent=first.agent)
 
 
 def listed(rows: Iterable[Row], query: Query, after: Row | None, claims: Claims, now: float) -> list[SessionInfo]:
@@ -118,7 +119,7 @@ def _place(row: Row) -> tuple[float, int]:
 def _fits(row: Row, query: Query, claims: Claims, now: float) -> bool:
     row.fold()
     return (
-        row.principal.tenant == query.tenant
+        query.tenant in (None, row.principal.tenant)
         and query.user in (None, row.principal.user)
         and query.name in (None, row.name)
         and query.agent in (None, row.agent)

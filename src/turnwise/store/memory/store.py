@@ -66,7 +66,7 @@ class MemoryStore:
     Entries are immutable, so they are kept as they are.
     """
 
-    __slots__ = ("_blobs", "_changes", "_claims", "_records", "_rows", "_snapshots", "_waiting", "_wall")
+    __slots__ = ("__weakref__", "_blobs", "_changes", "_claims", "_records", "_rows", "_snapshots", "_waiting", "_wall")
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
