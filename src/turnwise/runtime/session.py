@@ -264,7 +264,7 @@ class Session(Surface[Ctx]):
         queued there. Returns what is kept. Idempotent."""
         self._closed = True
         if not self.forked:
-            await at_home(self, self._close)
+            await (at_home(self, self._close) if self.bound else self._close())
         return self.kept
 
     async def _close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from ...core.entries import Entry
 from ...core.store import (
@@ -38,6 +39,8 @@ class MemoryJournals:
     """
 
     __slots__ = ("_journals",)
+    where: ClassVar[str] = "memory"
+    lasting: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._journals: dict[str, list[Entry]] = {}
@@ -67,6 +70,8 @@ class MemoryStore:
     """
 
     __slots__ = ("__weakref__", "_blobs", "_changes", "_claims", "_records", "_rows", "_snapshots", "_waiting", "_wall")
+    where: ClassVar[str] = "memory"
+    lasting: ClassVar[bool] = False
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
