@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
-    from .runtime.runtime import Runtime
     from .runtime.recovery import Recovery
+    from .runtime.runtime import Runtime
     from .runtime.session import Session
     from .runtime.sessions import Drained, Sessions
     from .runtime.status import SessionStatus

@@ -98,7 +98,9 @@ async def test_a_session_that_runs_elsewhere_can_be_read_and_not_written() -> No
     async with ScriptedProvider([OK]) as provider:
         store = SharedStore()
         agent = ANTHROPIC.agent(provider, store=store)
-        await left_behind(store, (await journal_of(ANTHROPIC.agent(provider)))[:2], "a", owner=Owner("alive", "host", 17), ttl_s=60)
+        await left_behind(
+            store, (await journal_of(ANTHROPIC.agent(provider)))[:2], "a", owner=Owner("alive", "host", 17), ttl_s=60
+        )
         async with agent.session("a", resume=True) as session:
             assert said(session) == ["Hi"] and session.recovered is None
             with pytest.raises(SessionBusy) as raised:
@@ -131,7 +133,12 @@ async def test_what_a_name_needs() -> None:
             async with agent.session("a", resume=True):
                 pass
         assert raised.value.code == "no_store"
-        for options in ({"resume": True}, {"name": "a", "id": "b"}, {"name": "a", "persist": "never"}, {"persist": "?"}):
+        for options in (
+            {"resume": True},
+            {"name": "a", "id": "b"},
+            {"name": "a", "persist": "never"},
+            {"persist": "?"},
+        ):
             with pytest.raises(ConfigError):
                 agent.session(**options)
 

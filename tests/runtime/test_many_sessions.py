@@ -67,43 +67,39 @@ async def test_all_who_open_a_session_get_the_same_one() -> None:
 
 
 async def test_a_session_is_found_by_its_name_and_by_its_id() -> None:
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
-            session = await sessions.open("support-42", title="A question", tags=["vip"], folder="/home/ada")
-            assert await sessions.open(session.id, create=False) is session
-            info = await sessions.info("support-42")
-            assert info is not None and (info.title, info.tags, info.folder) == ("A question", ("vip",), "/home/ada")
-            assert info.agent == "agent" and sessions.get(session.id) is session
-            with pytest.raises(StateError) as raised:
-                await sessions.open("support-43", create=False)
-            assert raised.value.code == "unknown_session"
-            one, other = await sessions.open(), await sessions.open()
-            assert one.id != other.id and one.name is None
+    async with ScriptedProvider([OK]) as provider, Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
+        session = await sessions.open("support-42", title="A question", tags=["vip"], folder="/home/ada")
+        assert await sessions.open(session.id, create=False) is session
+        info = await sessions.info("support-42")
+        assert info is not None and (info.title, info.tags, info.folder) == ("A question", ("vip",), "/home/ada")
+        assert info.agent == "agent" and sessions.get(session.id) is session
+        with pytest.raises(StateError) as raised:
+            await sessions.open("support-43", create=False)
+        assert raised.value.code == "unknown_session"
+        one, other = await sessions.open(), await sessions.open()
+        assert one.id != other.id and one.name is None
 
 
 async def test_sessions_of_others_are_as_good_as_unknown() -> None:
     """P1: neither a name nor an id opens what belongs to someone else; tenants do not see each other's names."""
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
-            session = await sessions.open("plans", principal=ADA)
-            assert session.state.principal == ADA
-            for principal, which in ((EVE, session.id), (BOB, session.id), (BOB, "plans"), (EVE, "plans")):
-                with pytest.raises(StateError) as raised:
-                    await sessions.open(which, create=False, principal=principal)
-                assert raised.value.code == "unknown_session"
-                assert await sessions.info(which, principal=principal) is None
-                assert not await sessions.delete(which, principal=principal)
-            with pytest.raises(StateError) as raised:  # names are the tenant's
-                await sessions.open("plans", principal=BOB)
-            assert raised.value.code == "name_taken"
-            other = await sessions.open("plans", principal=EVE)
-            assert other is not session
-            await session.run("The secret is 42")
-            assert not await sessions.search("secret", principal=EVE) and not await sessions.search(
-                "secret", principal=BOB
-            )
-            assert len(await sessions.search("secret", principal=ADA)) == 1
-            assert len(await sessions.search("secret", principal=BOB, any_user=True)) == 1
+    async with ScriptedProvider([OK]) as provider, Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
+        session = await sessions.open("plans", principal=ADA)
+        assert session.state.principal == ADA
+        for principal, which in ((EVE, session.id), (BOB, session.id), (BOB, "plans"), (EVE, "plans")):
+            with pytest.raises(StateError) as raised:
+                await sessions.open(which, create=False, principal=principal)
+            assert raised.value.code == "unknown_session"
+            assert await sessions.info(which, principal=principal) is None
+            assert not await sessions.delete(which, principal=principal)
+        with pytest.raises(StateError) as raised:  # names are the tenant's
+            await sessions.open("plans", principal=BOB)
+        assert raised.value.code == "name_taken"
+        other = await sessions.open("plans", principal=EVE)
+        assert other is not session
+        await session.run("The secret is 42")
+        assert not await sessions.search("secret", principal=EVE) and not await sessions.search("secret", principal=BOB)
+        assert len(await sessions.search("secret", principal=ADA)) == 1
+        assert len(await sessions.search("secret", principal=BOB, any_user=True)) == 1
 
 
 async def test_errors_say_which_agents_there_are() -> None:
@@ -150,15 +146,14 @@ async def test_cancelling_one_who_opens_does_not_disturb_the_other() -> None:
 
 
 async def test_a_session_that_a_caller_closed_is_opened_anew() -> None:
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
-            first = await sessions.open("a")
-            await first.run("Hi")
-            await first.close()
-            assert sessions.get(first.id) is None
-            async with sessions.open("a") as second:
-                assert second is not first and said(second) == ["Hi", "Fine."]
-            assert not second.closed, "leaving the block gives it back, and closes nothing"
+    async with ScriptedProvider([OK]) as provider, Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
+        first = await sessions.open("a")
+        await first.run("Hi")
+        await first.close()
+        assert sessions.get(first.id) is None
+        async with sessions.open("a") as second:
+            assert second is not first and said(second) == ["Hi", "Fine."]
+        assert not second.closed, "leaving the block gives it back, and closes nothing"
 
 
 async def test_closed_sessions_refuse() -> None:
@@ -212,57 +207,65 @@ async def test_two_thousand_sessions_and_only_so_many_in_memory() -> None:
 
 
 async def test_two_thousand_sessions_at_once() -> None:
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_open=2000) as sessions:
-            opened = await asyncio.gather(*[sessions.open(f"s{n}") for n in range(2000)])
-            assert sessions.status().open == 2000 and len({session.id for session in opened}) == 2000
-            results = await asyncio.gather(*[session.run("Hi") for session in opened[:200]])
-            assert all(result.reason == "completed" for result in results)
+    async with (
+        ScriptedProvider([OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_open=2000) as sessions,
+    ):
+        opened = await asyncio.gather(*[sessions.open(f"s{n}") for n in range(2000)])
+        assert sessions.status().open == 2000 and len({session.id for session in opened}) == 2000
+        results = await asyncio.gather(*[session.run("Hi") for session in opened[:200]])
+        assert all(result.reason == "completed" for result in results)
 
 
 async def test_a_session_that_somebody_holds_stays_the_one() -> None:
     """What is let go is let go by us: the caller's object works on, and whoever opens the session gets that one."""
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_open=1) as sessions:
-            held = await sessions.open("held")
-            await held.run("Hi")
-            for n in range(5):
-                await sessions.open(f"other {n}")
-            assert sessions.status().open == 1
-            await held.run("Still here?")
-            assert await sessions.open("held") is held and len(held.messages) == 4
+    async with (
+        ScriptedProvider([OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_open=1) as sessions,
+    ):
+        held = await sessions.open("held")
+        await held.run("Hi")
+        for n in range(5):
+            await sessions.open(f"other {n}")
+        assert sessions.status().open == 1
+        await held.run("Still here?")
+        assert await sessions.open("held") is held and len(held.messages) == 4
 
 
 async def test_what_is_under_way_is_not_let_go() -> None:
     """A running turn and a watcher keep their session, though its caller has forgotten it."""
-    async with ScriptedProvider([reply("Slow.", stall_before_headers=True), OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_open=1) as sessions:
-            running = asyncio.create_task((await sessions.open("busy")).run("Hi"))
-            await provider.reached("stalled")
-            watcher = (await sessions.open("watched")).watch()
-            for n in range(5):
-                await sessions.open(f"other {n}")
-            gc.collect()
-            await (await sessions.open("watched")).run("Anyone?")
-            assert type(await anext(watcher)).__name__ == "TurnStarted"
-            provider.release()
-            assert (await running).text == "Slow."
-            assert said(await sessions.open("busy")) == ["Hi", "Slow."]
+    async with (
+        ScriptedProvider([reply("Slow.", stall_before_headers=True), OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_open=1) as sessions,
+    ):
+        running = asyncio.create_task((await sessions.open("busy")).run("Hi"))
+        await provider.reached("stalled")
+        watcher = (await sessions.open("watched")).watch()
+        for n in range(5):
+            await sessions.open(f"other {n}")
+        gc.collect()
+        await (await sessions.open("watched")).run("Anyone?")
+        assert type(await anext(watcher)).__name__ == "TurnStarted"
+        provider.release()
+        assert (await running).text == "Slow."
+        assert said(await sessions.open("busy")) == ["Hi", "Slow."]
 
 
 @in_virtual_time
 async def test_idle_sessions_are_let_go_in_time() -> None:
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), idle_s=60) as sessions:
-            await (await sessions.open("a")).run("Hi")
-            await asyncio.sleep(40)
-            await sessions.open("b")
-            await asyncio.sleep(30)
-            assert sessions.status().open == 1
-            await asyncio.sleep(60)
-            gc.collect()
-            assert (sessions.status().open, sessions.status().in_use) == (0, 0)
-            assert said(await sessions.open("a")) == ["Hi", "Fine."]
+    async with (
+        ScriptedProvider([OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), idle_s=60) as sessions,
+    ):
+        await (await sessions.open("a")).run("Hi")
+        await asyncio.sleep(40)
+        await sessions.open("b")
+        await asyncio.sleep(30)
+        assert sessions.status().open == 1
+        await asyncio.sleep(60)
+        gc.collect()
+        assert (sessions.status().open, sessions.status().in_use) == (0, 0)
+        assert said(await sessions.open("a")) == ["Hi", "Fine."]
 
 
 @in_virtual_time
@@ -293,7 +296,7 @@ async def test_what_expires_in_a_parked_session_is_given_up_though_it_was_let_go
 
 
 async def test_only_so_many_turns_run_at_once() -> None:
-    async with ScriptedProvider([OK]) as provider:
+    async with ScriptedProvider([OK]):
         running = most = 0
 
         @tool
@@ -318,64 +321,70 @@ async def test_only_so_many_turns_run_at_once() -> None:
 
 async def test_a_busy_tenant_does_not_keep_another_waiting() -> None:
     """Fair between tenants: with one place and fifty turns of one tenant waiting, the other's is the second to run."""
-    async with ScriptedProvider([hang(), OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_turns=1) as sessions:
-            order: list[str] = []
+    async with (
+        ScriptedProvider([hang(), OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_turns=1) as sessions,
+    ):
+        order: list[str] = []
 
-            async def turn(name: str, principal: Principal) -> None:
-                session = await sessions.open(name, principal=principal)
-                await session.run("Hi")
-                order.append(name)
+        async def turn(name: str, principal: Principal) -> None:
+            session = await sessions.open(name, principal=principal)
+            await session.run("Hi")
+            order.append(name)
 
-            tasks = [asyncio.create_task(turn("a first", ADA))]
-            await provider.reached("stalled")
-            tasks += [asyncio.create_task(turn(f"a{n}", ADA)) for n in range(50)]
-            await until(lambda: sessions.status().waiting == 50)
-            tasks.append(asyncio.create_task(turn("e", EVE)))
-            await until(lambda: sessions.status().waiting == 51)
-            provider.release()
-            await asyncio.gather(*tasks)
-            assert order.index("e") <= 2, order[:5]
-            assert order[-1] == "a49"
+        tasks = [asyncio.create_task(turn("a first", ADA))]
+        await provider.reached("stalled")
+        tasks += [asyncio.create_task(turn(f"a{n}", ADA)) for n in range(50)]
+        await until(lambda: sessions.status().waiting == 50)
+        tasks.append(asyncio.create_task(turn("e", EVE)))
+        await until(lambda: sessions.status().waiting == 51)
+        provider.release()
+        await asyncio.gather(*tasks)
+        assert order.index("e") <= 2, order[:5]
+        assert order[-1] == "a49"
 
 
 async def test_a_waiting_turn_can_be_interrupted_and_cancelled() -> None:
     """C1, C3: queued for a place. The interrupted turn ends at once, in its journal as well; nothing was sent for either."""
-    async with ScriptedProvider([hang(), OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_turns=1) as sessions:
-            busy, one, two = [await sessions.open(name) for name in ("busy", "one", "two")]
-            first = asyncio.create_task(busy.run("Hi"))
-            await provider.reached("stalled")
-            waiting = [asyncio.create_task(session.run("Hi")) for session in (one, two)]
-            await until(lambda: sessions.status().waiting == 2)
-            assert one.status().phase == "queued" and one.running
-            with pytest.raises(SessionBusy):
-                await one.run("Me too")
-            assert one.interrupt()
-            result = await waiting[0]
-            assert (result.reason, result.cause, result.steps) == ("interrupted", "user", 0)
-            waiting[1].cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await waiting[1]
-            assert not two.running and sessions.status().waiting == 0
-            provider.release()
-            await first
-            assert len(provider.requests) == 1
-            assert (await two.run("Again")).reason == (await one.run("Again")).reason == "completed"
+    async with (
+        ScriptedProvider([hang(), OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_turns=1) as sessions,
+    ):
+        busy, one, two = [await sessions.open(name) for name in ("busy", "one", "two")]
+        first = asyncio.create_task(busy.run("Hi"))
+        await provider.reached("stalled")
+        waiting = [asyncio.create_task(session.run("Hi")) for session in (one, two)]
+        await until(lambda: sessions.status().waiting == 2)
+        assert one.status().phase == "queued" and one.running
+        with pytest.raises(SessionBusy):
+            await one.run("Me too")
+        assert one.interrupt()
+        result = await waiting[0]
+        assert (result.reason, result.cause, result.steps) == ("interrupted", "user", 0)
+        waiting[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[1]
+        assert not two.running and sessions.status().waiting == 0
+        provider.release()
+        await first
+        assert len(provider.requests) == 1
+        assert (await two.run("Again")).reason == (await one.run("Again")).reason == "completed"
 
 
 async def test_watchers_are_told_that_a_turn_waits() -> None:
-    async with ScriptedProvider([hang(), OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_turns=1) as sessions:
-            busy, one = await sessions.open("busy"), await sessions.open("one")
-            watcher = one.watch()
-            first = asyncio.create_task(busy.run("Hi"))
-            await provider.reached("stalled")
-            second = asyncio.create_task(one.run("Hi"))
-            notice = await anext(watcher)
-            assert isinstance(notice, Notice) and notice.code == "queued"
-            provider.release()
-            await asyncio.gather(first, second)
+    async with (
+        ScriptedProvider([hang(), OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider), max_turns=1) as sessions,
+    ):
+        busy, one = await sessions.open("busy"), await sessions.open("one")
+        watcher = one.watch()
+        first = asyncio.create_task(busy.run("Hi"))
+        await provider.reached("stalled")
+        second = asyncio.create_task(one.run("Hi"))
+        notice = await anext(watcher)
+        assert isinstance(notice, Notice) and notice.code == "queued"
+        provider.release()
+        await asyncio.gather(first, second)
 
 
 async def test_a_turn_that_a_tool_begins_needs_no_second_place() -> None:
@@ -397,31 +406,32 @@ async def test_a_turn_that_a_tool_begins_needs_no_second_place() -> None:
 
 
 async def test_names_titles_and_tags_are_changed() -> None:
-    async with ScriptedProvider([OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
-            session = await sessions.open("a")
-            await sessions.edit("a", name="b", title="B", tags=["x", "y"], archived=True)
-            assert session.name == "b" and await sessions.open("b") is session
-            assert not await sessions.list()
-            (info,) = await sessions.list(Query(tags=("x",), archived=None))
-            assert (info.name, info.title, info.archived) == ("b", "B", True)
-            with pytest.raises(StateError) as raised:
-                await sessions.edit("a", title="?")
-            assert raised.value.code == "unknown_session"
+    async with ScriptedProvider([OK]) as provider, Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
+        session = await sessions.open("a")
+        await sessions.edit("a", name="b", title="B", tags=["x", "y"], archived=True)
+        assert session.name == "b" and await sessions.open("b") is session
+        assert not await sessions.list()
+        (info,) = await sessions.list(Query(tags=("x",), archived=None))
+        assert (info.name, info.title, info.archived) == ("b", "B", True)
+        with pytest.raises(StateError) as raised:
+            await sessions.edit("a", title="?")
+        assert raised.value.code == "unknown_session"
 
 
 async def test_a_session_is_deleted_when_no_turn_runs() -> None:
-    async with ScriptedProvider([hang(), OK]) as provider:
-        async with Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions:
-            session = await sessions.open("a")
-            running = asyncio.create_task(session.run("Hi"))
-            await provider.reached("stalled")
-            with pytest.raises(SessionBusy):
-                await sessions.delete("a")
-            session.interrupt()
-            await running
-            assert await sessions.delete("a") and session.closed
-            assert not await sessions.delete("a") and await sessions.info("a") is None
+    async with (
+        ScriptedProvider([hang(), OK]) as provider,
+        Sessions(MemoryStore(), ANTHROPIC.agent(provider)) as sessions,
+    ):
+        session = await sessions.open("a")
+        running = asyncio.create_task(session.run("Hi"))
+        await provider.reached("stalled")
+        with pytest.raises(SessionBusy):
+            await sessions.delete("a")
+        session.interrupt()
+        await running
+        assert await sessions.delete("a") and session.closed
+        assert not await sessions.delete("a") and await sessions.info("a") is None
 
 
 async def test_a_fork_is_there_before_anything_is_said_in_it() -> None:

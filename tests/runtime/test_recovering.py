@@ -116,13 +116,17 @@ async def test_two_processes_that_recover_at_once_continue_each_turn_once() -> N
         store = SharedStore()
         ids = [await left_behind(store, journal) for journal in journals]
         asked = len(provider.requests)
-        async with Runtime() as here, Runtime() as there:
-            async with Sessions(store, agent, runtime=here) as one, Sessions(store, agent, runtime=there) as two:
-                first, second = await asyncio.gather(one.recover(), two.recover())
-                await first.wait()
-                await second.wait()
-                assert sorted([*first.results, *second.results]) == sorted(ids)
-                assert not first.failed and not second.failed
+        async with (
+            Runtime() as here,
+            Runtime() as there,
+            Sessions(store, agent, runtime=here) as one,
+            Sessions(store, agent, runtime=there) as two,
+        ):
+            first, second = await asyncio.gather(one.recover(), two.recover())
+            await first.wait()
+            await second.wait()
+            assert sorted([*first.results, *second.results]) == sorted(ids)
+            assert not first.failed and not second.failed
         for session_id in ids:
             assert names(await store.read(session_id)).count("TurnEnded") == 1
         assert len(provider.requests) - asked == 20
@@ -299,7 +303,7 @@ async def test_a_turn_that_is_left_while_the_store_is_writing_loses_nothing() ->
             effects.go.set()
             await until(lambda: store.inside)
             closing = asyncio.create_task(sessions.close(drain_s=0.0))
-            await until(lambda: running.done())
+            await until(running.done)
             store.gate.set()
             await closing
             assert isinstance(running.exception(), SessionError)
@@ -340,5 +344,3 @@ async def test_a_parked_turn_stays_parked_over_a_shutdown() -> None:
             assert session.status().phase == "parked" and not session.running
             await session.approve(result.pending[0].call_id)
             assert (await session.resume()).reason == "completed" and effects.done == ["send"]
-
-

@@ -17,19 +17,15 @@ from ..core.content import Body
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
-from ..core.evolve import evolve
 from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Park, RunTool, SkipCalls, UserInput
 from ..core.inputs_rare import Expire, Recover, Resume
 from ..core.messages import AssistantMessage
-from ..core.narrate import narrate
 from ..core.result import TurnResult, result_of
 from ..core.state import SessionState
-from ..core.turn import Machine, Policy
 from ..core.usage import NO_USAGE, Usage
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
-from .changed import overrides_of
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .ground import Ground
@@ -100,13 +96,6 @@ class Actor(Ground[Ctx]):
         """The turn begins once more, from a journal that has grown meanwhile."""
         self._refuse_if_parked(given)
         self.start(turn, given)
-
-    async def arrive(self) -> None:
-        """Look up which session this is, if it was only named so far, and go on with a turn that its process left behind."""
-        await self._bind()
-        arrival, self.arrival = self.arrival, None
-        if arrival is not None:
-            await arrival.go_on(self)
 
     async def _body(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.read_file)
@@ -341,24 +330,7 @@ class Actor(Ground[Ctx]):
             self.keeper.left(self, turn)
         return stopping
 
-    async def leave_turn(self, patience_s: float) -> None:
-        """Stop the running turn without a word to the journal, which stays as it is, to be gone on with elsewhere; take no more input.
-        Waits, so long at most, until what was on its way into the journal is there and the tools have stopped."""
-        self._closed = True
-        stopping = self.lose(refusals.shut_down(self.id), lets_go=False)
-        waited_for = [task for task in (stopping, self._appending) if task is not None and not task.done()]
-        if waited_for:
-            await asyncio.wait(waited_for, timeout=patience_s)
-        if self.claims is not None and (releasing := self.claims.let_go()) is not None:
-            await asyncio.wait((releasing,), timeout=patience_s)
-
     # --- calls that wait ----------------------------------------------------------------------------------------------
-
-    def watch_expiry(self) -> None:
-        """Look after what waits in a parked turn, if there is one."""
-        turn = self.state.turn
-        if turn is not None and turn.phase == "parked":
-            self.expiry.watch(turn.pending)
 
     @property
     def expiry(self) -> Expiry:
@@ -413,36 +385,6 @@ class Actor(Ground[Ctx]):
             return await work()
 
         return await at_home(self, bound)
-
-    async def catch_up(self) -> None:
-        """While no turn runs: read what others have appended meanwhile, and tell it to those who watch. Raises `StateError`."""
-        if self._turn is not None or not self.settled or self._lost is not None:
-            return
-        entries = await self.journal(self.told)
-        if self._turn is not None or not self.settled or self.state.seq != self.told:
-            return  # whatever began meanwhile sees to it
-        counts: list[int] = []
-        events: list[Event] = []
-        for entry in entries:
-            evolve(self.state, entry)
-            told = narrate(entry, self.state)
-            counts.append(len(told))
-            events += told
-        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
-        self.machine = Machine(self.state, Policy(), resting=True)
-        self.watch_expiry()
-        if self.hub is not None:
-            self.hub.told(None, self.told, counts, events)
-        self.told = self.state.seq
-
-    async def write_down(self) -> None:
-        """Have what was folded appended, and wait until it is durable: the beginning of a session, above all."""
-
-        async def written() -> None:
-            self.advance()
-            await self.until_durable()
-
-        await self.on_its_loop(written)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

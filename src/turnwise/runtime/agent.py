@@ -179,7 +179,7 @@ class Agent(Generic[Ctx]):
         journalled. `title`, `tags` and `folder` are for lists. `persist="never"` keeps the session in memory though the agent has a
         store; see `Session.persist`. For many sessions, and callers that share one, use `Sessions`.
         """
-        from .session import new_session
+        from .finding import new_session
         from .wanted import Wanted
 
         wanted = None

@@ -11,11 +11,15 @@ from ..core.messages import Message
 from ..core.principal import Principal
 from ..core.repair import repair
 from ..core.store import NewSession, SessionInfo, Store
+from ..store.memory import MemoryJournals
 from ..store.refusals import unknown_session
+from ..tools.context import Ctx
 from . import refusals
 from .agent import Agent
-from .session import Session, moment
-from .wanted import find
+from .history_ops import moment
+from .kept import Persist
+from .session import Session
+from .wanted import Arrival, Wanted, find
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -40,6 +44,33 @@ async def find_or_create(
         if found is None:
             raise
         return found
+
+
+def new_session(
+    agent: Agent[Ctx],
+    history: Sequence[Message],
+    context: Ctx | None,
+    principal: Principal,
+    id: str | None,
+    persist: Persist = "auto",
+    wanted: Wanted | None = None,
+) -> Session[Ctx]:
+    """See `Agent.session`."""
+    if persist not in ("auto", "never"):
+        raise config_error("invalid_value", f"session(persist={persist!r}): it is 'auto' or 'never'.")
+    if wanted is not None and persist == "never":
+        raise config_error(
+            "conflicting_settings",
+            "A session that is to be found again cannot be kept in memory only.",
+            "Leave out name and resume, or persist='never'.",
+        )
+    at, fresh = moment(agent)
+    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)), agent=agent.name)
+    store = agent.store if persist == "auto" else MemoryJournals()
+    session = Session(agent, created, context=context, store=store)
+    if wanted is not None:
+        session.arrival = Arrival(wanted)
+    return session
 
 
 def begun(

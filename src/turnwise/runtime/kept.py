@@ -15,7 +15,7 @@ from .wanted import as_store
 
 if TYPE_CHECKING:
     from .actor import Actor
-    from .session import Session
+    from .surface import Surface
 
 Persist = Literal["auto", "never"]
 """Whether a session is journalled in its agent's store, if that has one, or in memory whatever it has."""
@@ -59,8 +59,8 @@ def where_of(store: Journals | None) -> str:
     return str(getattr(store, "where", None) or type(store).__name__)
 
 
-async def persist(
-    session: Session[Any], name: str | None, store: Store | None, title: str, tags: Iterable[str], folder: str
+async def make_last(
+    session: Surface[Any], name: str | None, store: Store | None, title: str, tags: Iterable[str], folder: str
 ) -> Kept:
     """See `Session.persist`."""
     target = as_store(store or session.agent.store, "Session.persist")
@@ -82,7 +82,7 @@ async def persist(
     return await session.on_its_loop(lambda: _persist(session, target, new))
 
 
-async def _persist(session: Session[Any], target: Store, new: NewSession) -> Kept:
+async def _persist(session: Surface[Any], target: Store, new: NewSession) -> Kept:
     """Copy the journal, and whatever is added to it meanwhile; in the moment in which nothing is left to copy, go on there."""
     _refuse_while_running(session)
     await target.create(new)
@@ -101,7 +101,7 @@ async def _persist(session: Session[Any], target: Store, new: NewSession) -> Kep
     return kept_of(session)
 
 
-async def _copy(session: Session[Any], target: Store, after: int) -> int:
+async def _copy(session: Surface[Any], target: Store, after: int) -> int:
     """Copy the entries behind that one, with the bytes that they refer to first; how many there were."""
     entries = await session.journal(after)
     blobs = target.blobs(session.state.principal.tenant)
@@ -112,6 +112,6 @@ async def _copy(session: Session[Any], target: Store, after: int) -> int:
     return len(entries)
 
 
-def _refuse_while_running(session: Session[Any]) -> None:
+def _refuse_while_running(session: Surface[Any]) -> None:
     if session.turn is not None:
         raise refusals.busy(session.id)

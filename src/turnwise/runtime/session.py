@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from ..core.entries import Keep, SessionCreated
+from ..core.entries import Keep
 from ..core.errors import config_error
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
-from ..core.messages import Message
-from ..core.principal import Principal
-from ..core.repair import repair
 from ..core.result import TurnResult
-from ..store.memory import MemoryJournals
 from ..tools.context import Ctx
 from . import follow_ups, history_ops, process
 from .attachments import Prompt
 from .checked import checked
 from .history_ops import Move
 from .home import at_home, home_of
-from .kept import Kept, Persist, kept_of, persist
+from .kept import Kept
 from .plan import Wishes
-from .seams import SystemClock, Uuid7
 from .surface import Surface
 from .turn import OnLeave, Turn
-from .wanted import Arrival, Wanted
 
 if TYPE_CHECKING:
-    from ..core.store import Store
     from ..tools.output import OutputSpec, OutputType
-    from .agent import Agent
     from .channel import Opening
     from .mailbox import WatchPolicy
     from .output import OutputStream
@@ -224,7 +216,7 @@ class Session(Surface[Ctx]):
         still have in its cache. What a running turn has not committed yet, follow-ups and what is pending stay here.
         """
         self._refuse_if_gone()
-        now, id = moment(self.agent)
+        now, id = history_ops.moment(self.agent)
         created = history_ops.forked(self, at, id, now)
         fork = Session(self.agent, created, context=self.context, store=self.agent.store, overrides=self.overrides)
         fork.share_blobs(self)
@@ -236,28 +228,6 @@ class Session(Surface[Ctx]):
         from .sync import SyncSession
 
         return SyncSession(self)
-
-    @property
-    def kept(self) -> Kept:
-        """What is kept of the session at this moment, and where; `str()` says it in a sentence."""
-        return kept_of(self)
-
-    async def persist(
-        self,
-        name: str | None = None,
-        *,
-        store: Store | None = None,
-        title: str = "",
-        tags: Iterable[str] = (),
-        folder: str = "",
-    ) -> Kept:
-        """Keep a session after all that was in memory only: its journal and all bytes that it refers to are copied into `store`
-        (default: its agent's), and it goes on there. When this returns they are durable; a failure leaves all as it was.
-
-        Raises `SessionBusy` while a turn runs (a parked one is copied, too), `ConfigError` (`no_store`, `already_kept`), `StateError`
-        (`name_taken`, `session_exists`, `missing_blob`).
-        """
-        return await persist(self, name, store, title, tags, folder)
 
     async def close(self) -> Kept:
         """Interrupt a running turn and refuse all further input. A parked turn stays parked in its journal, and what is queued stays
@@ -284,46 +254,11 @@ class Session(Surface[Ctx]):
 
     async def __aenter__(self) -> Self:
         if self.arrival is not None:
-            await self.arrive()
+            await self.arrival.arrive(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def new_session(
-    agent: Agent[Ctx],
-    history: Sequence[Message],
-    context: Ctx | None,
-    principal: Principal,
-    id: str | None,
-    persist: Persist = "auto",
-    wanted: Wanted | None = None,
-) -> Session[Ctx]:
-    """See `Agent.session`."""
-    if persist not in ("auto", "never"):
-        raise config_error("invalid_value", f"session(persist={persist!r}): it is 'auto' or 'never'.")
-    if wanted is not None and persist == "never":
-        raise config_error(
-            "conflicting_settings",
-            "A session that is to be found again cannot be kept in memory only.",
-            "Leave out name and resume, or persist='never'.",
-        )
-    at, fresh = moment(agent)
-    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)), agent=agent.name)
-    store = agent.store if persist == "auto" else MemoryJournals()
-    session = Session(agent, created, context=context, store=store)
-    if wanted is not None:
-        session.arrival = Arrival(wanted)
-    return session
-
-
-def moment(agent: Agent[Any]) -> tuple[float, str]:
-    """The time (Unix seconds), and an id for a session that begins then."""
-    runtime = agent.runtime
-    if runtime is None:
-        return SystemClock().wall(), Uuid7().session_id()
-    return runtime.clock.wall(), runtime.ids.session_id()
 
 
 def _spec_of(output: OutputType) -> OutputSpec | None:

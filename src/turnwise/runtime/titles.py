@@ -89,5 +89,5 @@ def _fitted(text: str, max_chars: int) -> str:
     title = " ".join(line.removeprefix("Title:").strip().strip("\"'“”„«»*#").strip().rstrip(".").split())
     if len(title) <= max_chars:
         return title
-    cut = title[: max_chars - 1]
-    return f"{cut.rpartition(' ')[0] or cut}…"
+    words = title[:max_chars].rpartition(" ")[0].rstrip(" ,;:-")
+    return f"{words or title[: max_chars - 1]}…"

@@ -90,8 +90,8 @@ class Turn(Overseen):
         self._context = contextvars.copy_context()
         if self.wishes.context is not None:
             self._context.run(INHERITED.set, self.wishes.context)
-        if self._session.arrival is not None:
-            await self._session.arrive()
+        if (arrival := self._session.arrival) is not None:
+            await arrival.arrive(self._session)
         await self._session.begin(self, self._opening)
         return self
 

@@ -57,9 +57,11 @@ class Arrival:
             raise refusals.closed(session.id)
         looking.result()
 
-    async def go_on(self, session: Any) -> None:
-        """Finish the turn that its process left behind, if that is wished."""
-        if self.wanted.resume:
+    async def arrive(self, session: Any) -> None:
+        """Look the session up, and go on with a turn that its process left behind, if that is wished. Once."""
+        await session.bind()
+        arrived, session.arrival = session.arrival, None
+        if arrived is not None and self.wanted.resume:
             await go_on(session)
 
 
