@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.sqlite import SqliteStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -72,6 +73,7 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SqliteStore": "store.sqlite",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -127,6 +129,7 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "SqliteStore",
     "Step",
     "Steps",
     "Summarise",
