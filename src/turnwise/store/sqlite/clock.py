@@ -17,17 +17,7 @@ LONGEST_PAUSE_S = 0.01
 """Between two tries to get the lock. SQLite's own waits grow to 0.1 s, which starves a process among many that write little."""
 
 
-monotonic = time.monotonic
-
-
-class WallClock:
-    """The `Clock` of the machine."""
-
-    def wall(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+monotonic, wall = time.monotonic, time.time
 
 
 def is_busy(error: sqlite3.Error) -> bool:

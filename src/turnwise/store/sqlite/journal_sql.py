@@ -10,10 +10,10 @@ from sqlite3 import Connection, DatabaseError
 from typing import Any
 from zlib import crc32
 
-from ...core.entries import Entry
+from ...core.entries import Entry, SessionCreated
 from ...core.principal import LOCAL
 from ...core.store import Claim, Owner
-from ..codec import damaged_entry, decode_entry, encode_entries, principal_of
+from ..codec import damaged_entry, decode_entry, encode_entries
 from ..facts import blobs_of, facts_of
 from ..refusals import append_conflict, claimed, lease_lost, session_deleted
 from .clock import is_busy
@@ -31,11 +31,11 @@ _FREE = f"{_SET} WHERE key = ? AND last = ? AND owner = ''"
 _HELD = f"{_SET} WHERE key = ? AND last = ? AND owner = ? AND fence = ?"
 _GIVEN_BACK = f"{_SET}, owner = '' WHERE key = ? AND last = ? AND owner = ? AND fence = ?"
 _JUDGED = f"{_SET}, owner = ?, fence = ? WHERE key = ?"
-_INSERT = "INSERT INTO entries (id, crc, data) VALUES (?, ?, ?)"
+_INSERT = "INSERT INTO entries (id, at, crc, data) VALUES (?, ?, ?, ?)"
 _REFER = "INSERT OR IGNORE INTO blob_refs (session, sha256) VALUES (?, ?)"
 _LOOK = """SELECT key, last, owner, fence, expires_at, host, pid
     FROM sessions LEFT JOIN leases USING (owner) WHERE id = ?"""
-_MAKE = "INSERT INTO sessions (id, tenant, user, created_at, updated_at) VALUES (?, ?, ?, ?, ?)"
+_MAKE = "INSERT INTO sessions (id, tenant, user, agent, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Keys:
@@ -59,7 +59,7 @@ class Keys:
 class Append(Job):
     """One append. Encoding is done when it is made, on the caller's thread."""
 
-    __slots__ = ("_blobs", "_claim", "_data", "_facts", "_keys", "_now", "_principal", "after", "session")
+    __slots__ = ("_blobs", "_claim", "_data", "_facts", "_first", "_keys", "_now", "after", "session")
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Append(Job):
             if _REFERENCE in one
             for sha256 in blobs_of(entry)
         ]
-        self._principal = principal_of(entries) if after == 0 else None
+        self._first = entries[0] if after == 0 and entries else None
 
     @property
     def last(self) -> int:
@@ -114,9 +114,9 @@ class Append(Job):
         first = (key << SEQ_BITS) + after + 1
         data = self._data
         if len(data) == 1:
-            db.execute(_INSERT, (first, checksum(data[0], first), data[0]))
+            db.execute(_INSERT, (first, now, checksum(data[0], first), data[0]))
         else:
-            db.executemany(_INSERT, [(first + i, checksum(one, first + i), one) for i, one in enumerate(data)])
+            db.executemany(_INSERT, [(first + i, now, checksum(one, first + i), one) for i, one in enumerate(data)])
         if self._blobs:
             db.executemany(_REFER, [(key, sha256) for sha256 in self._blobs])
         return fence
@@ -131,7 +131,7 @@ class Append(Job):
                 raise session_deleted(session)
             row = (0, 0, "", 0, None, None, None)
         key, last, holder, fence, _, _, _ = row
-        owner = ""
+        owner = "" if claim is not None else holder
         if claim is not None and claim.fence:
             if (holder, fence) != (claim.owner, claim.fence):
                 raise lease_lost(session, claim.owner)
@@ -139,7 +139,7 @@ class Append(Job):
             pass
         else:
             refuse_if_living(session, row[2:], now)
-            fence += 1 if claim is not None or holder else 0
+            fence += 0 if claim is None else 1
         if claim is not None and claim.hold:
             owner = claim.owner
         if last != self.after:
@@ -151,8 +151,9 @@ class Append(Job):
         return key, fence if claim is not None else 0
 
     def _make_row(self, db: Connection, now: float) -> int:
-        principal = self._principal or LOCAL
-        key = db.execute(_MAKE, (self.session, principal.tenant, principal.user, now, now)).lastrowid
+        first = self._first
+        principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
+        key = db.execute(_MAKE, (self.session, principal.tenant, principal.user, agent, now, now)).lastrowid
         assert key is not None
         return key
 

@@ -55,7 +55,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             fence INTEGER NOT NULL DEFAULT 0
         )""",
         "CREATE UNIQUE INDEX session_names ON sessions (tenant, name) WHERE name IS NOT NULL",
-        "CREATE TABLE entries (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL)",
+        "CREATE TABLE entries (id INTEGER PRIMARY KEY, at REAL NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL)",
         """CREATE TABLE snapshots (
             session INTEGER PRIMARY KEY, seq INTEGER NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL
         )""",
@@ -75,7 +75,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "ALTER TABLE sessions ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0",
-        "CREATE VIRTUAL TABLE texts USING fts5 (text, at UNINDEXED, tokenize = 'unicode61 remove_diacritics 2')",
+        "CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = \"unicode61 remove_diacritics 2 tokenchars '_'\")",
         "CREATE INDEX records_ending ON records (expires_at) WHERE expires_at IS NOT NULL",
     ),
 )

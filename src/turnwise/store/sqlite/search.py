@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from sqlite3 import SQLITE_CORRUPT, Connection, DatabaseError
 
-from ...core.entries import Entry
 from ...core.errors import StateError
 from ...core.store import Hit
 from ..facts import text_of
@@ -31,7 +30,7 @@ def query_of(text: str) -> str:
     """Any text as an FTS5 query: all words, those in double quotes together; "" if there is none."""
     text = text.replace("\0", " ").encode("utf-8", "replace").decode()
     terms = [quoted or word for quoted, word in _TERMS.findall(text)]
-    wanted = [term for term in terms if any(c.isalnum() for c in term)]
+    wanted = [term for term in terms if any(c.isalnum() or c == "_" for c in term)]
     return " ".join([f'"{term}"' for term in dict.fromkeys(wanted)][:MAX_TERMS])
 
 
@@ -59,7 +58,7 @@ def _index(db: Connection, key: int, session: str, after: int, until: int) -> in
     rows = db.execute(
         "SELECT id, crc, data FROM entries WHERE id > ? AND id <= ? ORDER BY id", (base + after, base + until)
     )
-    found = list[tuple[int, str, float | None]]()
+    found = list[tuple[int, str]]()
     for id, crc, data in _readable(rows):
         try:
             entry = checked(session, id - base, id, crc, data)
@@ -67,12 +66,12 @@ def _index(db: Connection, key: int, session: str, after: int, until: int) -> in
             continue  # what cannot be read cannot be found; `read` and `verify` say so
         text = text_of(entry)
         if text:
-            found.append((id, text, at_of(entry)))
+            found.append((id, text))
         size += len(data)
         if size > BATCH_BYTES:
             until = id - base
             break
-    db.executemany("INSERT OR REPLACE INTO texts (rowid, text, at) VALUES (?, ?, ?)", found)
+    db.executemany("INSERT OR REPLACE INTO texts (rowid, text) VALUES (?, ?)", found)
     return until
 
 
@@ -85,12 +84,6 @@ def _readable(rows: Iterator[tuple[int, int, bytes]]) -> Iterator[tuple[int, int
             raise
 
 
-def at_of(entry: Entry) -> float | None:
-    """When it happened, as far as the entry says."""
-    at = getattr(entry, "at", None)
-    return at if at is not None else getattr(getattr(entry, "message", None), "created_at", None)
-
-
 def find(db: Connection, tenant: str, query: str, user: str | None, session: str | None, limit: int) -> list[Hit]:
     values: list[object] = [query, tenant]
     more = ""
@@ -99,9 +92,9 @@ def find(db: Connection, tenant: str, query: str, user: str | None, session: str
             more += f" AND sessions.{column} = ?"
             values.append(value)
     rows = db.execute(
-        f"""SELECT sessions.id, name, title, texts.rowid & {SEQ_MASK}, coalesce(texts.at, updated_at),
+        f"""SELECT sessions.id, name, title, texts.rowid & {SEQ_MASK}, entries.at,
             snippet(texts, 0, '[', ']', '…', {EXCERPT_WORDS})
-        FROM texts JOIN sessions ON sessions.key = texts.rowid >> {SEQ_BITS}
+        FROM texts JOIN entries ON entries.id = texts.rowid JOIN sessions ON sessions.key = texts.rowid >> {SEQ_BITS}
         WHERE texts MATCH ? AND tenant = ? {more} ORDER BY rank, texts.rowid DESC LIMIT ?""",
         (*values, max(limit, 0)),
     )

@@ -122,8 +122,8 @@ def snapshot(db: Connection, session: str) -> Snapshot | None:
 
 
 def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
-    parts, values = ["tenant = ?"], list[Any]([query.tenant])
-    for field in ("user", "name", "agent", "folder", "status", "archived"):
+    parts, values = ["TRUE"], list[Any]()
+    for field in ("tenant", "user", "name", "agent", "folder", "status", "archived"):
         value = getattr(query, field)
         if value is not None:
             parts.append(f"{field} = ?")
@@ -177,7 +177,7 @@ def _info(row: Sequence[Any]) -> SessionInfo:
         status=status,
         archived=bool(archived),
         owner=owner,
-        claimed_until=claimed_until if owner else None,
+        claimed_until=(claimed_until or 0.0) if owner else None,
     )
 
 

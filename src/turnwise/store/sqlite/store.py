@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from ...core.entries import Entry
 from ...core.errors import StateError, config_error
@@ -30,7 +30,7 @@ from ...core.store import (
     StoredBlobs,
 )
 from . import backup, blobs, forks, journal_sql, leases_sql, records, search, sessions_sql, watch
-from .clock import WallClock
+from .clock import wall
 from .errors import store_closed, store_forked
 from .jobs import Job, Opening, Task, call_on
 from .journal_sql import Append, Keys
@@ -39,9 +39,6 @@ from .schema import Durability, open_to_read, open_to_write
 from .threads import Threads
 from .verify import Verified, verified
 from .writer import Writer
-
-if TYPE_CHECKING:
-    from ...core.protocols import Clock
 
 T = TypeVar("T")
 
@@ -57,8 +54,8 @@ class SqliteStore:
     `path`: the file; None for `turnwise.db` in the folder that `TURNWISE_HOME` names, else in the user's data folder. Nothing is touched before
     the store is first used. `durability`: what has been acknowledged survives a killed process in any case; "full" also has it
     survive a power cut, at the price of waiting for the disk with every commit. `busy_timeout_s`: how long to wait for other
-    processes to let go of the file (`store_busy`). `max_blob_bytes`: the largest blob. `clock`: its `wall` gives the times of
-    leases and rows; None for that of the machine.
+    processes to let go of the file (`store_busy`). `max_blob_bytes`: the largest blob. `clock`: gives the times of leases and rows in
+    Unix seconds; None for the clock of the machine.
 
     May be used from several event loops. Call `close` when it is not needed any more. After a `fork()` the child's copy opens the file
     anew. Raises `StateError` when the file cannot be used; docs/sqlite.md and docs/errors.md have the codes.
@@ -71,7 +68,7 @@ class SqliteStore:
         durability: Durability = "normal",
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         max_blob_bytes: int = DEFAULT_BLOB_BYTES,
-        clock: Clock | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         if durability not in get_args(Durability):
             raise config_error(
@@ -82,7 +79,7 @@ class SqliteStore:
         self._path = place_of(path)
         self._durability: Durability = durability
         self._busy_timeout_s, self._max_blob_bytes = busy_timeout_s, max_blob_bytes
-        self._now: Callable[[], float] = (clock or WallClock()).wall
+        self._now: Callable[[], float] = clock or wall
         self._closed = False
         self._set_up()
         forks.note(self)
