@@ -4,6 +4,7 @@ writer's queue, reads to threads with connections of their own, work on files to
 
 from __future__ import annotations
 
+import asyncio
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -268,7 +269,7 @@ class SqliteStore:
     async def close(self) -> None:
         """Write what is queued, then let go of files, threads and connections. Idempotent. Cancelling stops the waiting only."""
         self._closed = True
-        self._writer.flush()
+        self._writer.flush_home(asyncio.get_running_loop())
         await in_thread(self._end)
 
     def _end(self) -> None:

@@ -118,6 +118,11 @@ class Writer:
         for job in jobs:
             self._enqueue(job)
 
+    def flush_home(self, loop: asyncio.AbstractEventLoop) -> None:
+        """`flush`, if this is the loop that it belongs to."""
+        if loop is self._home:
+            self.flush()
+
     def pause(self, limit_s: float) -> bool:
         """End the thread when it has done what is queued, and let go of the file. False if that takes longer (-1: take any time)."""
         with self._lock:
