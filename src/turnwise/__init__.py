@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.sqlite import SqliteStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -83,6 +84,7 @@ _HOMES = {
     "Session": "runtime.session",
     "SessionInfo": "core.store",
     "Sessions": "runtime.sessions",
+    "SqliteStore": "store.sqlite",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -145,6 +147,7 @@ __all__ = [
     "SessionSettings",
     "SessionStatus",
     "Sessions",
+    "SqliteStore",
     "Step",
     "Steps",
     "Summarise",

@@ -56,7 +56,7 @@ def where_of(store: Journals | None) -> str:
     """A store for people: the place that it names, or its kind."""
     if not is_lasting(store):
         return "memory"
-    return str(getattr(store, "where", None) or type(store).__name__)
+    return str(getattr(store, "where", None) or getattr(store, "path", None) or type(store).__name__)
 
 
 async def make_last(
