@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from turnwise import Agent
+from turnwise import Agent, SqliteStore
 from turnwise.core.entries import Entry, SessionCreated
 from turnwise.core.principal import LOCAL, Principal
-from turnwise.core.store import Claim, NewSession, Owner
+from turnwise.core.store import Claim, NewSession, Owner, Store
 from turnwise.store.memory import MemoryStore
 
 DEAD = Owner("dead", "elsewhere", 4711)
@@ -28,6 +30,22 @@ class SharedStore(MemoryStore):
         return fence
 
 
+KINDS = ("shared", "sqlite")
+
+
+@asynccontextmanager
+async def opened(kind: str, folder: Path) -> AsyncGenerator[Store]:
+    """A store of that kind: in memory as it is ("memory"), or one that several runtimes may share."""
+    if kind != "sqlite":
+        yield SharedStore() if kind == "shared" else MemoryStore()
+        return
+    store = SqliteStore(folder / "sessions.db")
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 async def journal_of(agent: Agent[Any], prompt: str = "Hi", principal: Principal = LOCAL) -> Sequence[Entry]:
     """The journal of a whole turn, in a session of its own."""
     async with agent.session(principal=principal) as session:
@@ -36,7 +54,7 @@ async def journal_of(agent: Agent[Any], prompt: str = "Hi", principal: Principal
 
 
 async def left_behind(
-    store: MemoryStore,
+    store: Store,
     entries: Sequence[Entry],
     name: str | None = None,
     agent: str = "agent",

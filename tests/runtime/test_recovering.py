@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.runtime.conftest import ANTHROPIC, names, results, said, until
-from tests.runtime.stored import SharedStore, journal_of, left_behind
+from tests.runtime.stored import KINDS, SharedStore, journal_of, left_behind, opened
 
 from turnwise import Ask, Principal, Query, Runtime, Sessions, tool
 from turnwise.core.entries import CallStarted, Interrupted, TurnEnded
@@ -48,11 +49,15 @@ class Effects:
 # --- recovering --------------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_dead_process_left_is_found_and_continued() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_dead_process_left_is_found_and_continued(kind: str, tmp_path: Path) -> None:
     """D2: of all tenants, under a lease that has run out; a session of an unknown agent is listed and left alone, one that waits
     waits on, one that runs elsewhere runs on."""
-    async with ScriptedProvider([reply("Once."), reply("Twice."), reply(call("send")), OK]) as provider:
-        effects, store = Effects(), SharedStore()
+    async with (
+        opened(kind, tmp_path) as store,
+        ScriptedProvider([reply("Once."), reply("Twice."), reply(call("send")), OK]) as provider,
+    ):
+        effects = Effects()
         agent = ANTHROPIC.agent(provider, *effects.all, approvals=lambda _: Ask())
         acme = await left_behind(store, (await journal_of(agent, principal=Principal("acme", "ada")))[:2], "a")
         await left_behind(store, (await journal_of(agent))[:2], "unknown", agent="legal")
@@ -76,10 +81,11 @@ async def test_what_a_dead_process_left_is_found_and_continued() -> None:
         assert unknown.status == "running" and unknown.last == 2
 
 
-async def test_calls_are_repeated_only_if_that_is_safe() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls_are_repeated_only_if_that_is_safe(kind: str, tmp_path: Path) -> None:
     """D2: cut after both calls had started: the one is run again, the other's outcome is unknown and the model is told."""
-    async with ScriptedProvider([reply(call("look"), call("send")), OK]) as provider:
-        effects, store = Effects(), SharedStore()
+    async with opened(kind, tmp_path) as store, ScriptedProvider([reply(call("look"), call("send")), OK]) as provider:
+        effects = Effects()
         agent = ANTHROPIC.agent(provider, *effects.all)
         whole = await journal_of(agent)
         started = max(n for n, entry in enumerate(whole) if isinstance(entry, CallStarted))
@@ -108,12 +114,12 @@ async def test_recovery_keeps_within_the_bound_of_turns() -> None:
             assert most == 3 and len(recovery.results) == 30 and not recovery.failed
 
 
-async def test_two_processes_that_recover_at_once_continue_each_turn_once() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_two_processes_that_recover_at_once_continue_each_turn_once(kind: str, tmp_path: Path) -> None:
     """D3: whoever comes second to a session leaves it to the other."""
-    async with ScriptedProvider([OK]) as provider:
+    async with opened(kind, tmp_path) as store, ScriptedProvider([OK]) as provider:
         agent = ANTHROPIC.agent(provider)
         journals = [(await journal_of(agent))[:2] for _ in range(20)]
-        store = SharedStore()
         ids = [await left_behind(store, journal) for journal in journals]
         asked = len(provider.requests)
         async with (
@@ -243,12 +249,15 @@ async def test_draining_lets_running_turns_end_and_no_other_begin(kind: type[Mem
             assert not await store.read(waiting.id)
 
 
-@pytest.mark.parametrize("kind", [MemoryStore, SharedStore])
-async def test_what_does_not_end_in_time_is_left_to_be_continued_at_once(kind: type[MemoryStore]) -> None:
+@pytest.mark.parametrize("kind", ["memory", *KINDS])
+async def test_what_does_not_end_in_time_is_left_to_be_continued_at_once(kind: str, tmp_path: Path) -> None:
     """D2, C1: the journal has no word of the shutdown, the lease needs not run out, and another process continues: the call that
     had ended is not repeated, the one that was running is of unknown outcome."""
-    async with ScriptedProvider([reply(call("look")), reply(call("send")), OK]) as provider:
-        effects, store = Effects(), kind()
+    async with (
+        opened(kind, tmp_path) as store,
+        ScriptedProvider([reply(call("look")), reply(call("send")), OK]) as provider,
+    ):
+        effects = Effects()
         agent = ANTHROPIC.agent(provider, *effects.all)
         async with Runtime() as here:
             sessions = Sessions(store, agent, runtime=here)
@@ -332,9 +341,10 @@ async def test_leaving_drains_and_saves_what_is_open() -> None:
             assert read == [4]
 
 
-async def test_a_parked_turn_stays_parked_over_a_shutdown() -> None:
-    async with ScriptedProvider([reply(call("send")), OK]) as provider:
-        effects, store = Effects(), SharedStore()
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_parked_turn_stays_parked_over_a_shutdown(kind: str, tmp_path: Path) -> None:
+    async with opened(kind, tmp_path) as store, ScriptedProvider([reply(call("send")), OK]) as provider:
+        effects = Effects()
         agent = ANTHROPIC.agent(provider, *effects.all, approvals=lambda _: Ask())
         async with Sessions(store, agent) as sessions:
             result = await (await sessions.open("a")).run("Hi")

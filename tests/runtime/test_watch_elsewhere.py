@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from pathlib import Path
 
 import pytest
 from tests.runtime.conftest import ANTHROPIC, until
-from tests.runtime.stored import SharedStore
+from tests.runtime.stored import SharedStore, opened
 
 from turnwise import Runtime, Sessions, replay, tool
+from turnwise.core.store import Store
 from turnwise.errors import ConfigError, StateError
 from turnwise.events import Event, StepSnapshot, TextDelta, TurnFinished
 from turnwise.runtime.elsewhere import StoredWatcher
@@ -29,7 +31,7 @@ def lasting(events: list[Event]) -> list[Event]:
     return [event for event in events if type(event).__name__ not in FLEETING]
 
 
-async def told_by(store: SharedStore, session_id: str) -> list[Event]:
+async def told_by(store: Store, session_id: str) -> list[Event]:
     """The events of the whole journal."""
     return list(replay(await store.read(session_id)).events)
 
@@ -106,14 +108,14 @@ async def test_a_watcher_joins_the_turn_that_runs_here() -> None:
             assert watcher.cursor == len(await store.read(session.id))
 
 
-@pytest.mark.parametrize("afar", [False, True], ids=["here", "elsewhere"])
-async def test_many_watchers_are_cut_at_random_and_miss_nothing(afar: bool) -> None:
+@pytest.mark.parametrize(("kind", "afar"), [("shared", False), ("shared", True), ("sqlite", True)])
+async def test_many_watchers_are_cut_at_random_and_miss_nothing(kind: str, afar: bool, tmp_path: Path) -> None:
     """D6, C4: two hundred watchers, each cut off at random and resumed by its cursor, while eight turns run: every journalled event
     once, in order; whoever never reads holds up nobody."""
     chance = random.Random(7)
     script = [reply(text("Let me ", "see"), call("look", what="x")), reply("Done.")] * 8
-    async with ScriptedProvider(script) as provider:
-        store, agent = SharedStore(), ANTHROPIC.agent(provider, look)
+    async with opened(kind, tmp_path) as store, ScriptedProvider(script) as provider:
+        agent = ANTHROPIC.agent(provider, look)
         async with (
             Runtime() as one,
             Runtime() as other,
