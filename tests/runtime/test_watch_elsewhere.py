@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tests.runtime.conftest import ANTHROPIC, until
 from tests.runtime.stored import SharedStore, opened
 
 from turnwise import Runtime, Sessions, replay, tool
+from turnwise.core.entries import Entry, TurnEnded
 from turnwise.core.store import Store
 from turnwise.errors import ConfigError, StateError
-from turnwise.events import Event, StepSnapshot, TextDelta, TurnFinished
+from turnwise.events import Event, FollowUpAccepted, StepSnapshot, TextDelta, TurnFinished
+from turnwise.runtime import tape
 from turnwise.runtime.elsewhere import StoredWatcher
 from turnwise.testing import ScriptedProvider, call, repeat, reply, text
 
@@ -247,3 +251,55 @@ async def test_what_the_store_raises_ends_the_watching_and_nothing_else() -> Non
             assert (await session.run("Hi")).reason == "completed"
             again = await there.watch("a", after=watcher.cursor)
             assert lasting(await read_turns(again, 1)) == await told_by(store, session.id)
+
+
+async def test_whoever_comes_from_far_back_reads_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D6: the tape keeps the last entries only, and is read in small pages; a watcher from any cursor is told all behind it."""
+    monkeypatch.setattr(tape, "KEPT", 3)
+    monkeypatch.setattr(tape, "PAGE", 4)
+    async with ScriptedProvider([OK]) as provider:
+        store, agent = SharedStore(), ANTHROPIC.agent(provider)
+        async with Runtime() as other, Sessions(store, agent) as here, Sessions(store, (), runtime=other) as there:
+            session = await here.open("a")
+            for _ in range(6):
+                await session.run("Hi")
+            first = await there.watch("a", after=0)
+            assert lasting(await read_turns(first, 6)) == await told_by(store, session.id)
+            ends = [n for n, entry in enumerate(await store.read(session.id), 1) if isinstance(entry, TurnEnded)]
+            for turn, after in enumerate(ends[:-1], 1):
+                watcher = await there.watch("a", after=after)
+                assert lasting(await read_turns(watcher, 6 - turn)) == (await told_by(store, session.id))[4 * turn :]
+
+
+async def test_watching_begins_with_the_snapshot_that_there_is() -> None:
+    """A watcher of what comes next need not have the whole journal read."""
+
+    class Reading(SharedStore):
+        from_: ClassVar[list[int]] = []
+
+        async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
+            self.from_.append(after)
+            return await super().read(session, after, limit)
+
+    async with ScriptedProvider([OK]) as provider:
+        store, agent = Reading(), ANTHROPIC.agent(provider)
+        async with Sessions(store, agent) as sessions:
+            session = await sessions.open("a")
+            await session.run("Hi")
+        async with Runtime() as other, Sessions(store, agent) as here, Sessions(store, (), runtime=other) as there:
+            session = await here.open("a")
+            store.from_.clear()
+            watcher = await there.watch("a")
+            reading = asyncio.create_task(read_turns(watcher, 1))
+            await session.run("Again")
+            assert lasting(await reading) == (await told_by(store, session.id))[4:]
+            assert 0 not in store.from_[:-1]
+
+
+async def test_what_comes_before_the_first_turn_is_told() -> None:
+    """D6: to those who read the journal as to those who were there."""
+    async with ScriptedProvider([OK]) as provider, Sessions(SharedStore(), ANTHROPIC.agent(provider)) as sessions:
+        session = await sessions.open("a")
+        await (await session.follow_up("Hi")).result()
+        for watcher in (session.watch(after=0), await sessions.watch("a", after=0)):
+            assert type(await anext(watcher)) is FollowUpAccepted

@@ -26,7 +26,7 @@ from . import refusals
 from .agent import Agent
 from .budget import CURRENT
 from .claims import is_left
-from .elsewhere import StoredWatcher, Waits, cursor_from
+from .elsewhere import StoredWatcher, cursor_from
 from .finding import Agents, begun, find_or_create
 from .history_ops import forked
 from .opening import open_stored, recover, save_snapshot
@@ -35,6 +35,7 @@ from .recovery import Recovery, all_sessions, unexpected
 from .runtime import Runtime, default_runtime
 from .session import Session
 from .shelf import Shelf, expire
+from .tape import Tapes
 from .wanted import find
 
 if TYPE_CHECKING:
@@ -390,9 +391,9 @@ class Sessions:
         entry first (0: all). Needs no agent. Raises `StateError` (`unknown_session`), `ConfigError` for a cursor that the journal
         does not have."""
         info = await self._known(which, principal)
-        watcher = StoredWatcher(
-            self._waits, info.id, cursor_from(after, info.last, info.id), lambda: self._shelf.get(info.id)
-        )
+        cursor = cursor_from(after, info.last, info.id)
+        tape = await self._tapes.of(info.id, cursor)
+        watcher = StoredWatcher(tape, cursor, lambda: self._shelf.get(info.id))
         self._watchers.add(watcher)
         return watcher
 
@@ -582,6 +583,7 @@ class Sessions:
         for session in self._shelf.all():
             await session.close()
         self._shelf.close()
+        self._tapes.forget()
         return drained
 
     # --- the inner side -----------------------------------------------------------------------------------------------
@@ -596,7 +598,7 @@ class Sessions:
             if self._runtime is None:
                 self._runtime = runtime
                 self._shelf = Shelf(runtime, self._max_open, self._idle_s, self._save, self._wake)
-                self._waits = Waits(self.store, runtime)
+                self._tapes = Tapes(self.store, runtime)
         else:
             self._runtime.bind()
         return self._runtime

@@ -97,7 +97,7 @@ class Watcher:
             entries = await hub.session.journal(folded.seq)
             if not entries:
                 raise refusals.journal_shorter(hub.session.id, hub.session.told)
-            tell_again(entries, folded, mailbox)
+            _tell_again(entries, folded, mailbox)
         elif not hub.session.settled:
             await mailbox.wait()
         else:
@@ -105,7 +105,7 @@ class Watcher:
             hub.go_live(mailbox)
 
 
-def tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox) -> None:
+def _tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox) -> None:
     """Fold entries, and put the events of those behind the mailbox's cursor into it."""
     turn = mailbox.turn
     number = turn.number if turn is not None else None
@@ -114,14 +114,18 @@ def tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox) 
         evolve(state, entry)
         if state.seq <= after:
             continue
-        events = narrate(entry, state)
-        if state.turn is not None and (number is None or state.turn.number == number):
-            if type(entry) is StepCommitted or type(entry) is PartialKept:
-                message = entry.message
-                snapshot = StepSnapshot(message.turn, message.step, state.turn.attempt, message.content)
-                mailbox.put_all((snapshot,))
-            mailbox.put_all(events)
+        if number is None or (state.turn is not None and state.turn.number == number):
+            mailbox.put_all(told_again(entry, state))
         mailbox.mark_read(state.seq)
+
+
+def told_again(entry: Entry, state: SessionState) -> list[Event]:
+    """What is told of an entry, just folded into `state`, to those who were not there: what the model said comes as a whole."""
+    events = narrate(entry, state)
+    if (type(entry) is StepCommitted or type(entry) is PartialKept) and state.turn is not None:
+        message = entry.message
+        events.insert(0, StepSnapshot(message.turn, message.step, state.turn.attempt, message.content))
+    return events
 
 
 def hub_of(session: Actor[Any]) -> Hub:
