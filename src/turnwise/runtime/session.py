@@ -19,12 +19,12 @@ from .checked import checked
 from .history_ops import Move
 from .home import at_home, home_of
 from .kept import Kept
-from .plan import Wishes
+from .plan import Wishes, spec_of
 from .surface import Surface
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
-    from ..tools.output import OutputSpec, OutputType
+    from ..tools.output import OutputType
     from .channel import Opening
     from .mailbox import WatchPolicy
     from .output import OutputStream
@@ -74,7 +74,7 @@ class Session(Surface[Ctx]):
             limits,
             stream,
             client_ref=client_ref,
-            output=_spec_of(output),
+            output=spec_of(output),
             stop_when=tuple(stop_when),
         )
         return self._turn_of(prompt, wishes, on_leave)
@@ -137,7 +137,7 @@ class Session(Surface[Ctx]):
             stream,
             watched=False,
             client_ref=client_ref,
-            output=_spec_of(output),
+            output=spec_of(output),
             stop_when=tuple(stop_when),
         )
         turn = self._turn_of(prompt, wishes)
@@ -259,11 +259,3 @@ class Session(Surface[Ctx]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _spec_of(output: OutputType) -> OutputSpec | None:
-    if output is None:
-        return None
-    from ..tools.output import output_spec
-
-    return output_spec(output)
