@@ -468,3 +468,17 @@ def test_bounds_make_sense() -> None:
     for options in ({"max_turns": 0}, {"max_open": 0}, {"max_waiting": -1}):
         with pytest.raises(ConfigError):
             Sessions(MemoryStore(), agent, **options)
+
+
+async def test_a_fork_of_a_kept_session_is_kept_where_that_is() -> None:
+    """Also the one that `Session.fork` makes, and also if the agent has no store; its turns count among the others."""
+    async with ScriptedProvider([OK]) as provider:
+        store = MemoryStore()
+        async with Sessions(store, ANTHROPIC.agent(provider)) as sessions:
+            session = await sessions.open("a")
+            await session.run("One")
+            fork = session.fork()
+            await fork.run("Two")
+            info = await sessions.info(fork.id)
+            assert info is not None and info.agent == "agent" and info.last == 4
+            assert await sessions.open(fork.id) is fork

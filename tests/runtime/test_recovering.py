@@ -11,7 +11,7 @@ from tests.runtime.conftest import ANTHROPIC, names, results, said, until
 from tests.runtime.stored import KINDS, SharedStore, journal_of, left_behind, opened
 
 from turnwise import Ask, Principal, Query, Runtime, Sessions, tool
-from turnwise.core.entries import CallStarted, Interrupted, TurnEnded
+from turnwise.core.entries import CallStarted, Interrupted, StepCommitted, TurnEnded
 from turnwise.core.outcomes import Ok, Unknown
 from turnwise.core.store import Owner
 from turnwise.errors import SessionBusy, SessionError
@@ -354,3 +354,23 @@ async def test_a_parked_turn_stays_parked_over_a_shutdown(kind: str, tmp_path: P
             assert session.status().phase == "parked" and not session.running
             await session.approve(result.pending[0].call_id)
             assert (await session.resume()).reason == "completed" and effects.done == ["send"]
+
+
+async def test_what_was_said_ahead_is_not_forgotten() -> None:
+    """A follow-up that was still queued when its process ended begins when the session is opened again."""
+    async with ScriptedProvider([reply("One."), reply("Two.")]) as provider:
+        agent, store = ANTHROPIC.agent(provider), SharedStore()
+        scratch = agent.session()
+        async with scratch.stream("Hi") as turn:
+            await scratch.follow_up("And then?")
+            entries = list(await scratch.journal(0))
+            await scratch.drop_follow_ups()
+            async for _ in turn:
+                pass
+        whole = await scratch.journal(0)
+        ended = [entry for entry in whole if isinstance(entry, StepCommitted | TurnEnded)]
+        await left_behind(store, [*entries, *ended], "a")
+        async with Sessions(store, agent) as sessions:
+            session = await sessions.open("a")
+            await until(lambda: session.state.turns == 2 and not session.running)
+            assert said(session) == ["Hi", "One.", "And then?", "Two."]

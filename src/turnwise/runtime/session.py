@@ -218,8 +218,12 @@ class Session(Surface[Ctx]):
         self._refuse_if_gone()
         now, id = history_ops.moment(self.agent)
         created = history_ops.forked(self, at, id, now)
-        fork = Session(self.agent, created, context=self.context, store=self.agent.store, overrides=self.overrides)
+        store = self.agent.store if self.store is None else self.store
+        fork = Session(
+            self.agent, created, context=self.context, store=store, overrides=self.overrides, runtime=self._owner
+        )
         fork.share_blobs(self)
+        fork.keeper = self.keeper
         return fork
 
     @property

@@ -9,7 +9,8 @@ import msgspec
 from ..core.errors import ErrorInfo, error_of
 from ..core.limits import Deadlines, Limits
 from ..core.messages import AssistantMessage, Message, UserMessage
-from ..core.usage import Usage
+from ..core.store import Edit, SessionInfo, Store
+from ..core.usage import NO_USAGE, Usage
 from ..models.connection import Model
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
     from .agent import Agent
     from .runtime import Runtime
+    from .session import Session
 
 INSTRUCTIONS = (
     "You name conversations. Given how one began, answer with a title of at most six words, in the language of the conversation: "
     "what it is about, without quotation marks and without a full stop. Answer with the title alone."
 )
+TRIES = 3
+"""Turns of a session after which a title is asked for, while it has none."""
 SHOWN_CHARS = 2000
 """How much of each message the model is shown."""
 
@@ -37,6 +41,48 @@ class Titles(msgspec.Struct, frozen=True):
     instructions: str = INSTRUCTIONS
     max_chars: int = 60
     timeout_s: float = 30.0
+
+
+class Titling:
+    """Which sessions are to get titles, and what that has taken."""
+
+    __slots__ = ("_agent", "_titles", "_tries", "usage")
+
+    def __init__(self, titles: Titles) -> None:
+        self._titles = titles
+        self._agent: Agent[Any] | None = None
+        self._tries: dict[str, int] = {}
+        self.usage = NO_USAGE
+
+    def expect(self, info: SessionInfo) -> None:
+        """This session has no title yet."""
+        if info.turns < TRIES:
+            self._tries[info.id] = TRIES - info.turns
+
+    def wants(self, session: Session[Any]) -> bool:
+        """Whether the session may get a title now."""
+        return session.id in self._tries
+
+    def forget(self, session_id: str) -> None:
+        """It is to get none."""
+        self._tries.pop(session_id, None)
+
+    async def entitle(self, session: Session[Any], store: Store) -> None:
+        """Give the session a title, unless it got one meanwhile. Raises what asking for it and writing it raise; then it is tried
+        again after the next turn, a few times."""
+        left = self._tries.pop(session.id, 0)
+        try:
+            if self._agent is None:
+                self._agent = titling_agent(self._titles, session.runtime)
+            title, usage = await title_of(self._agent, session.history, self._titles.max_chars)
+            self.usage += usage
+            info = await store.info(session.id)
+            if info is not None and not info.title:
+                await store.edit(session.id, Edit(title=title))
+        except Exception:
+            if left > 1:
+                self._tries[session.id] = left - 1
+            raise
 
 
 def titling_agent(titles: Titles, runtime: Runtime) -> Agent[Any]:
