@@ -5,7 +5,7 @@ What is learned here is kept in memory and learned anew by the next process. Not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.estimate import NOTHING, Calibration, Weight, corrected, first_guess, media_weight
 from ..core.messages import ToolMessage
@@ -18,6 +18,7 @@ from .runtime import Runtime
 
 if TYPE_CHECKING:
     from ..core.state import SessionState
+    from .actor import Actor
     from .compact import Job
 
 SMALLEST_WINDOW = 4096
@@ -98,6 +99,13 @@ class Sizes:
         """Stop every compaction that is under way."""
         for job in list(self.jobs):
             await job.stop()
+
+
+def sizes_of(session: Actor[Any]) -> Sizes:
+    """What the session has learned so far; most sessions never need it."""
+    if session.sizes is None:
+        session.sizes = Sizes()
+    return session.sizes
 
 
 def fits_any_model(state: SessionState, body_bytes: int, share: float) -> bool:
