@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.memory import MemoryStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -58,6 +59,7 @@ _HOMES = {
     "Limits": "core.limits",
     "Loops": "core.loops",
     "Mask": "core.compaction",
+    "MemoryStore": "store.memory",
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "Move": "runtime.history_ops",
@@ -111,6 +113,7 @@ __all__ = [
     "Limits",
     "Loops",
     "Mask",
+    "MemoryStore",
     "Model",
     "ModelSettings",
     "Move",

@@ -123,7 +123,13 @@ class SessionError(TurnwiseError):
 
 
 class SessionBusy(SessionError):
-    """A turn is already running in this session."""
+    """A turn is already running in this session. If another process runs it, `owner` is that process's id in the store and `until`
+    when its lease runs out (Unix seconds) if it does not renew it."""
+
+    def __init__(self, info: ErrorInfo, *, owner: str = "", until: float | None = None) -> None:
+        super().__init__(info)
+        self.owner = owner
+        self.until = until
 
 
 class SessionClosed(SessionError):
