@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.changes import Parked, Recovered, Resumed, TurnContinued
 from ..core.entries import Entry, InputAccepted, TurnEnded
-from ..core.errors import SessionBusy, StateError, TurnwiseError, error_of
+from ..core.errors import ErrorInfo, SessionBusy, StateError, TurnwiseError
 from ..core.inputs import Input, Interrupt
 from ..core.store import Claim
+from ..store.refusals import lease_lost
 from . import refusals, snapshots
 from .lease import Lease, lease_of
 
@@ -61,7 +62,7 @@ class Claims:
         if session.lost is not None:
             self.let_go()
         elif not lease.sure and not await self._still_holds():
-            raise error_of(refusals.lease_lost(session.id))
+            raise lease_lost(session.id, lease.owner.id)
 
     async def _still_holds(self) -> bool:
         """Ask the store, with the lease renewed. Raises what the store raises."""
@@ -80,7 +81,7 @@ class Claims:
             session.lose(refusals.append_failed(error, session.id))
             return False
         if not holds and session.lost is None:
-            session.lose(refusals.lease_lost(session.id))
+            session.lose(self._lost_to_another())
         return holds
 
     async def look(self) -> None:
@@ -89,9 +90,12 @@ class Claims:
         if self.fence and session.lost is None:
             with contextlib.suppress(Exception):  # asked again before the next effect
                 if not await lease.store.holds(session.id, lease.claim(self.fence)):
-                    session.lose(refusals.lease_lost(session.id))
+                    session.lose(self._lost_to_another())
 
     # --- losing -------------------------------------------------------------------------------------------------------
+
+    def _lost_to_another(self) -> ErrorInfo:
+        return lease_lost(self._session.id, self._lease.owner.id).info
 
     def let_go(self) -> asyncio.Task[None] | None:
         """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it. Returns what
@@ -119,12 +123,17 @@ class Claims:
         session = self._session
         if is_left(session):
             await session.reload(patience_s)
-            if is_left(session) and (info := await self._lease.store.info(session.id)) is not None:
-                until = info.claimed_until
-                if info.owner and until is not None and until > session.runtime.clock.wall():
-                    raise refusals.elsewhere(session.id, info.owner, until)
+            if is_left(session):
+                await self._refuse_if_driven()
         if not snapshots.thaw(session.state):
             await session.reload(patience_s, whole=True)
+
+    async def _refuse_if_driven(self) -> None:
+        """Only the store knows whether the process that has the session is alive: it is asked as if to claim it."""
+        lease, session = self._lease, self._session
+        await lease.ensure()
+        fence = await lease.store.claim(session.id, lease.owner.id)
+        await lease.store.release(session.id, lease.claim(fence))
 
     def takes(self, error: Exception) -> bool:
         """Whether this is the first append's refusal, which is the business of whoever begins the turn."""
@@ -183,7 +192,7 @@ class Claims:
         return await snapshots.save(self._session, self._lease.store, self.saved)
 
 
-def claims_of(session: Actor[Any], runtime: Runtime, store: Any, before: Claims | None) -> Claims:
+def claims_of(session: Any, runtime: Runtime, store: Any, before: Claims | None) -> Claims:
     """The claims of a session in a store that has leases, under the lease of the runtime that it is bound to now."""
     claims = Claims(session, lease_of(runtime, store))
     if before is not None:

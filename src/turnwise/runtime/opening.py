@@ -13,8 +13,9 @@ from ..core.errors import SessionBusy
 from ..core.result import TurnResult
 from ..core.store import Store
 from ..store.projection import read_state
+from ..store.refusals import unknown_session
 from ..tools.context import Ctx
-from . import follow_ups, refusals, snapshots
+from . import follow_ups, snapshots
 from .changed import overrides_of
 from .claims import is_left
 from .follow_ups import WELL
@@ -45,7 +46,7 @@ async def open_stored(
     """
     found = await read_state(store, session_id)
     if found is None:
-        raise refusals.unknown_session(session_id)
+        raise unknown_session(session_id)
     state, snapshot = found
     created = SessionCreated(state.id, state.principal, state.created_at)
     overrides = overrides_of(agent, state.settings, None)
