@@ -16,6 +16,7 @@ import rows_flow
 import rows_models
 import rows_output
 import rows_results
+import rows_sessions
 import rows_stores
 import rows_streams
 import rows_surface
@@ -38,6 +39,7 @@ ROWS: list[Row] = [
     *rows_budget.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
+    *rows_sessions.ROWS,
     *rows_models.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,

@@ -227,7 +227,8 @@ async def test_a_session_that_somebody_holds_stays_the_one() -> None:
         await held.run("Hi")
         for n in range(5):
             await sessions.open(f"other {n}")
-        assert sessions.status().open == 1
+        assert sessions.status().open == 1 and await sessions.open("held") is held
+        await sessions.open("one more")
         await held.run("Still here?")
         assert await sessions.open("held") is held and len(held.messages) == 4
 
