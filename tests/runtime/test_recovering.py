@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from tests.runtime.conftest import ANTHROPIC, names, results, said, until
 from tests.runtime.stored import KINDS, SharedStore, journal_of, left_behind, opened
 
-from turnwise import Ask, Principal, Query, Runtime, Sessions, tool
+from turnwise import Ask, Principal, Query, Runtime, Sessions, SqliteStore, tool
 from turnwise.core.entries import CallStarted, Interrupted, StepCommitted, TurnEnded
 from turnwise.core.outcomes import Ok, Unknown
 from turnwise.core.store import Owner
@@ -374,3 +376,69 @@ async def test_what_was_said_ahead_is_not_forgotten() -> None:
             session = await sessions.open("a")
             await until(lambda: session.state.turns == 2 and not session.running)
             assert said(session) == ["Hi", "One.", "And then?", "Two."]
+
+
+SERVICE = """
+import asyncio, sys
+from pathlib import Path
+from turnwise import Agent, Runtime, Sessions, SqliteStore, tool
+
+folder, url = Path(sys.argv[1]), sys.argv[2]
+
+
+@tool(idempotent=True)
+async def look() -> str:
+    with open(folder / "look", "a") as f:
+        f.write(".")
+    return "seen"
+
+
+@tool
+async def send() -> str:
+    with open(folder / "send", "a") as f:
+        f.write(".")
+    await asyncio.Event().wait()
+
+
+async def main() -> None:
+    agent = Agent("anthropic:a-model", base_url=url, api_key="test", name="support", tools=[look, send])
+    async with Runtime(lease_s=0.5) as runtime, Sessions(SqliteStore(folder / "s.db"), agent, runtime=runtime) as sessions:
+        await (await sessions.open("a")).run("Hi")
+
+
+asyncio.run(main())
+"""
+
+
+async def test_a_service_that_was_killed_is_taken_over_by_the_next_one(tmp_path: Path) -> None:
+    """D1, D2, with processes and SIGKILL: another one watches meanwhile, finds the turn when the lease has run out, and ends it."""
+    async with ScriptedProvider([reply(call("look")), reply(call("send")), OK]) as provider:
+        argv = [sys.executable, "-c", SERVICE, str(tmp_path), provider.anthropic_url]
+        child = await asyncio.create_subprocess_exec(*argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        effects = Effects()
+        store = SqliteStore(tmp_path / "s.db")
+        try:
+            async with asyncio.timeout(20):
+                while not (tmp_path / "send").exists():  # noqa: ASYNC110 (the child says so by a file)
+                    await asyncio.sleep(0.02)
+            child.kill()
+            await child.wait()
+            agent = ANTHROPIC.agent(provider, *effects.all, name="support")
+            async with (
+                Runtime(lease_s=0.5) as runtime,
+                Sessions(store, agent, runtime=runtime, recover_every_s=0.1) as sessions,
+            ):
+                watcher = await sessions.watch("a", after=0)
+                events = []
+                async for event in watcher:
+                    events.append(event)
+                    if isinstance(event, TurnFinished):
+                        break
+                assert events[-1].result.reason == "completed" and "TurnRecovered" in names(events)
+                assert [type(r.outcome) for r in results(events[-1].result)] == [Ok, Unknown]
+            assert effects.done == [] and (tmp_path / "look").read_text() == (tmp_path / "send").read_text() == "."
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+            await store.close()
