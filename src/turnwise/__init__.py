@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
+    from .runtime.kept import Kept
     from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
-    from .runtime.sessions import Drained, Sessions
+    from .runtime.sessions import Drained, Sessions, SessionsStatus
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
     from .runtime.titles import Titles
@@ -62,6 +63,7 @@ _HOMES = {
     "Drop": "core.compaction",
     "FollowUp": "runtime.follow_ups",
     "Image": "core.content",
+    "Kept": "runtime.kept",
     "Limits": "core.limits",
     "Loops": "core.loops",
     "Mask": "core.compaction",
@@ -84,6 +86,7 @@ _HOMES = {
     "Session": "runtime.session",
     "SessionInfo": "core.store",
     "Sessions": "runtime.sessions",
+    "SessionsStatus": "runtime.sessions",
     "SqliteStore": "store.sqlite",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
@@ -123,6 +126,7 @@ __all__ = [
     "Drop",
     "FollowUp",
     "Image",
+    "Kept",
     "Limits",
     "Loops",
     "Mask",
@@ -147,6 +151,7 @@ __all__ = [
     "SessionSettings",
     "SessionStatus",
     "Sessions",
+    "SessionsStatus",
     "SqliteStore",
     "Step",
     "Steps",

@@ -71,7 +71,18 @@ class MemoryStore:
     Entries are immutable, so they are kept as they are.
     """
 
-    __slots__ = ("__weakref__", "_added", "_blobs", "_claims", "_names", "_records", "_rows", "_snapshots", "_waiting", "_wall")
+    __slots__ = (
+        "__weakref__",
+        "_added",
+        "_blobs",
+        "_claims",
+        "_names",
+        "_records",
+        "_rows",
+        "_snapshots",
+        "_waiting",
+        "_wall",
+    )
     where: ClassVar[str] = "memory"
     lasting: ClassVar[bool] = False
 
