@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.scopes import State
+    from .store.shapes import StateKey, StateRecord
+    from .store.state_watch import StateChange, StateWatcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -72,6 +75,11 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "State": "store.scopes",
+    "StateChange": "store.state_watch",
+    "StateKey": "store.shapes",
+    "StateRecord": "store.shapes",
+    "StateWatcher": "store.state_watch",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -127,6 +135,11 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "State",
+    "StateChange",
+    "StateKey",
+    "StateRecord",
+    "StateWatcher",
     "Step",
     "Steps",
     "Summarise",

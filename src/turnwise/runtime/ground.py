@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -40,7 +40,7 @@ from .sizes import Sizes
 from .turn import Turn
 
 if TYPE_CHECKING:
-    from ..core.store import Journals
+    from ..core.store import Journals, Records, ScopeKind
     from .agent import Agent
     from .cache_breaks import Sent
     from .follow_ups import FollowUp
@@ -71,7 +71,9 @@ class Ground(Generic[Ctx]):
         "_lost",
         "_prefix",
         "_prefix_base",
+        "_private",
         "_process",
+        "_records",
         "_store",
         "_turn",
         "agent",
@@ -117,6 +119,8 @@ class Ground(Generic[Ctx]):
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
         self._blobs: Blobs | None = None
+        self._private = False
+        self._records: Records | None = None
         self._bound = False
         self._expiry: Expiry | None = None
         self.parked: Wishes | None = None
@@ -173,9 +177,17 @@ class Ground(Generic[Ctx]):
 
     @property
     def blobs(self) -> Blobs:
+        """Where bytes are kept: by the store if it keeps bytes, else by the runtime, else with the session."""
         if self._blobs is None:
-            self._blobs = MemoryBlobs()
+            self._blobs = self._keeper() or MemoryBlobs()
         return self._blobs
+
+    def _keeper(self) -> Blobs | None:
+        """Who keeps bytes beyond the session. Its own store, which was made because none was given, goes with it as it is."""
+        keeps = None if self._private else getattr(self._store, "blobs", None)
+        if keeps is not None:
+            return keeps(self.state.principal.tenant)
+        return self.runtime.blobs if self._bound else None
 
     @property
     def has_blobs(self) -> bool:
@@ -221,9 +233,10 @@ class Ground(Generic[Ctx]):
         self.runtime = runtime
         if self._store is None:
             self._store = runtime.store or MemoryStore()
-        if self._blobs is None:
-            self._blobs = runtime.blobs
+            self._private = runtime.store is None
         self._append_now = getattr(self._store, "append_now", None)
+        if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
+            self._blobs = self._keeper() or runtime.blobs
         if not self._bound:
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
@@ -267,6 +280,18 @@ class Ground(Generic[Ctx]):
                 folded = self.machine.feed(given, now)
                 self._entries += folded.entries
                 self._counts += [0] * len(folded.entries)
+
+    async def records(self, kind: ScopeKind) -> Records:
+        """Where records of such scopes are kept: in the store if it keeps records; else in the runtime's memory, those of the session in
+        its own. Ties the session to the running loop."""
+        runtime, store = await self._bind(), self._store
+        if not self._private and hasattr(store, "put_record"):
+            return cast("Records", store)
+        if kind != "session":
+            return runtime.records
+        if self._records is None:
+            self._records = MemoryStore()
+        return self._records
 
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""

@@ -32,7 +32,7 @@ from .plan import INHERITED, Wishes
 from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
-    pass
+    from ..store.scopes import State
 
 
 class Surface(Answering[Ctx]):
@@ -145,6 +145,14 @@ class Surface(Answering[Ctx]):
     def status(self) -> SessionStatus:
         """How the session stands: context, usage, and what it is doing right now."""
         return status_of(self)
+
+    @property
+    def scopes(self) -> State:
+        """What tools and programs remember outside the transcript: `session.scopes.session`, `.agent`, `.user`, `.global_`. A tool's own
+        way there is `context.state`. See `State`; `undo` and `rewind` take nothing of it back."""
+        from .scoped_state import state_of
+
+        return state_of(self)
 
     @property
     def usage(self) -> Usage:
