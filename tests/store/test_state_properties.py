@@ -204,7 +204,12 @@ async def test_what_cannot_be_migrated_is_said() -> None:
 
 @pytest.mark.parametrize(
     "how",
-    [{"schema": 0}, {"schema": 2, "migrations": {2: str}}, {"schema": 2, "migrations": {0: str}}, {"type": str | bytes}],
+    [
+        {"schema": 0},
+        {"schema": 2, "migrations": {2: str}},
+        {"schema": 2, "migrations": {0: str}},
+        {"type": str | bytes},
+    ],
 )
 def test_keys_that_make_no_sense_are_refused(how: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as raised:

@@ -33,6 +33,7 @@ from . import process, refusals
 from .attachments import holds_bytes, without_bytes
 from .changed import overrides_of
 from .expiry import Expiry
+from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -71,8 +72,8 @@ class Ground(Generic[Ctx]):
         "_lost",
         "_prefix",
         "_prefix_base",
-        "_private",
         "_process",
+        "_puts",
         "_records",
         "_store",
         "_turn",
@@ -119,7 +120,7 @@ class Ground(Generic[Ctx]):
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
         self._blobs: Blobs | None = None
-        self._private = False
+        self._puts: set[asyncio.Task[Any]] | None = None
         self._records: Records | None = None
         self._bound = False
         self._expiry: Expiry | None = None
@@ -183,8 +184,8 @@ class Ground(Generic[Ctx]):
         return self._blobs
 
     def _keeper(self) -> Blobs | None:
-        """Who keeps bytes beyond the session. Its own store, which was made because none was given, goes with it as it is."""
-        keeps = None if self._private else getattr(self._store, "blobs", None)
+        """Who keeps bytes beyond the session."""
+        keeps = getattr(self._store, "blobs", None)
         if keeps is not None:
             return keeps(self.state.principal.tenant)
         return self.runtime.blobs if self._bound else None
@@ -198,9 +199,15 @@ class Ground(Generic[Ctx]):
         """Keep bytes where that session keeps them."""
         self._blobs = other._blobs
 
-    async def read_file(self, path: Path) -> bytes:
-        """A file's bytes, read in a thread."""
-        return await self.runtime.blocking.run(path.read_bytes)
+    def open_file(self, path: Path) -> Pieces:
+        """A file's bytes, read piece by piece in threads."""
+        return pieces_of(path, self.runtime.blocking)
+
+    def append_after(self, put: asyncio.Task[Any]) -> None:
+        """Let nothing that is folded from now on become durable before these bytes are, or cannot be: it refers to them (rule D1)."""
+        self._puts = self._puts or set()
+        self._puts.add(put)
+        put.add_done_callback(self._puts.discard)
 
     def plan_of(self, turn: Turn) -> TurnPlan:
         """What the turn runs with by now: the session's settings may change from step to step."""
@@ -233,7 +240,6 @@ class Ground(Generic[Ctx]):
         self.runtime = runtime
         if self._store is None:
             self._store = runtime.store or MemoryStore()
-            self._private = runtime.store is None
         self._append_now = getattr(self._store, "append_now", None)
         if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
             self._blobs = self._keeper() or runtime.blobs
@@ -285,7 +291,7 @@ class Ground(Generic[Ctx]):
         """Where records of such scopes are kept: in the store if it keeps records; else in the runtime's memory, those of the session in
         its own. Ties the session to the running loop."""
         runtime, store = await self._bind(), self._store
-        if not self._private and hasattr(store, "put_record"):
+        if hasattr(store, "put_record"):
             return cast("Records", store)
         if kind != "session":
             return runtime.records
