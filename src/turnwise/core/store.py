@@ -59,7 +59,8 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A session in a list. `last` is the number of its last entry, 0 before the first; `messages` counts what was said by users, models
-    and tools, compacted or not. `owner` has it claimed, until `claimed_until` unless it renews its lease; "" if nobody has."""
+    and tools, compacted or not. `updated_at` is when entries were appended last, at first when it was created: an edit does not count.
+    `owner` has it claimed, until `claimed_until` unless it renews its lease; "" if nobody has."""
 
     id: str
     principal: Principal
@@ -80,10 +81,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions, of one tenant; None does not care. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
+    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
     claimed, so it wants to be recovered. Those changed last come first; `after` is the id of the last one of the page before."""
 
-    tenant: str = LOCAL.tenant
+    tenant: str | None = LOCAL.tenant
     user: str | None = None
     name: str | None = None
     agent: str | None = None
@@ -108,7 +109,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """Where a text was found: the entry, and some words around, the found ones between `[` and `]`."""
+    """Where a text was found: the entry, when it was appended, and some words around, the found ones between `[` and `]`."""
 
     session: str
     name: str | None
@@ -181,7 +182,7 @@ class Journals(Protocol):
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         """Put `entries` behind entry number `after` (0: the journal is empty). All of them or none; when it returns they are durable. The
-        first append of a session that was not created makes its row, by its `SessionCreated`.
+        first append of a session that was not created makes its row, by its `SessionCreated` (principal and agent).
 
         Returns the fence of the claim; 0 without one. Raises, having written nothing and claimed nothing, in this order: `StateError`
         `session_deleted` if there is no such session though `after` is not 0; `SessionBusy` (with who, and until when) if a living
@@ -215,7 +216,8 @@ class Records(Protocol):
         ttl_s: float | None = None,
     ) -> Record:
         """Write a value. `expect` is the version that it must have now (0: there must be none). Raises `StateError` (`version_conflict`),
-        having written nothing. A record that had expired counts as none, but its version goes on."""
+        having written nothing. A record that had expired counts as none, but its version goes on, for an hour at least; with `ttl_s`
+        0 it has expired at once."""
         ...
 
     async def delete_record(self, scope: Scope, key: str, *, expect: int | None = None) -> bool:

@@ -26,7 +26,7 @@ from ..core.messages import Message
 from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
-from ..store.memory import MemoryBlobs, MemoryStore
+from ..store.memory import MemoryBlobs, MemoryJournals
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
@@ -239,7 +239,7 @@ class Ground(Generic[Ctx]):
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
-            self._store = runtime.store or MemoryStore()
+            self._store = runtime.store or MemoryJournals()
         self._append_now = getattr(self._store, "append_now", None)
         if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
             self._blobs = self._keeper() or runtime.blobs
@@ -296,7 +296,9 @@ class Ground(Generic[Ctx]):
         if kind != "session":
             return runtime.records
         if self._records is None:
-            self._records = MemoryStore()
+            from ..store.memory import MemoryStore
+
+            self._records = MemoryStore(runtime.clock.wall)
         return self._records
 
     async def journal(self, after: int) -> Sequence[Entry]:

@@ -127,7 +127,8 @@ class Runtime:
         if self._records is None:
             from ..store.memory import MemoryStore
 
-            self._records = cast("Records", self.store) if hasattr(self.store, "put_record") else MemoryStore()
+            keeps = hasattr(self.store, "put_record")
+            self._records = cast("Records", self.store) if keeps else MemoryStore(self.clock.wall)
         return self._records
 
     def scopes(self, principal: Principal = LOCAL, *, agent: str = "", session: str = "", writer: str = "") -> State:
