@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.store.stores import Kind
+
 from turnwise.core.store import Record, Records, Scope
-from turnwise.store.refusals import version_conflict
+from turnwise.testing.store_conformance.kit import Trial
 
 
 async def nothing(_: str) -> None:
@@ -55,52 +60,14 @@ def taking(turns: Sequence[int]) -> Callable[[str], Awaitable[None]]:
     return meet
 
 
-class TinyRecords:
-    """Records in memory, by a clock that the test moves."""
-
-    def __init__(self, wall: Callable[[], float] = lambda: 1.0) -> None:
-        self._wall = wall
-        self._kept: dict[tuple[Scope, str], Record] = {}
-
-    async def get_record(self, scope: Scope, key: str) -> Record | None:
-        found = self._kept.get((scope, key))
-        return None if found is None or self._over(found) else found
-
-    async def put_record(
-        self,
-        scope: Scope,
-        key: str,
-        value: bytes,
-        *,
-        expect: int | None = None,
-        schema: int = 1,
-        writer: str = "",
-        ttl_s: float | None = None,
-    ) -> Record:
-        last = self._kept.get((scope, key))
-        alive = last if last is not None and not self._over(last) else None
-        now = self._wall()
-        if expect is not None and expect != (alive.version if alive else 0):
-            raise version_conflict(key, expect, alive.version if alive else 0)
-        record = Record(
-            key,
-            value,
-            last.version + 1 if last else 1,
-            schema,
-            alive.created_at if alive else now,
-            now,
-            writer,
-            None if ttl_s is None else now + ttl_s,
-        )
-        self._kept[scope, key] = record
-        return record
-
-    async def delete_record(self, scope: Scope, key: str, *, expect: int | None = None) -> bool:
-        raise NotImplementedError
-
-    async def records(self, scope: Scope, prefix: str = "", *, after: str = "", limit: int = 100) -> Sequence[Record]:
-        found = [r for (s, k), r in self._kept.items() if s == scope and k.startswith(prefix) and k > after]
-        return sorted([r for r in found if not self._over(r)], key=lambda r: r.key)[:limit]
-
-    def _over(self, record: Record) -> bool:
-        return record.expires_at is not None and record.expires_at <= self._wall()
+@asynccontextmanager
+async def opened(kind: Kind, folder: Path) -> AsyncGenerator[Trial]:
+    """A store of that kind, new and empty, closed in the end."""
+    if kind.skip:
+        pytest.skip(kind.skip)
+    given = await kind.make(folder)
+    trial = Trial(given, given.store, [given.store])
+    try:
+        yield trial
+    finally:
+        await trial.close()

@@ -8,12 +8,13 @@ from typing import Any, TypedDict
 
 import msgspec
 import pytest
-from tests.store.scoped import Elsewhere, TinyRecords
+from tests.store.scoped import Elsewhere
 
 from turnwise import Principal, State, StateKey
 from turnwise.core.store import Records, Scope
 from turnwise.errors import ConfigError, StateError
 from turnwise.store.changing import UPDATE_TRIES
+from turnwise.store.memory import MemoryStore
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Address(TypedDict):
 
 @pytest.fixture
 def records() -> Records:
-    return TinyRecords()
+    return MemoryStore()
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.scoped import Elsewhere, TinyRecords, taking
+from tests.store.scoped import Elsewhere, taking
 
 from turnwise import State, StateKey
 from turnwise.errors import ConfigError, StateError
+from turnwise.store.memory import MemoryStore
 
 TURNS = st.lists(st.integers(0, 3), max_size=60)
 
@@ -32,7 +33,7 @@ def test_updates_lose_nothing(processes: list[tuple[list[int], int]]) -> None:
     """Several processes with several tasks each add to one list: every item is in it once, versions count the changes."""
 
     async def all_together() -> None:
-        records = TinyRecords()
+        records = MemoryStore()
         wanted: list[str] = []
         tasks: list[Coroutine[Any, Any, Any]] = []
         for process, (turns, count) in enumerate(processes):
@@ -57,7 +58,7 @@ def test_no_change_is_made_of_a_value_that_was_not_there(
     """With deletions in between: each value that was written by an update follows from the very version before it."""
 
     async def all_together() -> None:
-        records = TinyRecords()
+        records = MemoryStore()
         written: dict[int, Any] = {}
 
         class Noting(Elsewhere):
@@ -107,7 +108,7 @@ def test_records_live_as_long_as_they_were_given(steps: list[tuple[str, Any]]) -
 
     async def step_by_step() -> None:
         now = [1_000.0]
-        user = State(TinyRecords(lambda: now[0])).user
+        user = State(MemoryStore(lambda: now[0])).user
         value, ttl, ends = None, None, None
         for what, number in steps:
             if what == "wait":
@@ -154,7 +155,7 @@ def test_old_shapes_become_today_s(programs: list[tuple[int, str]]) -> None:
     """Programs of several releases use one record: each reads older ones through all migrations, in order, and none reads a newer one."""
 
     async def one_after_the_other() -> None:
-        user = State(TinyRecords()).user
+        user = State(MemoryStore()).user
         schema, value = 0, None
         for own, what in programs:
             key: StateKey[Any] = StateKey("box/k", dict[str, list[int]], schema=own, migrations=steps_to(own))
@@ -181,7 +182,7 @@ def test_old_shapes_become_today_s(programs: list[tuple[int, str]]) -> None:
 
 
 async def test_what_cannot_be_migrated_is_said() -> None:
-    user = State(TinyRecords()).user
+    user = State(MemoryStore()).user
     await user.set("k", {"a": 1})
 
     def broken(_: Any) -> Any:

@@ -7,10 +7,11 @@ import gc
 from typing import Any
 
 import pytest
-from tests.store.scoped import Elsewhere, TinyRecords
+from tests.store.scoped import Elsewhere
 
 from turnwise import State, StateChange, StateKey, StateWatcher
 from turnwise.errors import ConfigError, SessionError, StateError
+from turnwise.store.memory import MemoryStore
 
 
 async def waiting(changes: StateWatcher[Any]) -> list[StateChange[Any]]:
@@ -23,7 +24,7 @@ def values(changes: list[StateChange[Any]]) -> list[tuple[str, Any]]:
 
 
 async def test_changes_are_told_to_those_who_watch_them() -> None:
-    records = TinyRecords()
+    records = MemoryStore()
     ours, theirs = State(records, session="s1"), State(records, session="s2")
     cart: StateKey[list[str]] = StateKey("cart", list[str])
     async with ours.session.watch("c") as some, ours.session.watch(cart) as carts, ours.user.watch() as users:
@@ -48,7 +49,7 @@ async def test_changes_are_told_to_those_who_watch_them() -> None:
 
 async def test_it_is_written_before_it_is_told() -> None:
     """D1: who is told of a change finds it in the store."""
-    records = TinyRecords()
+    records = MemoryStore()
     gate = asyncio.Event()
 
     async def meet(when: str) -> None:
@@ -68,7 +69,7 @@ async def test_it_is_written_before_it_is_told() -> None:
 
 
 async def test_a_write_that_was_refused_is_not_told() -> None:
-    user = State(TinyRecords()).user
+    user = State(MemoryStore()).user
     await user.set("k", 1)
     async with user.watch() as changes:
         with pytest.raises(StateError):
@@ -79,7 +80,7 @@ async def test_a_write_that_was_refused_is_not_told() -> None:
 @pytest.mark.parametrize("when", ["before put", "after put"])
 async def test_a_write_that_may_have_been_made_counts_as_dropped(when: str) -> None:
     """Whoever watches learns that there may be something to look at, however the write ended."""
-    records = TinyRecords()
+    records = MemoryStore()
 
     async def meet(now: str) -> None:
         if now == when:
@@ -95,7 +96,7 @@ async def test_a_write_that_may_have_been_made_counts_as_dropped(when: str) -> N
 
 async def test_who_does_not_read_holds_nobody_up_and_finds_the_newest() -> None:
     """H4: at most `buffer` changes wait, the newest of each key; the rest is counted."""
-    user = State(TinyRecords()).user
+    user = State(MemoryStore()).user
     async with user.watch(buffer=3) as changes:
         for n in range(1000):
             await user.set("hot", n)
@@ -109,7 +110,7 @@ async def test_who_does_not_read_holds_nobody_up_and_finds_the_newest() -> None:
 
 async def test_versions_are_told_in_order() -> None:
     """Also when a store answers a later write sooner."""
-    records = TinyRecords()
+    records = MemoryStore()
     turns = [0, 7, 1, 5, 0, 3]
 
     async def meet(when: str) -> None:
@@ -138,7 +139,7 @@ async def test_versions_are_told_in_order() -> None:
 
 
 async def test_a_value_that_cannot_be_read_does_not_end_the_watching() -> None:
-    user = State(TinyRecords()).user
+    user = State(MemoryStore()).user
     async with user.watch("k", int) as changes:
         await user.set("k1", "text")
         await user.set("k2", 2)
@@ -149,7 +150,7 @@ async def test_a_value_that_cannot_be_read_does_not_end_the_watching() -> None:
 
 async def test_one_task_reads_and_leaving_loses_nothing() -> None:
     """C3: cancelling a pending read loses nothing; a second reader is refused."""
-    user = State(TinyRecords()).user
+    user = State(MemoryStore()).user
     async with user.watch() as changes:
         first = asyncio.ensure_future(anext(changes))
         await asyncio.sleep(0)
@@ -166,7 +167,7 @@ async def test_who_has_left_is_told_nothing_and_kept_by_nobody() -> None:
     """H4: unsubscribing really stops delivery; a watcher that was forgotten takes no memory."""
     from turnwise.store.board import board_of
 
-    records = TinyRecords()
+    records = MemoryStore()
     user = State(records).user
     changes = await user.watch().__aenter__()
     assert len(board_of(records)._mailboxes) == 1
