@@ -180,15 +180,16 @@ class Ground(Generic[Ctx]):
     def blobs(self) -> Blobs:
         """Where bytes are kept: by the store if it keeps bytes, else by the runtime, else with the session."""
         if self._blobs is None:
-            self._blobs = self._keeper() or MemoryBlobs()
+            kept = self._keeper()
+            self._blobs = MemoryBlobs() if kept is None else kept
         return self._blobs
 
     def _keeper(self) -> Blobs | None:
         """Who keeps bytes beyond the session."""
-        keeps = getattr(self._store, "blobs", None)
-        if keeps is not None:
-            return keeps(self.state.principal.tenant)
-        return self.runtime.blobs if self._bound else None
+        of_tenant = getattr(self._store, "blobs", None)
+        if of_tenant is not None:
+            return of_tenant(self.state.principal.tenant)
+        return self.runtime.blobs if hasattr(self, "runtime") else None
 
     @property
     def has_blobs(self) -> bool:
@@ -205,7 +206,8 @@ class Ground(Generic[Ctx]):
 
     def append_after(self, put: asyncio.Task[Any]) -> None:
         """Let nothing that is folded from now on become durable before these bytes are, or cannot be: it refers to them (rule D1)."""
-        self._puts = self._puts or set()
+        if self._puts is None:
+            self._puts = set()
         self._puts.add(put)
         put.add_done_callback(self._puts.discard)
 
@@ -239,10 +241,10 @@ class Ground(Generic[Ctx]):
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
-            self._store = runtime.store or MemoryJournals()
+            self._store = MemoryJournals() if runtime.store is None else runtime.store
         self._append_now = getattr(self._store, "append_now", None)
         if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
-            self._blobs = self._keeper() or runtime.blobs
+            self._blobs = self._keeper()
         if not self._bound:
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
