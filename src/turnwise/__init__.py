@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.memory import MemoryStore
     from .store.scopes import State
     from .store.shapes import StateKey, StateRecord
     from .store.state_watch import StateChange, StateWatcher
@@ -61,6 +62,7 @@ _HOMES = {
     "Limits": "core.limits",
     "Loops": "core.loops",
     "Mask": "core.compaction",
+    "MemoryStore": "store.memory",
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "Move": "runtime.history_ops",
@@ -119,6 +121,7 @@ __all__ = [
     "Limits",
     "Loops",
     "Mask",
+    "MemoryStore",
     "Model",
     "ModelSettings",
     "Move",

@@ -14,16 +14,17 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.runtime.conftest import ANTHROPIC, Host, assert_valid, results, until
+from tests.runtime.conftest import ANTHROPIC, Host, assert_valid, read_all, read_until, results, until
 from tests.store.scoped import opened
 from tests.store.stores import STORES, Kind
 
 from turnwise import Document, Image, Principal, Runtime, Session, ToolContext, UserMessage, tool
 from turnwise.core.content import BlobRef, Inline
 from turnwise.core.entries import Entry
-from turnwise.core.outcomes import Timeout as TimedOut
+from turnwise.core.outcomes import Cancelled
 from turnwise.core.store import Claim, StoredBlobs
 from turnwise.errors import ConfigError, SessionError, StateError
+from turnwise.events import ToolProgress
 from turnwise.runtime import attachments
 from turnwise.runtime.attachments import loaded
 from turnwise.runtime.pieces import PIECE_BYTES
@@ -168,18 +169,23 @@ async def test_what_a_stopped_call_had_printed_is_kept_before_its_outcome(host: 
     """D1, E3: also where the call itself could not wait for it."""
     release = threading.Event()
 
-    @tool(max_result_chars=1000, timeout_s=0.05)
+    @tool(max_result_chars=1000)
     def block(ctx: ToolContext[Any]) -> str:
         ctx.keep(b"printed line\n" * 400)
+        ctx.progress("printed")
         release.wait(20)
         return "too late"
 
-    async with Runtime() as runtime, ScriptedProvider([reply(call("block")), reply("So.")]) as provider:
+    async with Runtime() as runtime, ScriptedProvider([reply(call("block"))]) as provider:
         try:
             store = Strict()
             session = host.agent(provider, block, store=store, runtime=runtime).session()
-            (got,) = results(await session.run("Hi"))
-            assert got.outcome == TimedOut(0.05, still_running=True) and got.artifact is not None
+            async with session.stream("Hi") as turn:
+                await read_until(turn, ToolProgress)
+                session.interrupt()
+                await read_all(turn)
+            (got,) = results(turn.result)
+            assert isinstance(got.outcome, Cancelled) and got.artifact is not None
             assert store.broken == []
             assert (await session.artifact(got.artifact)).count(b"printed line") == 400
         finally:

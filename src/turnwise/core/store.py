@@ -81,8 +81,9 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
-    claimed, so it wants to be recovered. Those changed last come first; `after` is the id of the last one of the page before."""
+    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are
+    asked for. `orphaned`: a turn runs that no living owner has claimed, so it wants to be recovered. Those changed last come first;
+    `after` is the id of the last one of the page before."""
 
     tenant: str | None = LOCAL.tenant
     user: str | None = None

@@ -8,56 +8,51 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ...core.entries import Entry, SessionCreated
-from ...core.principal import LOCAL
 from ...core.store import Edit, NewSession, Query, SessionInfo, SessionStatus
 from ..facts import facts_of
 from .claims import Claims
 
 
 class Row:
-    """Of one session. `folded` entries have been counted; `lasts` has the number of the last entry of each append, and `dates` when that
-    was made; `change` orders rows that were changed at the same moment."""
+    """Of one session. `number` orders rows that were changed at the same moment; `dates` says when each append was made, by the number of
+    its last entry; `folded` entries have been counted."""
 
     __slots__ = (
         "agent",
         "archived",
-        "change",
         "created_at",
         "dates",
         "folded",
         "folder",
         "id",
         "journal",
-        "lasts",
         "messages",
         "name",
+        "number",
         "principal",
         "status",
         "tags",
         "title",
         "turns",
-        "updated_at",
     )
 
-    def __init__(self, new: NewSession, at: float, change: int = 0) -> None:
+    def __init__(self, new: NewSession, at: float, number: int) -> None:
         self.id, self.principal, self.name, self.title = new.id, new.principal, new.name, new.title
         self.agent, self.folder, self.tags, self.archived = new.agent, new.folder, new.tags, False
+        self.created_at, self.number = at, number
         self.journal: list[Entry] = []
-        self.created_at = self.updated_at = at
-        self.change = change
-        self.lasts: list[int] = []
-        self.dates: list[float] = []
+        self.dates: dict[int, float] = {0: at}
         self.folded = self.turns = self.messages = 0
         self.status: SessionStatus = "idle"
 
-    def appended(self, at: float, change: int) -> None:
-        self.lasts.append(len(self.journal))
-        self.dates.append(at)
-        self.updated_at, self.change = at, change
+    @property
+    def updated_at(self) -> float:
+        return next(reversed(self.dates.values()))
 
     def date_of(self, number: int) -> float:
         """When an entry was appended."""
-        return self.dates[bisect_left(self.lasts, number)]
+        lasts = list(self.dates)
+        return self.dates[lasts[bisect_left(lasts, number)]]
 
     def fold(self) -> None:
         """Count the entries that have come since."""
@@ -77,7 +72,7 @@ class Row:
 
     def info(self, claims: Claims) -> SessionInfo:
         self.fold()
-        held = claims.held(self.id)
+        held = claims.held.get(self.id)
         return SessionInfo(
             id=self.id,
             principal=self.principal,
@@ -98,10 +93,12 @@ class Row:
         )
 
 
-def first_of(session: str, entries: Sequence[Entry]) -> NewSession:
+def begun_by(session: str, entries: Sequence[Entry]) -> NewSession:
     """A session that was not created but begins with an append."""
     first = entries[0] if entries else None
-    return NewSession(id=session, principal=first.principal if isinstance(first, SessionCreated) else LOCAL)
+    if not isinstance(first, SessionCreated):
+        return NewSession(id=session)
+    return NewSession(id=session, principal=first.principal, agent=first.agent)
 
 
 def listed(rows: Iterable[Row], query: Query, after: Row | None, claims: Claims, now: float) -> list[SessionInfo]:
@@ -112,13 +109,13 @@ def listed(rows: Iterable[Row], query: Query, after: Row | None, claims: Claims,
 
 
 def _place(row: Row) -> tuple[float, int]:
-    return -row.updated_at, -row.change
+    return -row.updated_at, -row.number
 
 
 def _fits(row: Row, query: Query, claims: Claims, now: float) -> bool:
     row.fold()
     return (
-        row.principal.tenant == query.tenant
+        query.tenant in (None, row.principal.tenant)
         and query.user in (None, row.principal.user)
         and query.name in (None, row.name)
         and query.agent in (None, row.agent)

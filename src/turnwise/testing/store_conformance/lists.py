@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 from ...core.entries import Entry
 from ...core.principal import LOCAL, Principal
 from ...core.store import Edit, NewSession, Query, Scope, Snapshot
 from .kit import BrokenPromise, Trial, at_once, begun, expect, promises, refused, rounds, same, same_entries, winner
-from .samples import asked, created, did, numbered, parked, resumed, said, session_of, whole_turn
+from .samples import AT, SessionCreated, asked, created, did, numbered, parked, resumed, said, session_of, whole_turn
 
 OTHER = Principal("elsewhere", "local")
 LONG_S = 20.0
@@ -16,6 +17,7 @@ LONG_S = 20.0
 
 @promises("create() makes a row with what was given, an empty journal, and no turn.")
 async def created_rows_are_as_given(t: Trial) -> None:
+    expect(weakref.ref(t.store)() is t.store, "the store cannot be referred to weakly")
     given = NewSession(
         id="s1",
         principal=Principal("acme", "ann"),
@@ -36,11 +38,12 @@ async def created_rows_are_as_given(t: Trial) -> None:
 
 @promises("A session that was not created gets its row by its first append, from the SessionCreated in it.")
 async def first_appends_make_rows(t: Trial) -> None:
-    await t.store.append("s1", 0, session_of("s1", principal=Principal("acme", "ann")))
+    begin = SessionCreated("s1", Principal("acme", "ann"), AT, agent="helper")
+    await t.store.append("s1", 0, [begin, *whole_turn("Hello.")])
     info = await t.info("s1")
     same(
         (info.id, info.principal, info.name, info.title, info.agent, info.folder, info.tags, info.archived),
-        ("s1", Principal("acme", "ann"), None, "", "", "", (), False),
+        ("s1", Principal("acme", "ann"), None, "", "helper", "", (), False),
         "the row",
     )
 
@@ -160,7 +163,9 @@ async def dates_go_by_the_stores_clock(t: Trial) -> None:
     expect((await t.info("s2")).created_at >= later.updated_at, "a later session has an earlier created_at")
 
 
-@promises("A list gives the sessions of one tenant that fit, and no others, for each thing that can be asked.")
+@promises(
+    "A list gives the sessions that fit, of one tenant or (None) of all, and no others, for each thing that can be asked."
+)
 async def lists_give_what_fits(t: Trial) -> None:
     bob = Principal(LOCAL.tenant, "bob")
     await t.store.create(NewSession(id="a", name="Ann's", agent="x", folder="/f", tags=("red", "big")))
@@ -195,6 +200,8 @@ async def lists_give_what_fits(t: Trial) -> None:
         (Query(agent="x", status="running", tags=("red",)), "b"),
         (Query(tenant="elsewhere"), "e"),
         (Query(tenant="nowhere"), ""),
+        (Query(tenant=None), "abce"),
+        (Query(tenant=None, name="Ann's"), "ae"),
     ):
         found = "".join(sorted(info.id for info in await t.store.sessions(query)))
         same(found, wanted, f"ids of sessions({query})")
