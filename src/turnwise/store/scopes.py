@@ -35,7 +35,9 @@ class State:
     `State(store, Principal("acme", "ann"), agent="shop")`.
 
     `session`, `user` and `agent` are the scopes of one session, user and agent (by its name) of the tenant, `global_` is that of
-    the whole tenant. Raises `ConfigError` (`no_scope`) for a scope that it was not made for. `writer` is noted with what is written.
+    the whole tenant. Raises `ConfigError` (`no_scope`) for a scope that it was not made for. `writer` is noted with what is written. A
+    value has at most `max_value_bytes` as JSON. With a `runtime`, an update that another process got in the way of waits a little
+    before it is tried again. A store is used on the loop that it belongs to.
     """
 
     __slots__ = ("_agent", "_principal", "_reach", "_session", "max_value_bytes", "writer")

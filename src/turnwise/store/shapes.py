@@ -7,7 +7,7 @@ reader, and how an older shape becomes today's by functions that the reader brin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
@@ -15,7 +15,14 @@ from ..core.errors import config_error
 from ..core.store import Record
 from . import refusals
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 class StateRecord(msgspec.Struct, Generic[T], frozen=True):
