@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.sqlite import SqliteStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -74,6 +75,7 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SqliteStore": "store.sqlite",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -130,6 +132,7 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "SqliteStore",
     "Step",
     "Steps",
     "Summarise",
