@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
-    from .store.sqlite import SqliteStore
     from .store.scopes import State
     from .store.shapes import StateKey, StateRecord
+    from .store.sqlite import SqliteStore
     from .store.state_watch import StateChange, StateWatcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
