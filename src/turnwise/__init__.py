@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .store.memory import MemoryStore
     from .store.scopes import State
     from .store.shapes import StateKey, StateRecord
+    from .store.sqlite import SqliteStore
     from .store.state_watch import StateChange, StateWatcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
@@ -77,6 +78,7 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SqliteStore": "store.sqlite",
     "State": "store.scopes",
     "StateChange": "store.state_watch",
     "StateKey": "store.shapes",
@@ -138,6 +140,7 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "SqliteStore",
     "State",
     "StateChange",
     "StateKey",
