@@ -343,3 +343,20 @@ async def test_one_that_stands_in_line_may_leave(records: Records) -> None:
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert [isinstance(d, asyncio.CancelledError) for d in done] == [True, False, True, False]
     assert await user.get("n") == 2
+
+
+async def test_a_store_in_memory_forgets_what_expired_long_ago() -> None:
+    """What was deleted leaves nothing for ever; a version that somebody may still have in hand is kept."""
+    now = [0.0]
+    store = MemoryStore(lambda: now[0])
+    user = State(store).user
+    for n in range(3000):
+        await user.set(f"k{n}", "a value", ttl_s=1.0)
+    now[0] = 3000.0
+    await user.set("late", 1)
+    assert await user.delete("late")
+    now[0] = 4000.0
+    for n in range(3000):
+        await user.set("other", n)
+    assert (await store.stats())["bytes"] < 20
+    assert (await user.set("late", 2)).version == 3

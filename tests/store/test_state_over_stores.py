@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
+import sys
 
 import pytest
 from tests.store.scoped import opened
 from tests.store.stores import STORES, Kind
 
-from turnwise import Principal, State, StateKey
+from turnwise import Principal, SqliteStore, State, StateKey
 from turnwise.core.store import NewSession
 from turnwise.errors import StateError
 from turnwise.runtime.runtime import Runtime
@@ -94,3 +95,39 @@ async def test_what_was_awaited_outlives_the_store(kind: Kind, tmp_path: pathlib
         user = State(await trial.reopen()).user
         found = await user.record(price)
         assert found is not None and (found.value, found.schema, found.version) == ({"cents": 6}, 2, 2)
+
+
+CHILD = """
+import asyncio, sys
+from turnwise import Runtime, SqliteStore, State
+
+async def main():
+    store = SqliteStore(sys.argv[1])
+    async with Runtime() as runtime:
+        user = State(store, writer=sys.argv[2], runtime=runtime).user
+        async def add(n):
+            await user.update("items", lambda old: [*old, f"{sys.argv[2]}.{n}"], list[str], default=[])
+        await asyncio.gather(*[add(n) for n in range(15)])
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_processes_lose_nothing_of_each_other(tmp_path: pathlib.Path) -> None:
+    """D1, D4: three processes with 15 tasks each change one record of one SQLite file."""
+    path = tmp_path / "state.db"
+    children = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", "-c", CHILD, str(path), f"p{n}", stderr=asyncio.subprocess.PIPE
+        )
+        for n in range(3)
+    ]
+    for child in children:
+        _, said = await child.communicate()
+        assert child.returncode == 0, said.decode()
+    store = SqliteStore(path)
+    found = await State(store).user.record("items", list[str])
+    await store.close()
+    assert found is not None and found.version == 45
+    assert sorted(found.value) == sorted(f"p{p}.{n}" for p in range(3) for n in range(15))
