@@ -283,6 +283,17 @@ async def test_what_is_said_while_it_is_copied_is_copied_too() -> None:
         assert names(await store.read(session.id))[-1] == "SettingsChanged"
 
 
+async def test_what_tools_remember_of_a_session_goes_with_it(store: MemoryStore) -> None:
+    async with ScriptedProvider([OK]) as provider:
+        session = ANTHROPIC.agent(provider).session()
+        await session.scopes.session.set("colour", "blue")
+        await session.run("Hi")
+        await session.persist("a", store=store)
+        await session.scopes.session.update("colour", lambda colour: f"{colour} and green")
+        async with ANTHROPIC.agent(provider, store=store).session("a", resume=True) as again:
+            assert await again.scopes.session.get("colour") == "blue and green"
+
+
 # --- leaving ------------------------------------------------------------------------------------------------------------
 
 

@@ -25,14 +25,14 @@ from ..core.state import SessionState
 from ..core.turn import Machine, Policy
 from ..store.memory import MemoryBlobs, MemoryJournals
 from ..store.projection import read_state
-from ..store.refusals import unknown_session
 from ..tools import ToolContext
 from ..tools.context import Ctx
-from . import process, refusals, snapshots
+from . import process, refusals
 from .attachments import holds_bytes, without_bytes
 from .changed import overrides_of
 from .expiry import Expiry
 from .home import at_home
+from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -41,7 +41,7 @@ from .turn import Turn
 
 if TYPE_CHECKING:
     from ..core.result import TurnResult
-    from ..core.store import Journals, Store
+    from ..core.store import Journals, Records, ScopeKind
     from .actor import Actor
     from .agent import Agent
     from .cache_breaks import Sent
@@ -78,7 +78,9 @@ class Ground(Generic[Ctx]):
         "_prefix",
         "_prefix_base",
         "_process",
+        "_puts",
         "_reading",
+        "_records",
         "_store",
         "_turn",
         "agent",
@@ -142,6 +144,8 @@ class Ground(Generic[Ctx]):
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
         self._blobs: Blobs | None = None
+        self._puts: set[asyncio.Task[Any]] | None = None
+        self._records: Records | None = None
         self._bound = False
         self._expiry: Expiry | None = None
         self.parked: Wishes | None = None
@@ -215,9 +219,18 @@ class Ground(Generic[Ctx]):
 
     @property
     def blobs(self) -> Blobs:
+        """Where bytes are kept: by the store if it keeps bytes, else by the runtime, else with the session."""
         if self._blobs is None:
-            self._blobs = MemoryBlobs()
+            kept = self._kept_bytes()
+            self._blobs = MemoryBlobs() if kept is None else kept
         return self._blobs
+
+    def _kept_bytes(self) -> Blobs | None:
+        """Who keeps bytes beyond the session."""
+        of_tenant = getattr(self._store, "blobs", None)
+        if of_tenant is not None:
+            return of_tenant(self.state.principal.tenant)
+        return self.runtime.blobs if hasattr(self, "runtime") else None
 
     @property
     def has_blobs(self) -> bool:
@@ -228,9 +241,16 @@ class Ground(Generic[Ctx]):
         """Keep bytes where that session keeps them."""
         self._blobs = other._blobs
 
-    async def read_file(self, path: Path) -> bytes:
-        """A file's bytes, read in a thread."""
-        return await self.runtime.blocking.run(path.read_bytes)
+    def open_file(self, path: Path) -> Pieces:
+        """A file's bytes, read piece by piece in threads."""
+        return pieces_of(path, self.runtime.blocking)
+
+    def append_after(self, put: asyncio.Task[Any]) -> None:
+        """Let nothing that is folded from now on become durable before these bytes are, or cannot be: it refers to them (rule D1)."""
+        if self._puts is None:
+            self._puts = set()
+        self._puts.add(put)
+        put.add_done_callback(self._puts.discard)
 
     def plan_of(self, turn: Turn) -> TurnPlan:
         """What the turn runs with by now: the session's settings may change from step to step."""
@@ -262,19 +282,19 @@ class Ground(Generic[Ctx]):
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
-            self._store = runtime.store or MemoryJournals()
-        if self._blobs is None:
-            self._blobs = runtime.blobs
+            self._store = MemoryJournals() if runtime.store is None else runtime.store
         self._append_now = getattr(self._store, "append_now", None)
         if self._append_now is None and hasattr(self._store, "heartbeat"):
             from .claims import claims_of
 
             self.claims = claims_of(cast("Actor[Any]", self), runtime, self._store, self.claims)
+        if self.arrival is not None and not self._bound:
+            await self.arrival.look_up(self)
+            if self._bound:
+                return runtime
+        if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
+            self._blobs = self._kept_bytes()
         if not self._bound:
-            if self.arrival is not None:
-                await self.arrival.look_up(self)
-                if self._bound:
-                    return runtime
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
             self.machine = Machine(self.state, Policy(), resting=self._created is None)
@@ -299,36 +319,6 @@ class Ground(Generic[Ctx]):
         evolve(state, created)
         self.state, self._created = state, created
         self._entries = [created]
-
-    async def take_over(self, session_id: str) -> None:
-        """Be the stored session of this id, before anything was asked of this one. Raises what reading it raises."""
-        assert self._store is not None
-        found = await read_state(self._store, session_id)
-        if found is None:
-            raise unknown_session(session_id)
-        self.state, snapshot = found
-        self._created, self._entries, self._counts, self.told = None, [], [], self.state.seq
-        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
-        if self.claims is not None:
-            self.claims.saved = snapshots.saved_as(snapshot)
-
-    def begin_as(self, session_id: str) -> None:
-        """Be the beginning of the session of this id, of which nothing is journalled yet."""
-        assert self._created is not None
-        created = msgspec.structs.replace(self._created, session=session_id)
-        self.state = SessionState()
-        evolve(self.state, created)
-        self._created, self._entries = created, [created]
-
-    def move_to(self, store: Store, blobs: Blobs) -> None:
-        """Go on in that store, which has the whole journal, and its blobs."""
-        from .claims import claims_of
-
-        self._store, self._blobs = store, blobs
-        self._append_now = getattr(store, "append_now", None)
-        self.claims = None
-        if self._append_now is None:
-            self.claims = claims_of(cast("Actor[Any]", self), self.runtime, store, None)
 
     async def reload(self, patience_s: float, *, whole: bool = False) -> None:
         """After a failed append the journal is the truth: read it again, and end the turn that was running here. `whole`: without a
@@ -375,6 +365,20 @@ class Ground(Generic[Ctx]):
                 folded = self.machine.feed(given, now)
                 self._entries += folded.entries
                 self._counts += [0] * len(folded.entries)
+
+    async def records(self, kind: ScopeKind) -> Records:
+        """Where records of such scopes are kept: in the store if it keeps records; else in the runtime's memory, those of the session in
+        its own. Ties the session to the running loop."""
+        runtime, store = await self._bind(), self._store
+        if hasattr(store, "put_record"):
+            return cast("Records", store)
+        if kind != "session":
+            return runtime.records
+        if self._records is None:
+            from ..store.memory import MemoryStore
+
+            self._records = MemoryStore(runtime.clock.wall)
+        return self._records
 
     async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ..core.errors import config_error
-from ..core.store import Journals, NewSession, Store
+from ..core.store import Journals, NewSession, Records, Scope, Store
 from ..store.facts import blobs_of
 from . import refusals
 from .wanted import as_store
@@ -88,6 +88,7 @@ async def _persist(session: Surface[Any], target: Store, new: NewSession) -> Kep
     await target.create(new)
     try:
         copied = 0
+        await _copy_records(await session.records("session"), target, Scope("session", new.id, new.principal.tenant))
         while not (session.settled and session.told == copied):
             await session.until_durable()
             copied += await _copy(session, target, copied)
@@ -110,6 +111,18 @@ async def _copy(session: Surface[Any], target: Store, after: int) -> int:
     if entries:
         await target.append(session.id, after, entries)
     return len(entries)
+
+
+async def _copy_records(source: Records, target: Store, scope: Scope) -> None:
+    """Copy what tools remember of the session."""
+    after = ""
+    while page := await source.records(scope, after=after):
+        for record in page:
+            ttl_s = None if record.expires_at is None else max(0.001, record.expires_at - record.updated_at)
+            await target.put_record(
+                scope, record.key, record.value, schema=record.schema, writer=record.writer, ttl_s=ttl_s
+            )
+        after = page[-1].key
 
 
 def _refuse_while_running(session: Surface[Any]) -> None:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from ..core.events import Event
 from ..core.evolve import evolve
 from ..core.narrate import narrate
+from ..core.protocols import Blobs
+from ..core.state import SessionState
+from ..core.store import Store
 from ..core.turn import Machine, Policy
+from ..store.projection import read_state
+from ..store.refusals import unknown_session
 from ..tools.context import Ctx
-from . import refusals
+from . import refusals, snapshots
 from .actor import Actor
 from .changed import overrides_of
+from .claims import claims_of
 
 
 class Stored(Actor[Ctx]):
@@ -68,3 +76,33 @@ class Stored(Actor[Ctx]):
         turn = self.state.turn
         if turn is not None and turn.phase == "parked":
             self.expiry.watch(turn.pending)
+
+    # --- becoming another -------------------------------------------------------------------------------------------
+
+    async def take_over(self, session_id: str) -> None:
+        """Be the stored session of this id, before anything was asked of this one. Raises what reading it raises."""
+        assert self._store is not None
+        found = await read_state(self._store, session_id)
+        if found is None:
+            raise unknown_session(session_id)
+        self.state, snapshot = found
+        self._created, self._entries, self._counts, self.told = None, [], [], self.state.seq
+        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
+        if self.claims is not None:
+            self.claims.saved = snapshots.saved_as(snapshot)
+
+    def begin_as(self, session_id: str) -> None:
+        """Be the beginning of the session of this id, of which nothing is journalled yet."""
+        assert self._created is not None
+        created = msgspec.structs.replace(self._created, session=session_id)
+        self.state = SessionState()
+        evolve(self.state, created)
+        self._created, self._entries = created, [created]
+
+    def move_to(self, store: Store, blobs: Blobs) -> None:
+        """Go on in that store, which has the whole journal, and its blobs."""
+        self._store, self._blobs, self._records = store, blobs, None
+        self._append_now = getattr(store, "append_now", None)
+        self.claims = None
+        if self._append_now is None:
+            self.claims = claims_of(self, self.runtime, store, None)

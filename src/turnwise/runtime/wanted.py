@@ -18,7 +18,7 @@ from ..store.refusals import name_taken, session_exists
 from . import refusals
 
 if TYPE_CHECKING:
-    from .ground import Ground
+    from .runtime import Runtime
     from .session import Session
 
 _ID_CHARS = frozenset("0123456789abcdef-")
@@ -44,12 +44,13 @@ class Arrival:
         self.wanted = wanted
         self._looking: asyncio.Task[None] | None = None
 
-    async def look_up(self, session: Ground[Any]) -> None:
+    async def look_up(self, session: Any) -> None:
         """Make the session what it is. Raises `ConfigError` (`no_store`), `StateError` (`name_taken`, `session_exists`, and what
         reading it raises), `SessionError` (`other_agent`). Cancelling it stops the waiting only."""
-        if self._looking is None:
-            self._looking = session.runtime.start(look_up(session, self.wanted))
         looking = self._looking
+        if looking is None:
+            runtime: Runtime = session.runtime
+            looking = self._looking = runtime.start(look_up(session, self.wanted))
         await asyncio.wait((looking,))
         if looking.cancelled() or looking.exception() is not None:
             self._looking = None
@@ -65,7 +66,7 @@ class Arrival:
             await go_on(session)
 
 
-async def look_up(session: Ground[Any], wanted: Wanted) -> None:
+async def look_up(session: Any, wanted: Wanted) -> None:
     """See `Arrival.look_up`."""
     store, principal = as_store(session.store, "A session with a name"), session.state.principal
     which = wanted.name if wanted.id is None else wanted.id
