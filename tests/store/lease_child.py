@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.store.kill_child import open_plain as open_store
+
 from turnwise import Agent, Runtime, tool
 from turnwise.errors import SessionBusy, TurnwiseError
 from turnwise.runtime.opening import open_stored, recover
-from tests.store.kill_child import open_plain as open_store
 
 
 def agent_of(url: str, held: Path) -> Agent[Any]:

@@ -132,7 +132,7 @@ async def test_who_was_stopped_past_its_lease_has_lost_the_session(kind: str, tm
         await seen(held.exists)
         assert (await second.ask("recover"))["reason"] == "", "a living process was robbed of its turn"
         first.stop(signal.SIGSTOP)
-        while (said := await second.ask("recover"))["reason"] == "":
+        while (said := await second.ask("recover"))["reason"] == "":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         assert said["reason"] == "completed"
         journal = await journal_of(kind, tmp_path)
