@@ -29,6 +29,13 @@ def is_fatal(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and code_of(error) & 0xFF in FATAL
 
 
+def corrupt(what: str) -> sqlite3.DatabaseError:
+    """What SQLite would raise if it looked at values, not only at pages."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def translated(error: Exception, path: Path) -> Exception:
     """The error for callers; what is neither SQLite's nor the system's stays as it is."""
     if isinstance(error, TurnwiseError):

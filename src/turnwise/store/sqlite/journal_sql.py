@@ -169,6 +169,8 @@ def entries_of(db: Connection, session: str, after: int, limit: int | None) -> l
         if row is None:
             return []
         key, last = row
+        if not isinstance(last, int):
+            raise damaged_entry(session, after + 1, "the session's row does not say how many there are")
         whole = limit is None or after + limit >= last
         until = last if whole or limit is None else after + limit
         entries = decoded(db, session, key, after, until)
