@@ -107,7 +107,6 @@ ALLOWED: dict[str, dict[str, str]] = {
         "loops": "synchronous code needs a loop of its own",
         "threads": "and a thread to run it",
     },
-    "models/deferred.py": {"network": "part of the real HTTP client"},
     "models/catalogue.py": {"clock": "prices depend on the day and the hour"},
     "models/google_credentials.py": {"network": "the HTTP client that google-auth asks for, in a thread"},
     "models/listing.py": {
@@ -115,11 +114,12 @@ ALLOWED: dict[str, dict[str, str]] = {
         "environment": "the default of list_models(environ=…)",
         "threads": "the default of list_models(blocking=…)",
     },
-    "models/parts.py": {"network": "part of the real HTTP client"},
-    "models/transport.py": {
-        "network": "the real HTTP client",
+    "models/response.py": {"network": "part of the real HTTP client"},
+    "models/route.py": {
+        "network": "part of the real HTTP client",
         "environment": "whether a proxy is configured, as HTTP clients do",
     },
+    "models/transport.py": {"network": "the real HTTP client"},
     "store/sqlite/clock.py": {"clock": "leases go by the machine's clock; waits of threads for a file that is locked"},
     "store/sqlite/daemon.py": {"threads": "the writer, readers, and what works on files"},
     "store/sqlite/place.py": {"environment": "TURNWISE_HOME"},
@@ -141,6 +141,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "one task per connection, all ended when it closes",
         "timers": "scripted delays",
     },
+    "testing/store_conformance/model.py": {"chance": "the same sequences of operations, from seeds"},
     "testing/store_conformance/kit.py": {
         "tasks": "asks a store for many things at once",
         "timers": "lets time pass for stores whose clock cannot be moved; bounds each check",
