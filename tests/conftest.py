@@ -46,6 +46,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What earlier tests left alive (modules, reports) stays, too: so the collection after a test costs what the test made."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """What was set aside as alive and is garbage since is looked at once, by pytest's own last collections."""
+    gc.unfreeze()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
