@@ -14,6 +14,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from tests.examples import examples
+
+settings.register_profile("turnwise", examples(100))  # for what names no number of its own
+settings.load_profile("turnwise")
 
 LIMIT_S = float(os.environ.get("TURNWISE_TEST_LIMIT_S", "30"))
 """Seconds that a test may take, on its loop."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise import Agent, tool
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall
@@ -250,7 +251,7 @@ def joined(events: list[DecoderEvent]) -> list[DecoderEvent]:
 
 
 @given(ANSWERS, st.data())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_splits_change_nothing(answer: str, data: st.DataObject) -> None:
     """S1."""
     cuts = sorted(data.draw(st.sets(st.integers(0, len(answer)), max_size=8)))
@@ -274,7 +275,6 @@ def test_every_split_of_one_answer(streamed: bool) -> None:
 
 
 @given(ANSWERS)
-@settings(deadline=None)
 def test_nothing_is_lost(answer: str) -> None:
     """What is no call is text, letter for letter but for white space in front of a call; nothing raises (S8)."""
     message = said(answer)
