@@ -286,9 +286,9 @@ def test_nothing_is_lost(answer: str) -> None:
 
 
 def test_long_answers_take_linear_time() -> None:
-    """S8: a megabyte of what could be calls, character by character."""
+    """S8: half a megabyte of what could be calls, character by character."""
     for piece in ("<tool_call>", '<tool_call>"</tool_call>', " ", '<tool_call>{"name":"f","a":"</tool_call>'):
-        text = piece * (200_000 // len(piece))
+        text = piece * (100_000 // len(piece))
         out = PromptedDecoder(Says([*[TextDelta(c) for c in text], ResponseEnded("stop")]), "s", 1).finish()
         assert type(out[-1]) is ResponseEnded
 
