@@ -41,7 +41,8 @@ class Options:
 
 
 class Database:
-    """Asks statements, many at a time. `asked` counts them, tries included."""
+    """Asks statements, many at a time, within an operation: `with database: …`. What was begun so is finished before the database is
+    closed; nothing is begun afterwards (`store_closed`). `asked` counts statements, tries included."""
 
     def __init__(self, address: Address, schema_name: str, pool: Pool, options: Options) -> None:
         self.address = address
@@ -59,24 +60,30 @@ class Database:
         self._ids = 0
         self.asked = 0
 
+    def __enter__(self) -> Database:
+        """Begin an operation. Raises `StateError`: `store_closed`, `store_in_use`."""
+        if self._closed:
+            raise errors.closed()
+        if self._pool.bind():
+            self._ready = False
+            self._opening = asyncio.Lock()
+            self._under_way = 0
+        self._under_way += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._under_way -= 1
+        if self._done is not None and not self._under_way and not self._done.done():
+            self._done.set_result(None)
+
     async def ask(self, statement: Statement, *values: Any, on: list[Link] | None = None) -> list[list[Any]]:
         """The rows. Raises `ConfigError` (`invalid_text`), `StateError`; `Refused` for what breaks a constraint. Cancelled, the statement
         takes effect wholly or not at all; the connection that it may still be under way on is in `on`."""
-        if self._closed:
-            raise errors.closed()
-        self._bind()
-        self._under_way += 1
-        try:
-            if not self._ready:
-                await self._open()
-            sql = self._texts.get(statement)
-            if sql is None:
-                sql = self._texts[statement] = statement.rendered(self._quoted)
-            return statement.decoded(await self._persist(sql, statement.parameters(values), statement.oids, on))
-        finally:
-            self._under_way -= 1
-            if self._done is not None and not self._under_way and not self._done.done():
-                self._done.set_result(None)
+        await self.ready()
+        sql = self._texts.get(statement)
+        if sql is None:
+            sql = self._texts[statement] = statement.rendered(self._quoted)
+        return statement.decoded(await self._persist(sql, statement.parameters(values), statement.oids, on))
 
     async def row(self, statement: Statement, *values: Any) -> list[Any] | None:
         """The first row, if there is one. Raises as `ask`."""
@@ -85,25 +92,18 @@ class Database:
 
     async def ready(self) -> None:
         """See that the schema is there and this release's. Raises `StateError`."""
-        if self._closed:
-            raise errors.closed()
-        self._bind()
         if not self._ready:
             await self._open()
 
     async def migrate(self) -> int:
         """Bring the schema up to date; the version it had. Raises `StateError`."""
-        if self._closed:
-            raise errors.closed()
-        self._bind()
-        while True:
-            link = await self._link()
-            try:
-                return await schema.migrate(link, self.address, self.schema)
-            except Lost as lost:
-                raise errors.unreachable(self.address, lost.message) from None
-            finally:
-                self._pool.give(link)
+        link = await self._link()
+        try:
+            return await schema.migrate(link, self.address, self.schema)
+        except Lost as lost:
+            raise errors.unreachable(self.address, lost.message) from None
+        finally:
+            self._pool.give(link)
 
     def new_id(self) -> bytes:
         """An id that no other append or change has, 16 bytes. Only after `ready`."""
@@ -171,12 +171,6 @@ class Database:
         return errors.refused(self.address, error, self.schema)
 
     # --- opening --------------------------------------------------------------------------------------------------------
-
-    def _bind(self) -> None:
-        if self._pool.bind():
-            self._ready = False
-            self._opening = asyncio.Lock()
-            self._under_way = 0
 
     async def _open(self) -> None:
         assert self._opening is not None

@@ -67,7 +67,9 @@ class Address:
 
 def closed() -> StateError:
     return StateError(
-        ErrorInfo("state", "store_closed", "The PostgreSQL store was closed.", "Open a new one: a closed store stays closed.")
+        ErrorInfo(
+            "state", "store_closed", "The PostgreSQL store was closed.", "Open a new one: a closed store stays closed."
+        )
     )
 
 
@@ -86,7 +88,7 @@ def unreachable(address: Address, message: str) -> StateError:
     return StateError(
         ErrorInfo(
             "state",
-            "store_unreachable",
+            "store_unavailable",
             f"PostgreSQL at {address.shown} does not answer: {address.clean(message)}",
             "Check that the server runs and can be reached from here. What was not acknowledged may or may not have been written.",
             retryable=True,
@@ -110,7 +112,14 @@ def not_connected(address: Address, message: str) -> Lost | TurnwiseError:
         return _permission(address, address.clean(message))
     if any(
         words in said
-        for words in ("authentication", "no password supplied", "pg_hba.conf", "sasl", "does not exist", "not permitted to log in")
+        for words in (
+            "authentication",
+            "no password supplied",
+            "pg_hba.conf",
+            "sasl",
+            "does not exist",
+            "not permitted to log in",
+        )
     ):
         return StateError(
             ErrorInfo(
@@ -134,7 +143,7 @@ def refused(address: Address, error: Refused, schema: str) -> TurnwiseError:
         return StateError(
             ErrorInfo(
                 "state",
-                "store_full",
+                "disk_full",
                 f"The disk of PostgreSQL at {address.shown} is full: {message}",
                 "Nothing was written. Make room on the server and try again.",
                 retryable=True,
@@ -199,7 +208,7 @@ def schema_new(address: Address, schema: str, found: int, known: int) -> StateEr
     return StateError(
         ErrorInfo(
             "state",
-            "schema_new",
+            "store_newer",
             f"Schema {schema} of {address.shown} has version {found}; this release knows {known} at most.",
             "A newer release made it: use that one.",
         )

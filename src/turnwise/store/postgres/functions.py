@@ -185,6 +185,16 @@ BEGIN
     END LOOP;
 END $f$;
 
+CREATE FUNCTION {s}.put_blob_1(p_tenant text, p_sha256 text, p_size bigint, p_upload uuid, p_data bytea) RETURNS boolean
+LANGUAGE plpgsql AS $f$
+BEGIN
+    IF {s}.touch_blob_1(p_tenant, p_sha256) THEN
+        RETURN true;
+    END IF;
+    INSERT INTO {s}.pieces (tenant, upload, number, digest, data) VALUES (p_tenant, p_upload, 0, sha256(p_data), p_data);
+    RETURN {s}.finish_blob_1(p_tenant, p_sha256, p_size, p_upload);
+END $f$;
+
 CREATE FUNCTION {s}.collect_blobs_1(p_tenant text, p_unused_s float8) RETURNS TABLE (number bigint, bytes bigint)
 LANGUAGE plpgsql AS $f$
 DECLARE
@@ -224,7 +234,7 @@ BEGIN
             v_now := clock_timestamp();
             v_live := r.expires_at IS NULL OR r.expires_at > v_now;
             IF r.op <> p_op THEN
-                IF p_expect <> CASE WHEN v_live THEN r.version ELSE 0 END THEN
+                IF p_expect <> (CASE WHEN v_live THEN r.version ELSE 0 END) THEN
                     RETURN QUERY SELECT 'conflict', CASE WHEN v_live THEN r.version ELSE 0 END, 0::float8, 0::float8, 0::float8;
                     RETURN;
                 END IF;

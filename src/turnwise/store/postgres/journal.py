@@ -7,7 +7,7 @@ for the appends of its session that were called before, cancelled ones among the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -34,73 +34,87 @@ APPEND = Statement(
     gives="text int8 int4 text text int4 float8",
 )
 READ = Statement(
-    "SELECT e.seq, e.crc, e.body FROM {s}.entries e WHERE e.session = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3",
+    "SELECT s.last, e.seq, e.crc, e.body FROM {s}.sessions s LEFT JOIN LATERAL ("
+    "SELECT x.seq, x.crc, x.body FROM {s}.entries x WHERE x.session = s.id AND x.seq > $2 ORDER BY x.seq LIMIT $3) e ON true "
+    "WHERE s.id = $1 ORDER BY e.seq",
     takes="text int4 int4",
-    gives="int4 int4 json",
+    gives="int4 int4 int4 json",
 )
-LAST = Statement("SELECT last FROM {s}.sessions WHERE id = $1", takes="text", gives="int4")
+
+
+class _Turn:
+    """Whose turn it is to append to a session. `users` counts who holds or awaits it."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
 
 
 class Journal:
-    """Appends and reads. `on_append` is told of every append that took effect."""
+    """Appends and reads. `tell` is called with session and last number after each append."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tell: Callable[[str, int], None]) -> None:
         self._database = database
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._tell = tell
+        self._turns: dict[str, _Turn] = {}
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None) -> int:
         """See `Store.append`. Raises also `StateError`: `append_too_large`."""
-        await self._database.ready()
-        values = _written(session, after, self._database.new_id(), entries, claim)
-        turn = self._turns.get(session)
-        if turn is None:
-            turn = self._turns[session] = asyncio.Lock()
-        await turn.acquire()
+        database = self._database
+        turn = await self._turn(session)
         on: list[Link] = []
         try:
-            [row] = await self._database.ask(APPEND, *values, on=on)
+            await database.ready()
+            values = _written(session, after, database.new_id(), entries, claim)
+            [row] = await database.ask(APPEND, *values, on=on)
         finally:
             if on and not on[0].free:
                 on[0].when_free(lambda: self._end(session, turn))
             else:
                 self._end(session, turn)
-        return _fence(row, session, after, claim)
+        fence = _fence(row, session, after, claim)
+        self._tell(session, row[2])
+        return fence
 
     async def read(self, session: str, after: int, limit: int | None) -> Sequence[Entry]:
         """See `Store.read`."""
-        await self._settled(session)
+        if session in self._turns:
+            self._end(session, await self._turn(session))
         out: list[Entry] = []
         while limit is None or len(out) < limit:
+            start = after + len(out)
             wanted = PAGE_ENTRIES if limit is None else min(PAGE_ENTRIES, limit - len(out))
-            rows = await self._database.ask(READ, session, after + len(out), wanted)
-            for number, crc, body in rows:
-                out.append(_checked(session, after + len(out) + 1, number, crc, body))
-            if len(rows) < wanted:
-                await self._see_the_end(session, after + len(out))
+            rows = await self._database.ask(READ, session, start, wanted)
+            if not rows or start >= rows[0][0]:
                 break
+            for place, (_, number, crc, body) in enumerate(rows, start + 1):
+                out.append(_checked(session, place, number, crc, body))
+            if start + len(rows) < min(rows[0][0], start + wanted):
+                raise damaged_entry(session, start + len(rows) + 1, "it is missing")
         return out
 
-    async def _settled(self, session: str) -> None:
+    async def _turn(self, session: str) -> _Turn:
+        """Wait for one's turn."""
         turn = self._turns.get(session)
-        if turn is not None:
-            async with turn:
-                pass
-            self._forget(session, turn)
+        if turn is None:
+            turn = self._turns[session] = _Turn()
+        turn.users += 1
+        try:
+            await turn.lock.acquire()
+        except BaseException:
+            self._leave(session, turn)
+            raise
+        return turn
 
-    async def _see_the_end(self, session: str, end: int) -> None:
-        """Entries may be missing at the end, too."""
-        row = await self._database.row(LAST, session)
-        if row is not None and row[0] > end:
-            more = await self._database.ask(READ, session, end, 1)
-            if not more:
-                raise damaged_entry(session, end + 1, "it is missing")
+    def _end(self, session: str, turn: _Turn) -> None:
+        turn.lock.release()
+        self._leave(session, turn)
 
-    def _end(self, session: str, turn: asyncio.Lock) -> None:
-        turn.release()
-        self._forget(session, turn)
-
-    def _forget(self, session: str, turn: asyncio.Lock) -> None:
-        if not turn.locked() and self._turns.get(session) is turn:
+    def _leave(self, session: str, turn: _Turn) -> None:
+        turn.users -= 1
+        if not turn.users and self._turns.get(session) is turn:
             del self._turns[session]
 
 
@@ -157,7 +171,7 @@ def _fence(row: Sequence[Any], session: str, after: int, claim: Claim | None) ->
             raise refusals.append_conflict(session, after, last)
 
 
-def _checked(session: str, wanted: int, number: int, crc: int, body: bytes) -> Entry:
+def _checked(session: str, wanted: int, number: int | None, crc: int, body: bytes) -> Entry:
     """Raises `StateError`: `damaged_entry`, `unknown_entry`."""
     if number != wanted:
         raise damaged_entry(session, wanted, "it is missing")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from psycopg import AsyncConnection, Error, pq
 
@@ -135,7 +136,9 @@ class Link:
             self._break(message)
             return
         named = result.error_field(pq.DiagnosticField.CONSTRAINT_NAME) or b""
-        self._settle(Refused(code, (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(), named.decode()))
+        self._settle(
+            Refused(code, (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(), named.decode())
+        )
 
     def _expire(self, timeout_s: float) -> None:
         self._break(f"no answer within {timeout_s:g} s")
@@ -174,7 +177,7 @@ _inherited: list[Link] = []
 
 async def connect(address: Address) -> Link:
     """Raises `Lost` if it may work later, a `StateError` if someone has to see to it first."""
-    options = {name: value for name, value in DEFAULTS.items() if name not in address.given}
+    options: dict[str, Any] = {name: value for name, value in DEFAULTS.items() if name not in address.given}
     try:
         connection = await AsyncConnection.connect(
             address.conninfo, autocommit=True, prepare_threshold=None, client_encoding="UTF8", **options

@@ -7,7 +7,7 @@ database is of one version or of another, never between.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...core.errors import config_error
 from .errors import Address, Refused, refused, schema_new, schema_old, wrong_encoding
@@ -38,7 +38,9 @@ LOOK = Statement(
     gives="text bool bool uuid",
 )
 VERSION = Statement("SELECT coalesce(max(version), 0) FROM {s}.versions", gives="int4")
-LOCK = Statement("SELECT pg_advisory_xact_lock(hashtextextended('turnwise ' || $1, 0)) IS NULL", takes="text", gives="bool")
+LOCK = Statement(
+    "SELECT pg_advisory_xact_lock(hashtextextended('turnwise ' || $1, 0)) IS NULL", takes="text", gives="bool"
+)
 
 
 class Found(NamedTuple):
@@ -65,7 +67,7 @@ def known_version() -> int:
 
 
 async def look(link: Link, address: Address, schema: str, limit_s: float) -> Found:
-    """Which version the schema has. Raises `ConfigError`: `wrong_encoding`; `StateError`: `schema_new`, `permission_denied`."""
+    """Which version the schema has. Raises `ConfigError`: `wrong_encoding`; `StateError`: `store_newer`, `permission_denied`."""
     try:
         [row] = await _ask(link, LOOK, schema, schema, limit_s)
         encoding, has_schema, has_versions, seed = row
@@ -121,11 +123,14 @@ def channel(schema: str) -> str:
 def _rendered(migration: Migration, schema: str) -> str:
     note = f"INSERT INTO {{s}}.versions (version, what) VALUES ({migration.version}, '{migration.what}');"
     if migration.version == 1:
-        note = "CREATE TABLE {s}.versions (version int PRIMARY KEY, what text NOT NULL, at timestamptz NOT NULL DEFAULT now());" + note
+        note = (
+            "CREATE TABLE {s}.versions (version int PRIMARY KEY, what text NOT NULL, at timestamptz NOT NULL DEFAULT now());"
+            + note
+        )
     return (migration.sql + note).replace("{s}", f'"{schema}"').replace("{channel}", channel(schema))
 
 
-async def _ask(link: Link, statement: Statement, schema: str, value: str | None, limit_s: float) -> list[list[object]]:
+async def _ask(link: Link, statement: Statement, schema: str, value: str | None, limit_s: float) -> list[list[Any]]:
     parameters = statement.parameters([] if value is None else [value])
     rows = await link.ask(statement.rendered(f'"{schema}"'), parameters, statement.oids, limit_s)
     return statement.decoded(rows)

@@ -30,12 +30,11 @@ class Statement:
 
     def parameters(self, values: Sequence[Any]) -> list[bytes | None]:
         """Raises `ConfigError` (`invalid_text`)."""
-        return [
-            None if value is None else encode(value) for encode, value in zip(self.encoders, values, strict=True)
-        ]
+        return [None if value is None else encode(value) for encode, value in zip(self.encoders, values, strict=True)]
 
     def decoded(self, rows: list[list[bytes | None]]) -> list[list[Any]]:
         decoders = self.decoders
         return [
-            [None if value is None else decode(value) for decode, value in zip(decoders, row, strict=True)] for row in rows
+            [None if value is None else decode(value) for decode, value in zip(decoders, row, strict=True)]
+            for row in rows
         ]

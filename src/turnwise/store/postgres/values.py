@@ -16,7 +16,6 @@ Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 
 
-
 class Kind(NamedTuple):
     """A type: its number in PostgreSQL, and the way there and back."""
 
@@ -26,7 +25,9 @@ class Kind(NamedTuple):
 
 
 _INT4, _INT8, _FLOAT8 = Struct(">i"), Struct(">q"), Struct(">d")
-_ARRAY = Struct(">iiIii")  # dimensions, whether it has nulls, type of the elements; then per dimension: size, first index
+_ARRAY = Struct(
+    ">iiIii"
+)  # dimensions, whether it has nulls, type of the elements; then per dimension: size, first index
 _ESCAPE, _ESCAPED_NUL, _ESCAPED_ESCAPE = "\uf7f0", "\uf7f0\uf7f1", "\uf7f0\uf7f2"
 
 
@@ -38,7 +39,9 @@ def text(value: str) -> bytes:
         return value.encode()
     except UnicodeEncodeError as error:
         raise config_error(
-            "invalid_text", f"The text {value[:40]!r} is not Unicode: it has lone surrogates.", "Clean it before it is stored."
+            "invalid_text",
+            f"The text {value[:40]!r} is not Unicode: it has lone surrogates.",
+            "Clean it before it is stored.",
         ) from error
 
 
@@ -85,16 +88,36 @@ def _array(oid: int, encode: Encode, decode: Decode, item: int) -> Kind:
     return Kind(oid, array_of(item, encode), array_back(decode))
 
 
+def _bool(value: bool) -> bytes:
+    return b"\1" if value else b"\0"
+
+
+def _bool_back(data: bytes) -> bool:
+    return data == b"\1"
+
+
+def _int4_back(data: bytes) -> int:
+    return _INT4.unpack(data)[0]
+
+
+def _int8_back(data: bytes) -> int:
+    return _INT8.unpack(data)[0]
+
+
+def _float8_back(data: bytes) -> float:
+    return _FLOAT8.unpack(data)[0]
+
+
 KINDS: dict[str, Kind] = {
-    "bool": Kind(16, lambda value: b"\1" if value else b"\0", lambda data: data == b"\1"),
+    "bool": Kind(16, _bool, _bool_back),
     "bytea": Kind(17, _same, _same),
-    "int8": Kind(20, _INT8.pack, lambda data: _INT8.unpack(data)[0]),
-    "int4": Kind(23, _INT4.pack, lambda data: _INT4.unpack(data)[0]),
+    "int8": Kind(20, _INT8.pack, _int8_back),
+    "int4": Kind(23, _INT4.pack, _int4_back),
     "text": Kind(25, text, text_back),
     "json": Kind(25, _same, _same),
-    "float8": Kind(701, _FLOAT8.pack, lambda data: _FLOAT8.unpack(data)[0]),
+    "float8": Kind(701, _FLOAT8.pack, _float8_back),
     "uuid": Kind(2950, _same, _same),
-    "int4[]": _array(1007, _INT4.pack, lambda data: _INT4.unpack(data)[0], 23),
+    "int4[]": _array(1007, _INT4.pack, _int4_back, 23),
     "text[]": _array(1009, text, text_back, 25),
     "json[]": _array(1009, _same, _same, 25),
 }
