@@ -28,7 +28,7 @@ async def memory(folder: Path) -> StoreUnderTest:
     async def advance(seconds: float) -> None:
         now[0] += seconds
 
-    store = MemoryStore(wall=lambda: now[0])
+    store = MemoryStore(lambda: now[0])
 
     async def same() -> MemoryStore:
         return store

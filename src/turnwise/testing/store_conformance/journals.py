@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ...core.entries import Entry
 from ...core.errors import TurnwiseError
 from ...core.store import NewSession, Snapshot, Store
-from .kit import BrokenPromise, Trial, expect, promises, refused, same, same_entries
+from .kit import (
+    BrokenPromise,
+    Trial,
+    a_moment,
+    at_once,
+    begun,
+    code_of,
+    expect,
+    promises,
+    refused,
+    rounds,
+    same,
+    same_entries,
+    winner,
+)
 from .samples import (
     TRICKY_TEXTS,
     asked,
@@ -84,25 +96,16 @@ async def one_of_many_writers_wins(t: Trial) -> None:
     other = await t.second_or_same()
     await t.store.append("s1", 0, session_of("s1"))
     batches: list[list[Entry]] = [[said(f"writer {n}"), did(f"writer {n}"), said(f"writer {n}, too")] for n in range(8)]
-    outcomes = await asyncio.gather(
-        *[(other if n % 2 else t.store).append("s1", 4, batch) for n, batch in enumerate(batches)],
-        return_exceptions=True,
-    )
-    won = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)]
-    same(len(won), 1, "how many of 8 writers at the same place were told that they wrote")
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            code = outcome.code if isinstance(outcome, TurnwiseError) else repr(outcome)
-            same(code, "append_conflict", "what the losers were told")
-    same_entries((await t.store.read("s1"))[4:], batches[won[0]], "what the winner wrote")
+    outcomes = await at_once((other if n % 2 else t.store).append("s1", 4, batch) for n, batch in enumerate(batches))
+    won = winner(outcomes, "append_conflict", "appends at the same place")
+    same_entries((await t.store.read("s1"))[4:], batches[won], "what the winner wrote")
 
 
 @promises("Several appends to one session may be under way; they take effect in the order of their calls.")
 async def appends_take_effect_in_the_order_of_calls(t: Trial) -> None:
     await t.store.append("s1", 0, [created("s1")])
     entries = numbered(60)
-    under_way = [asyncio.ensure_future(t.store.append("s1", 1 + n, [entry])) for n, entry in enumerate(entries)]
-    done = await asyncio.gather(*under_way, return_exceptions=True)
+    done = await at_once(t.store.append("s1", 1 + n, [entry]) for n, entry in enumerate(entries))
     wrong = [outcome for outcome in done if isinstance(outcome, BaseException)]
     expect(not wrong, f"{len(wrong)} of 60 appends, each behind the one before, failed; the first with {wrong[:1]}")
     same_entries((await t.store.read("s1"))[1:], entries, "the journal")
@@ -113,15 +116,13 @@ async def a_refused_append_harms_no_other(t: Trial) -> None:
     for n in range(6):
         await t.store.append(f"s{n}", 0, session_of(f"s{n}"))
     wrong = {1, 4}
-    outcomes = await asyncio.gather(
-        *[t.store.append(f"s{n}", 99 if n in wrong else 4, whole_turn(f"turn of {n}", turn=2)) for n in range(6)],
-        return_exceptions=True,
+    outcomes = await at_once(
+        t.store.append(f"s{n}", 99 if n in wrong else 4, whole_turn(f"turn of {n}", turn=2)) for n in range(6)
     )
     for n, outcome in enumerate(outcomes):
         entries = await t.store.read(f"s{n}")
         if n in wrong:
-            code = getattr(outcome, "code", repr(outcome))
-            same(code, "append_conflict", f"the outcome of append {n} of 6, at a wrong place")
+            same(code_of(outcome), "append_conflict", f"the outcome of append {n} of 6, at a wrong place")
             same_entries(entries, session_of(f"s{n}"), f"the journal of append {n} of 6, at a wrong place")
         else:
             same(outcome, 0, f"the outcome of append {n} of 6, at the right place, beside two at a wrong one")
@@ -147,11 +148,10 @@ async def cancelled_appends_are_whole(t: Trial) -> None:
 async def _cancel_one(t: Trial, yields: int) -> None:
     batch: list[Entry] = [said(f"cancelled {yields}, {part}") for part in range(5)]
     before = len(await t.store.read("s1"))
-    appending = asyncio.ensure_future(t.store.append("s1", before, batch))
-    for _ in range(yields):
-        await asyncio.sleep(0)
+    appending = begun(t.store.append("s1", before, batch))
+    await rounds(yields)
     appending.cancel()
-    await asyncio.gather(appending, return_exceptions=True)
+    await at_once([appending])
     follow: list[Entry] = [said(f"after {yields}, {part}") for part in range(5)]
     for _ in range(200):
         now = len(await t.store.read("s1"))
@@ -164,7 +164,7 @@ async def _cancel_one(t: Trial, yields: int) -> None:
             await t.store.append("s1", now, follow)
         except TurnwiseError as error:
             same(error.code, "append_conflict", "what an append after a cancelled one was refused with")
-            await asyncio.sleep(0.005)
+            await a_moment()
         else:
             return
     raise BrokenPromise("after a cancelled append no other came through")
@@ -183,12 +183,12 @@ async def appends_are_seen_whole(t: Trial) -> None:
         for n in range(20):
             await t.store.append("s1", 1 + n * 7, numbered(7, n * 7))
 
-    writing = asyncio.ensure_future(write())
+    writing = begun(write())
     try:
         while not writing.done():
             seen = len(await reader.read("s1"))
             same(max(seen - 1, 0) % 7, 0, "entries seen of an append of 7 that was under way")
-            await asyncio.sleep(0)
+            await rounds()
     finally:
         await writing
     same(len(await reader.read("s1")), 141, "entries in the end")
@@ -292,7 +292,8 @@ async def many_at_a_time(t: Trial) -> None:
             at = len(await store.read(session))
             await store.append(session, at, whole_turn(f"I am {n}, turn {turn}.", turn=turn))
 
-    await asyncio.gather(*[live(n) for n in range(40)])
+    for outcome in await at_once(live(n) for n in range(40)):
+        expect(outcome is None, f"one of 40 sessions at the same time failed: {outcome!r}")
     for n in range(40):
         wanted = session_of(f"s{n}", f"I am {n}.")
         for turn in (2, 3, 4):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import unittest
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -223,6 +223,43 @@ async def run_checks(checks: Collection[Check], make_store: MakeStore) -> Report
         else:
             kept.append(check.name)
     return Report(tuple(kept), broken, skipped)
+
+
+# --- many at once -------------------------------------------------------------------------------------------------------
+
+
+async def at_once(asked: Iterable[Awaitable[T]]) -> list[T | BaseException]:
+    """Asks for all of it at once, begun in this order; what each gave or raised."""
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+def begun(asked: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that has not run yet."""
+    return asyncio.ensure_future(asked)
+
+
+async def rounds(count: int = 1) -> None:
+    """Let everything else on the loop have so many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def a_moment() -> None:
+    await asyncio.sleep(0.005)
+
+
+def code_of(outcome: object) -> str:
+    """The code of an error; what it is, if it is none of ours."""
+    return outcome.code if isinstance(outcome, TurnwiseError) else repr(outcome)
+
+
+def winner(outcomes: Sequence[object], code: str, what: str) -> int:
+    """The index of the one that was not refused. Raises `BrokenPromise` unless it is one, and the others were refused with this code."""
+    won = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)]
+    same(len(won), 1, f"how many of {len(outcomes)} succeed with {what}")
+    codes = {code_of(outcome) for n, outcome in enumerate(outcomes) if n not in won}
+    same(codes, {code}, f"what the others are told with {what}")
+    return won[0]
 
 
 # --- saying what is expected --------------------------------------------------------------------------------------------

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from ...core.errors import TurnwiseError
 from ...core.store import Claim, NewSession, Owner, Query
-from .kit import Trial, busy, expect, promises, refused, same, same_entries
+from .kit import Trial, at_once, busy, expect, promises, refused, same, same_entries, winner
 from .samples import asked, created, ended, numbered, parked, said, session_of, whole_turn
 
 
@@ -225,16 +222,12 @@ async def one_of_many_claims_it(t: Trial) -> None:
     await t.taken("s1", session_of("s1"), old)
     await t.outlive()
     owners = [await t.owner() for _ in range(6)]
-    outcomes = await asyncio.gather(
-        *[(other if n % 2 else t.store).append("s1", 4, [said(owner)], Claim(owner)) for n, owner in enumerate(owners)],
-        return_exceptions=True,
+    outcomes = await at_once(
+        (other if n % 2 else t.store).append("s1", 4, [said(owner)], Claim(owner)) for n, owner in enumerate(owners)
     )
-    won = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)]
-    same(len(won), 1, "how many of six that took a session over at once got it")
-    codes = {o.code if isinstance(o, TurnwiseError) else repr(o) for o in outcomes if isinstance(o, BaseException)}
-    same(codes, {"session_busy"}, "what the others were told")
-    same((await t.info("s1")).owner, owners[won[0]], "info().owner")
-    same_entries((await t.store.read("s1"))[4:], [said(owners[won[0]])], "what was written")
+    won = winner(outcomes, "session_busy", "taking a session over at once")
+    same((await t.info("s1")).owner, owners[won], "info().owner")
+    same_entries((await t.store.read("s1"))[4:], [said(owners[won])], "what was written")
 
 
 @promises("An append that is refused claims nothing.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 
 from ...core.errors import TurnwiseError
 from ...core.store import Record, Scope, Store
-from .kit import BrokenPromise, Trial, expect, promises, refused, same
+from .kit import BrokenPromise, Trial, at_once, expect, promises, refused, same, winner
 from .samples import session_of
 
 USER = Scope("user", "ann")
@@ -109,16 +108,11 @@ async def expected_versions_are_compared(t: Trial) -> None:
 @promises("Of several that write with the same `expect` at once, exactly one does; so no change is lost.")
 async def changes_are_not_lost(t: Trial) -> None:
     handles = [t.store, await t.second_or_same()]
-    outcomes = await asyncio.gather(
-        *[handles[n % 2].put_record(USER, "first", b"%d" % n, expect=0) for n in range(6)], return_exceptions=True
-    )
-    lost = [o for o in outcomes if isinstance(o, BaseException)]
-    same(len(lost), 5, "how many of 6 that write where there was none are refused")
-    codes = {o.code if isinstance(o, TurnwiseError) else repr(o) for o in lost}
-    same(codes, {"version_conflict"}, "what they are told")
-
+    outcomes = await at_once(handles[n % 2].put_record(USER, "first", b"%d" % n, expect=0) for n in range(6))
+    winner(outcomes, "version_conflict", "writing where there was none")
     await t.store.put_record(USER, "n", b"0")
-    await asyncio.gather(*[_count_up(handles[n % 2], 5) for n in range(4)])
+    for outcome in await at_once(_count_up(handles[n % 2], 5) for n in range(4)):
+        expect(outcome is None, f"counting up failed: {outcome!r}")
     record = await t.store.get_record(USER, "n")
     same((record.value, record.version) if record else None, (b"20", 21), "value and version after 20 times one more")
 
