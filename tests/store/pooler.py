@@ -38,8 +38,9 @@ class Backend:
                 return out
 
     async def discard_all(self) -> None:
-        self.writer.write(_query(b"DISCARD ALL"))
-        await self.answer()
+        for statement in (b"ROLLBACK", b"DISCARD ALL"):
+            self.writer.write(_query(statement))
+            await self.answer()
 
 
 class Pooler:
@@ -76,6 +77,7 @@ class Pooler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # lets the transports of the clients close
         for backend in self._backends:
             backend.writer.close()
             await backend.writer.wait_closed()
@@ -86,13 +88,13 @@ class Pooler:
         task.add_done_callback(self._tasks.discard)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            if await _welcome(reader, writer, self._backends[0].greeting):
-                while await self._transaction(reader, writer):
-                    pass
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                if await _welcome(reader, writer, self._backends[0].greeting):
+                    while await self._transaction(reader, writer):
+                        pass
+        finally:
+            writer.close()
 
     async def _transaction(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the client stays for another one."""
@@ -103,17 +105,17 @@ class Pooler:
             backend = self._idle.popleft()
             try:
                 while True:
-                    lost = await self._exchange(kind, message, backend, reader, writer)
-                    if lost:
-                        return False
-                    if self._state == b"I":
+                    state = await self._exchange(kind, message, backend, reader, writer)
+                    if state == b"I":
                         break
+                    if not state:
+                        return False
                     kind, message = await _message(reader)
                 self.transactions += 1
                 self.backends_used.add(id(backend))
                 return True
             finally:
-                await asyncio.shield(backend.discard_all())
+                await backend.discard_all()
                 self._idle.append(backend)
 
     async def _exchange(
@@ -123,21 +125,20 @@ class Pooler:
         backend: Backend,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-    ) -> bool:
-        """One question up to its Sync, and its answer; whether that was lost on purpose."""
+    ) -> bytes:
+        """One question up to its Sync, and its answer; the state of the transaction then, or b"" if the answer was lost on purpose."""
         asked = message
         while kind not in (b"S", b"Q"):
             kind, message = await _message(reader)
             asked += message
         backend.writer.write(asked)
         answer = await backend.answer()
-        self._state = answer[-1:]
         if self.losses and self.lose in asked:
             self.losses -= 1
-            return True
+            return b""
         writer.write(answer)
         await writer.drain()
-        return False
+        return answer[-1:]
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 APPEND = """
 CREATE FUNCTION {s}.append_1(
     p_session text, p_after int, p_append uuid, p_bodies text[], p_crcs int[],
-    p_tenant text, p_user text, p_status text, p_turns int, p_messages int,
+    p_tenant text, p_user text, p_agent text, p_status text, p_turns int, p_messages int,
     p_blobs text[], p_said_at int[], p_said text[],
     p_owner text, p_fence bigint, p_hold boolean
 ) RETURNS TABLE (outcome text, given bigint, ends int, holder text, host text, pid int, until float8)
@@ -30,7 +30,8 @@ BEGIN
             RETURN QUERY SELECT 'deleted', 0::bigint, 0, '', '', 0, 0::float8;
             RETURN;
         END IF;
-        INSERT INTO {s}.sessions (id, tenant, username) VALUES (p_session, p_tenant, p_user) ON CONFLICT (id) DO NOTHING;
+        INSERT INTO {s}.sessions (id, tenant, username, agent) VALUES (p_session, p_tenant, p_user, p_agent)
+        ON CONFLICT (id) DO NOTHING;
     END LOOP;
 
     IF r.last <> p_after AND v_count > 0 THEN

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from ...core.entries import Entry
+from ...core.entries import Entry, SessionCreated
 from ...core.principal import LOCAL
 from ...core.store import Claim, Owner
 from .. import refusals
-from ..codec import damaged_entry, decode_entry, encode_entries, principal_of
+from ..codec import damaged_entry, decode_entry, encode_entries
 from ..facts import blobs_of, facts_of, text_of
 from . import errors
 from .database import Database
@@ -29,8 +29,8 @@ LARGEST_APPEND_BYTES = 256 * 1024 * 1024
 
 APPEND = Statement(
     "SELECT outcome, given, ends, holder, host, pid, until "
-    "FROM {s}.append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-    takes="text int4 uuid json[] int4[] text text text int4 int4 text[] int4[] text[] text int8 bool",
+    "FROM {s}.append_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+    takes="text int4 uuid json[] int4[] text text text text int4 int4 text[] int4[] text[] text int8 bool",
     gives="text int8 int4 text text int4 float8",
 )
 READ = Statement(
@@ -124,7 +124,8 @@ def _written(session: str, after: int, append: bytes, entries: Sequence[Entry], 
     if sum(map(len, bodies)) > LARGEST_APPEND_BYTES:
         raise errors.too_large(f"{sum(map(len, bodies))} bytes of entries; {LARGEST_APPEND_BYTES} are the limit.")
     facts = facts_of(entries)
-    principal = (principal_of(entries) if after == 0 else None) or LOCAL
+    first = entries[0] if entries and after == 0 else None
+    principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
     blobs: set[str] = set()
     said: list[str] = []
     said_at: list[int] = []
@@ -142,6 +143,7 @@ def _written(session: str, after: int, append: bytes, entries: Sequence[Entry], 
         [_signed(crc32(body)) for body in bodies],
         principal.tenant,
         principal.user,
+        agent,
         facts.status,
         facts.turns,
         facts.messages,

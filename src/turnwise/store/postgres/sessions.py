@@ -30,7 +30,7 @@ CREATE = Statement(
 )
 INFO = Statement(f"SELECT {_COLUMNS} FROM {{s}}.sessions s WHERE s.id = $1", takes="text", gives=_GIVES)
 LIST = Statement(
-    f"SELECT {_COLUMNS} FROM {{s}}.sessions s WHERE s.tenant = $1 "
+    f"SELECT {_COLUMNS} FROM {{s}}.sessions s WHERE ($1::text IS NULL OR s.tenant = $1) "
     "AND ($2::text IS NULL OR s.username = $2) AND ($3::text IS NULL OR s.name = $3) AND ($4::text IS NULL OR s.agent = $4) "
     "AND ($5::text IS NULL OR s.folder = $5) AND ($6::text[] IS NULL OR s.tags @> $6) AND ($7::text IS NULL OR s.status = $7) "
     "AND ($8::bool IS NULL OR s.archived = $8) AND ($9::float8 IS NULL OR extract(epoch FROM s.updated_at)::float8 < $9) "
