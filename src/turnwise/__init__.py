@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.postgres import PostgresStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -64,6 +65,7 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
@@ -117,6 +119,7 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "PostgresStore",
     "Principal",
     "ProposedCall",
     "ProviderLimits",

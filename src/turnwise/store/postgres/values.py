@@ -16,7 +16,7 @@ Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 
 
-class Kind(NamedTuple):
+class ValueType(NamedTuple):
     """A type: its number in PostgreSQL, and the way there and back."""
 
     oid: int
@@ -84,8 +84,8 @@ def _same(value: bytes) -> bytes:
     return value
 
 
-def _array(oid: int, encode: Encode, decode: Decode, item: int) -> Kind:
-    return Kind(oid, array_of(item, encode), array_back(decode))
+def _array(oid: int, encode: Encode, decode: Decode, item: int) -> ValueType:
+    return ValueType(oid, array_of(item, encode), array_back(decode))
 
 
 def _bool(value: bool) -> bytes:
@@ -108,15 +108,15 @@ def _float8_back(data: bytes) -> float:
     return _FLOAT8.unpack(data)[0]
 
 
-KINDS: dict[str, Kind] = {
-    "bool": Kind(16, _bool, _bool_back),
-    "bytea": Kind(17, _same, _same),
-    "int8": Kind(20, _INT8.pack, _int8_back),
-    "int4": Kind(23, _INT4.pack, _int4_back),
-    "text": Kind(25, text, text_back),
-    "json": Kind(25, _same, _same),
-    "float8": Kind(701, _FLOAT8.pack, _float8_back),
-    "uuid": Kind(2950, _same, _same),
+KINDS: dict[str, ValueType] = {
+    "bool": ValueType(16, _bool, _bool_back),
+    "bytea": ValueType(17, _same, _same),
+    "int8": ValueType(20, _INT8.pack, _int8_back),
+    "int4": ValueType(23, _INT4.pack, _int4_back),
+    "text": ValueType(25, text, text_back),
+    "json": ValueType(25, _same, _same),
+    "float8": ValueType(701, _FLOAT8.pack, _float8_back),
+    "uuid": ValueType(2950, _same, _same),
     "int4[]": _array(1007, _INT4.pack, _int4_back, 23),
     "text[]": _array(1009, text, text_back, 25),
     "json[]": _array(1009, _same, _same, 25),
