@@ -51,9 +51,7 @@ async def postgres(folder: Path) -> StoreUnderTest:
         server.execute(dsn, ";".join(f"DELETE FROM {schema}.{table}" for table in TABLES))
         _empty.append(schema)
 
-    return StoreUnderTest(
-        await again(), second=again, reopen=again, advance=advance, dispose=dispose, lease_s=LEASE_S
-    )
+    return StoreUnderTest(await again(), second=again, reopen=again, advance=advance, dispose=dispose, lease_s=LEASE_S)
 
 
 @contextlib.asynccontextmanager

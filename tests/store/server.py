@@ -45,7 +45,7 @@ class Server:
         self._settings = {**SETTINGS, **settings}
         self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         atexit.register(self.close)
-        self._do(
+        self.run(
             "initdb",
             *("-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
             *("--no-sync", "--no-instructions"),
@@ -71,9 +71,9 @@ class Server:
         return (self.folder / "log").read_text("utf-8", "replace")
 
     def _ctl(self, *args: str) -> None:
-        self._do("pg_ctl", "-D", str(self.folder / "data"), "-w", "-t", "30", "-l", str(self.folder / "log"), *args)
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-t", "30", "-l", str(self.folder / "log"), *args)
 
-    def _do(self, program: str, *args: str) -> None:
+    def run(self, program: str, *args: str) -> None:
         with (self.folder / "out").open("a+") as out:  # no pipe: what the server inherits would keep it open
             done = subprocess.run(
                 [str(self._bin / program), *args],

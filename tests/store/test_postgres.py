@@ -187,7 +187,9 @@ async def test_the_page_grants_what_the_tests_grant() -> None:
 # --- errors -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dsn", ["postgresql://me:geheim@[::1/x", "host=x geheim", "password=geheim nonsense=1", "geheim"])
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://me:geheim@[::1/x", "host=x geheim", "password=geheim nonsense=1", "geheim"]
+)
 def test_a_dsn_that_cannot_be_read_is_not_repeated(dsn: str) -> None:
     """P6"""
     with pytest.raises(ConfigError) as error:
@@ -246,9 +248,7 @@ async def test_a_transaction_that_was_undone_for_another_is_done_again() -> None
     """D4: deadlocks and failed serialisation are no business of the caller."""
     async with fresh_schema(server.shared()) as name, opened(schema=name) as store:
         await store.append("s1", 0, session_of("s1"))
-        body = (
-            f"BEGIN IF nextval('{name}.tries') < 4 THEN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END IF; RETURN new; END"
-        )
+        body = f"BEGIN IF nextval('{name}.tries') < 4 THEN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END IF; RETURN new; END"
         sql(
             f"CREATE SEQUENCE {name}.tries",
             f"CREATE FUNCTION {name}.trouble() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
@@ -455,7 +455,9 @@ async def test_a_forked_child_has_connections_of_its_own(tmp_path: os.PathLike[s
         _, errors = await child.communicate()
         assert child.returncode == 0, errors.decode()
         assert not errors, errors.decode()
-        assert sql(f"SELECT count(*), count(DISTINCT append), sum(last) FROM {name}.entries e JOIN {name}.sessions s ON s.id = e.session AND e.seq = 1") == [(61, 61, 244)]
+        assert sql(
+            f"SELECT count(*), count(DISTINCT append), sum(last) FROM {name}.entries e JOIN {name}.sessions s ON s.id = e.session AND e.seq = 1"
+        ) == [(61, 61, 244)]
 
 
 async def test_a_closed_store_stays_closed() -> None:
@@ -498,7 +500,7 @@ def test_the_missing_extra_is_named() -> None:
         ("src/main.py", ["src main py"]),
         ("snake_case", ["snake case"]),
         ("apple apple", ["apple"]),
-        (" - \" \" ;", []),
+        (' - " " ;', []),
         ("Straße", ["strasse"]),
     ],
 )

@@ -243,6 +243,43 @@ def marked(store: PostgresStore) -> str:
     return f"SELECT count(*)::int FROM {store._database.schema}.sessions WHERE watched_until > clock_timestamp()"
 
 
+async def test_a_wrong_password_is_told_and_not_repeated(own: server.Server) -> None:
+    """P6"""
+    server.execute(own.dsn, "CREATE ROLE locked LOGIN PASSWORD 'right'")
+    hba = own.folder / "data" / "pg_hba.conf"
+    hba.write_text("host all locked 127.0.0.1/32 scram-sha-256\n" + hba.read_text())
+    server.execute(own.dsn, "SELECT pg_reload_conf()")
+    async with fresh_schema(own.dsn) as schema:
+        for password in ("geheim", None):
+            async with opened(server.with_parts(own.dsn, user="locked", password=password), schema) as store:
+                with pytest.raises(StateError) as error:
+                    await store.info("s1")
+                assert error.value.code == "store_auth_failed", error.value
+                assert "geheim" not in f"{error.value}{error.value.info.for_log()}"
+        async with opened(server.with_parts(own.dsn, user="locked", password="right"), schema) as store:
+            with pytest.raises(StateError) as error:
+                await store.info("s1")
+            assert error.value.code == "permission_denied"
+
+
+async def test_a_dump_is_a_backup(own: server.Server) -> None:
+    """docs/postgres.md, backup: pg_dump while the store is in use, pg_restore into another database."""
+    dump = str(own.folder / "dump")
+    async with store_on(own) as store:
+        name = store._database.schema
+        await store.append("s1", 0, session_of("s1", "a quince"), Claim("me"))
+        blob = await store.blobs("local").put(b"x" * 600_000)
+        own.run("pg_dump", "--format=custom", f"--schema={name}", f"--file={dump}", own.dsn)
+    server.execute(own.dsn, "CREATE DATABASE restored")
+    dsn = server.with_parts(own.dsn, dbname="restored")
+    own.run("pg_restore", "--no-owner", f"--dbname={dsn}", dump)
+    async with opened(dsn, name) as store:
+        assert list(await store.read("s1")) == session_of("s1", "a quince")
+        assert await store.blobs("local").get(blob) == b"x" * 600_000
+        assert [hit.entry for hit in await store.search("local", "quince")] == [2]
+        await store.append("s1", 4, numbered(1), Claim("another"))
+
+
 # --- what the tests do on the side --------------------------------------------------------------------------------------
 
 

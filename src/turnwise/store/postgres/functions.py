@@ -13,40 +13,42 @@ CREATE FUNCTION {s}.append_1(
     p_session text, p_after int, p_append uuid, p_bodies text[], p_crcs int[],
     p_tenant text, p_user text, p_agent text, p_status text, p_turns int, p_messages int,
     p_blobs text[], p_said_at int[], p_said text[],
-    p_owner text, p_fence bigint, p_hold boolean
-) RETURNS TABLE (outcome text, given bigint, ends int, holder text, host text, pid int, until float8)
+    p_owner text, p_fence bigint, p_hold boolean,
+    OUT outcome text, OUT given bigint, OUT ends int, OUT holder text, OUT host text, OUT pid int, OUT until float8
+)
 LANGUAGE plpgsql AS $f$
 DECLARE
-    r {s}.sessions%ROWTYPE;
-    l {s}.leases%ROWTYPE;
+    r record;
     v_count int := cardinality(p_bodies);
     v_fence bigint := 0;
     v_now timestamptz;
 BEGIN
     LOOP
-        SELECT * INTO r FROM {s}.sessions s WHERE s.id = p_session FOR UPDATE;
+        SELECT s.tenant, s.last, s.owner, s.fence, s.watched_until INTO r FROM {s}.sessions s WHERE s.id = p_session FOR UPDATE;
         EXIT WHEN FOUND;
         IF p_after <> 0 OR v_count = 0 THEN
-            RETURN QUERY SELECT 'deleted', 0::bigint, 0, '', '', 0, 0::float8;
+            outcome := 'deleted';
             RETURN;
         END IF;
         INSERT INTO {s}.sessions (id, tenant, username, agent) VALUES (p_session, p_tenant, p_user, p_agent)
         ON CONFLICT (id) DO NOTHING;
     END LOOP;
 
+    ends := r.last;
     IF r.last <> p_after AND v_count > 0 THEN
-        SELECT e.fence INTO v_fence FROM {s}.entries e WHERE e.session = p_session AND e.seq = p_after + 1 AND e.append = p_append;
+        SELECT e.fence INTO given FROM {s}.entries e WHERE e.session = p_session AND e.seq = p_after + 1 AND e.append = p_append;
         IF FOUND THEN
-            RETURN QUERY SELECT 'done', v_fence, r.last, '', '', 0, 0::float8;
+            outcome := 'done';
             RETURN;
         END IF;
     END IF;
 
     IF p_owner IS NULL OR p_fence = 0 THEN
         IF r.owner IS DISTINCT FROM p_owner THEN
-            SELECT * INTO l FROM {s}.leases x WHERE x.owner = r.owner AND x.expires_at > clock_timestamp();
+            SELECT x.owner, x.host, x.pid, extract(epoch FROM x.expires_at)::float8 INTO holder, host, pid, until
+            FROM {s}.leases x WHERE x.owner = r.owner AND x.expires_at > clock_timestamp();
             IF FOUND THEN
-                RETURN QUERY SELECT 'busy', 0::bigint, r.last, l.owner, l.host, l.pid, extract(epoch FROM l.expires_at)::float8;
+                outcome := 'busy';
                 RETURN;
             END IF;
         END IF;
@@ -54,13 +56,13 @@ BEGIN
             v_fence := r.fence + (r.owner IS DISTINCT FROM p_owner)::int;
         END IF;
     ELSIF r.owner IS DISTINCT FROM p_owner OR r.fence <> p_fence THEN
-        RETURN QUERY SELECT 'lost', 0::bigint, r.last, '', '', 0, 0::float8;
+        outcome := 'lost';
         RETURN;
     ELSE
         v_fence := p_fence;
     END IF;
     IF r.last <> p_after THEN
-        RETURN QUERY SELECT 'conflict', 0::bigint, r.last, '', '', 0, 0::float8;
+        outcome := 'conflict';
         RETURN;
     END IF;
 
@@ -68,6 +70,7 @@ BEGIN
     UPDATE {s}.sessions s SET
         last = p_after + v_count,
         updated_at = CASE WHEN v_count > 0 THEN v_now ELSE s.updated_at END,
+        minute = CASE WHEN v_count > 0 THEN extract(epoch FROM v_now)::bigint / 60 ELSE s.minute END,
         status = coalesce(p_status, s.status),
         turns = s.turns + p_turns,
         messages = s.messages + p_messages,
@@ -88,7 +91,9 @@ BEGIN
     IF r.watched_until > v_now THEN
         PERFORM pg_notify('{channel}', p_session);
     END IF;
-    RETURN QUERY SELECT 'done', v_fence, p_after + v_count, '', '', 0, 0::float8;
+    outcome := 'done';
+    given := v_fence;
+    ends := p_after + v_count;
 END $f$;
 """
 

@@ -22,8 +22,8 @@ _COLUMNS = (
 _GIVES = "text text text text text text text text[] float8 float8 int4 int4 int4 text bool text float8"
 
 CREATE = Statement(
-    "INSERT INTO {s}.sessions AS s (id, tenant, username, name, title, agent, folder, tags, created_at, updated_at, made) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now(), now(), $9) "
+    "INSERT INTO {s}.sessions AS s (id, tenant, username, name, title, agent, folder, tags, created_at, updated_at, minute, made) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now(), now(), extract(epoch FROM now())::bigint / 60, $9) "
     "ON CONFLICT (id) DO UPDATE SET made = s.made WHERE s.made = excluded.made RETURNING " + _COLUMNS,
     takes="text text text text text text text text[] uuid",
     gives=_GIVES,
@@ -36,8 +36,8 @@ LIST = Statement(
     "AND ($8::bool IS NULL OR s.archived = $8) AND ($9::float8 IS NULL OR extract(epoch FROM s.updated_at)::float8 < $9) "
     "AND (NOT $10 OR (s.status = 'running' AND NOT EXISTS "
     "(SELECT FROM {s}.leases l WHERE l.owner = s.owner AND l.expires_at > clock_timestamp()))) "
-    "AND ($11::text IS NULL OR (s.updated_at, s.id) < (SELECT a.updated_at, a.id FROM {s}.sessions a WHERE a.id = $11)) "
-    "ORDER BY s.updated_at DESC, s.id DESC LIMIT $12",
+    "AND ($11::text IS NULL OR (s.minute, s.updated_at, s.id) < (SELECT a.minute, a.updated_at, a.id FROM {s}.sessions a WHERE a.id = $11)) "
+    "ORDER BY s.minute DESC, s.updated_at DESC, s.id DESC LIMIT $12",
     takes="text text text text text text[] text bool float8 bool text int8",
     gives=_GIVES,
 )
