@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .runtime.steps import Step, Steps
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.memory import MemoryStore
     from .store.postgres import PostgresStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
@@ -59,6 +60,7 @@ _HOMES = {
     "Limits": "core.limits",
     "Loops": "core.loops",
     "Mask": "core.compaction",
+    "MemoryStore": "store.memory",
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "Move": "runtime.history_ops",
@@ -113,6 +115,7 @@ __all__ = [
     "Limits",
     "Loops",
     "Mask",
+    "MemoryStore",
     "Model",
     "ModelSettings",
     "Move",

@@ -219,7 +219,7 @@ class ClaimsFirst(MemoryStore):
 class ReleasesWhateverThereIs(WithClaims):
     class claims(Claims):
         def release(self, session: str, claim: Claim) -> None:
-            self._held.pop(session, None)
+            self.held.pop(session, None)
 
 
 @breaks("one_of_many_claims_it")
@@ -230,7 +230,7 @@ class AllClaim(WithClaims):
 
         def take(self, session: str, claim: Claim) -> int:
             self._fences[session] = fence = self._fences.get(session, 0) + 1
-            self._held[session] = Held(claim.owner, fence)
+            self.held[session] = Held(claim.owner, fence)
             return fence
 
 
@@ -285,7 +285,8 @@ class RenamesFreely(MemoryStore):
 class EditsAreChanges(MemoryStore):
     async def edit(self, session: str, edit: Edit) -> SessionInfo:
         await super().edit(session, edit)
-        self._rows[session].updated_at = self._wall()
+        row = self._rows[session]
+        row.dates[len(row.journal)] = self._wall()
         return await super().edit(session, Edit())
 
 

@@ -16,7 +16,7 @@ from turnwise.store.postgres import PostgresStore
 from turnwise.testing.store_conformance import StoreUnderTest
 
 LEASE_S = 30.0
-TABLES = "sessions entries snapshots leases texts blobs pieces blob_refs records".split()
+TABLES = ["sessions", "entries", "snapshots", "leases", "texts", "blobs", "pieces", "blob_refs", "records"]
 _numbers = itertools.count(1)
 _empty: list[str] = []
 

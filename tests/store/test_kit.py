@@ -6,6 +6,7 @@ import unittest
 from typing import get_args
 
 import pytest
+from tests.store import broken_more
 from tests.store.broken import CATCHES
 
 from turnwise.core.entries import Entry
@@ -26,10 +27,14 @@ def maker(kind: type[MemoryStore]):
 
         store = kind(lambda: now[0])
 
-        async def same() -> MemoryStore:
-            return store
+        async def second() -> MemoryStore:
+            return store.seconded() if isinstance(store, broken_more.SecondHandleIsStale) else store
 
-        return StoreUnderTest(store, second=same, advance=advance)
+        async def reopen() -> MemoryStore:
+            return store.reopened() if isinstance(store, broken_more.OutlivedByNothing) else store
+
+        reopens = reopen if isinstance(store, broken_more.OutlivedByNothing) else None
+        return StoreUnderTest(store, second=second, reopen=reopens, advance=advance)
 
     return make
 
@@ -44,6 +49,10 @@ async def test_a_broken_store_is_found_out(broken: type[MemoryStore], check: str
     assert "raised AttributeError" not in said and "raised TypeError" not in said, (
         "the broken store is broken otherwise"
     )
+
+
+def test_every_check_can_fail() -> None:
+    assert {check.name for check in CHECKS} == {check for _, check in CATCHES}
 
 
 async def test_a_run_reports_what_is_kept_broken_and_skipped() -> None:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import zlib
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -177,9 +179,8 @@ async def test_a_role_that_may_not_is_told_so() -> None:
                 await refused(store.open(), "permission_denied")
 
 
-async def test_the_page_grants_what_the_tests_grant() -> None:
-    with open(os.path.join(os.path.dirname(__file__), "../../docs/postgres.md"), encoding="utf-8") as page:
-        said = page.read()
+def test_the_page_grants_what_the_tests_grant() -> None:
+    said = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text("utf-8")
     for line in RUNTIME.strip().splitlines()[1:]:
         assert line.format(role="turnwise_app", schema="turnwise") in said, line
 
@@ -308,8 +309,6 @@ async def test_an_entry_of_a_newer_release_is_unknown() -> None:
     async with fresh_schema(server.shared()) as name, opened(schema=name) as store:
         await store.append("s1", 0, [created("s1"), *numbered(2)])
         body = '{"type":"step.imagined","v":1}'
-        import zlib
-
         crc = zlib.crc32(body.encode())
         sql(f"UPDATE {name}.entries SET body = '{body}', crc = {crc if crc < 2**31 else crc - 2**32} WHERE seq = 3")
         error = await refused(store.read("s1"), "unknown_entry")
@@ -411,8 +410,7 @@ async def test_two_loops_at_once_are_refused() -> None:
 
 
 FORK = """
-import asyncio, os, sys
-sys.path.insert(0, {root!r})
+import asyncio, os
 from turnwise.store.postgres import PostgresStore
 from turnwise.testing.store_conformance.samples import session_of
 
@@ -444,11 +442,10 @@ loop.close()
 """
 
 
-async def test_a_forked_child_has_connections_of_its_own(tmp_path: os.PathLike[str]) -> None:
+async def test_a_forked_child_has_connections_of_its_own() -> None:
     """I2: parent and child use the store at the same time; neither speaks on the other's connections, and ids do not collide."""
     async with fresh_schema(server.shared()) as name:
-        root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-        code = FORK.format(dsn=server.shared(), name=name, root=root)
+        code = FORK.format(dsn=server.shared(), name=name)
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-W", "error", "-c", code, stderr=asyncio.subprocess.PIPE
         )
@@ -528,6 +525,3 @@ async def test_the_end_of_a_long_text_is_found() -> None:
         await store.append("s1", 0, session_of("s1", "filler " * 40_000 + "walnut"))
         [hit] = await store.search("local", "walnut")
         assert hit.entry == 2 and "[walnut]" in hit.excerpt
-
-
-Refused = Callable[[Awaitable[object], str], Awaitable[TurnwiseError]]

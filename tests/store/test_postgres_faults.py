@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from tests.store import server
 from tests.store.postgres_row import fresh_schema, opened
@@ -63,7 +64,7 @@ class Load:
     async def until(self, more: int) -> None:
         """Until so many more appends were acknowledged."""
         wanted = self.total + more
-        while self.total < wanted and not any(task.done() for task in self._tasks):
+        while self.total < wanted and not any(task.done() for task in self._tasks):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
     async def end(self) -> None:
@@ -286,8 +287,6 @@ async def test_a_dump_is_a_backup(own: server.Server) -> None:
 @asynccontextmanager
 async def locked(own: server.Server, store: PostgresStore) -> AsyncGenerator[None]:
     """All rows of sessions are locked by somebody else."""
-    import psycopg
-
     connection = await psycopg.AsyncConnection.connect(own.dsn, application_name="locker")
     async with connection:
         await connection.execute(f"SELECT * FROM {store._database.schema}.sessions FOR UPDATE".encode())
@@ -300,7 +299,7 @@ async def blocked(own: server.Server, wanted: int) -> None:
 
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(15):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 (the server's state, which nothing here announces)
             await asyncio.sleep(0.01)
 
 

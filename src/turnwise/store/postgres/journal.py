@@ -178,8 +178,8 @@ def _checked(session: str, wanted: int, number: int | None, crc: int, body: byte
     if number != wanted:
         raise damaged_entry(session, wanted, "it is missing")
     if _signed(crc32(body)) != crc:
-        raise damaged_entry(session, number, "its checksum is another one")
-    return decode_entry(body, session, number)
+        raise damaged_entry(session, wanted, "its checksum is another one")
+    return decode_entry(body, session, wanted)
 
 
 def _signed(number: int) -> int:
