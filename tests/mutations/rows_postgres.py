@@ -44,7 +44,7 @@ ROWS = [
         "D5",
         "entries that are missing at the end are not missed",
         "store/postgres/journal.py",
-        "                raise damaged_entry(session, start + len(rows) + 1, \"it is missing\")\n",
+        '                raise damaged_entry(session, start + len(rows) + 1, "it is missing")\n',
         "                break\n",
         (f"{ALONE}test_damage_is_found_and_what_is_good_is_read",),
     ),

@@ -17,10 +17,13 @@ from tests.store import server
 from tests.store.postgres_row import fresh_schema, new_schema, opened
 from tests.test_imports import BLOCK
 
+from turnwise import Agent, tool
 from turnwise.core.errors import ConfigError, StateError, TurnwiseError
+from turnwise.core.evolve import fold
 from turnwise.core.store import Claim, NewSession, Owner, Query, Scope, Snapshot
 from turnwise.store.postgres import PostgresStore, schema
 from turnwise.store.postgres.words import excerpt, parts_of, terms_of, words_of
+from turnwise.testing import ScriptedProvider, call, reply, text
 from turnwise.testing.store_conformance.samples import asked, created, numbered, said, session_of, with_image
 
 pytestmark = pytest.mark.skipif(bool(server.skip()), reason=server.skip())
@@ -485,6 +488,27 @@ def test_the_missing_extra_is_named() -> None:
     assert done.returncode == 0, done.stderr
 
 
+async def test_a_turn_is_kept() -> None:
+    """D1: an agent with the store; another process, here another store, reads the same journal and folds the same transcript."""
+
+    @tool
+    async def look(what: str) -> str:
+        return f"{what}: found"
+
+    script = [reply(text("Let me look."), call("look", what="a"), call("look", what="b")), reply("Found.")]
+    async with fresh_schema(server.shared()) as name, opened(schema=name) as store:
+        async with ScriptedProvider(script) as provider:
+            agent = Agent("openai:a-model", base_url=provider.openai_url, api_key="k", tools=[look], store=store)
+            async with agent.session() as session:
+                assert (await session.run("Hi")).text == "Found."
+        async with opened(schema=name) as other:
+            state = fold(list(await other.read(session.id)))
+            assert tuple(state.transcript) == session.messages and len(session.messages) == 4
+            info = await other.info(session.id)
+            assert info is not None and (info.turns, info.status) == (1, "idle")
+            assert {hit.session for hit in await other.search("local", "found")} == {session.id}
+
+
 # --- words --------------------------------------------------------------------------------------------------------------
 
 
@@ -518,6 +542,18 @@ def test_an_excerpt_shows_what_was_found() -> None:
     shown = excerpt(text, ["quince", "pome"])
     assert "the [Quince] is a [pome]" in shown and shown.startswith("…") and shown.endswith("…") and len(shown) < 250
     assert excerpt("short", ["absent"]) == "short"
+
+
+async def test_all_of_a_long_query_is_asked_for() -> None:
+    async with opened() as store:
+        words = " ".join(f"word{n}" for n in range(300))
+        paths = " ".join(f"src/file{n}.py" for n in range(80))
+        await store.append("s1", 0, session_of("s1", f"{words} {paths}"))
+        for query in (words, paths, f"{words} {paths}"):
+            assert len(await store.search("local", query)) == 1
+            assert not await store.search("local", f"{query} absent") and not await store.search(
+                "local", f"absent/{query}"
+            )
 
 
 async def test_the_end_of_a_long_text_is_found() -> None:

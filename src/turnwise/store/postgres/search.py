@@ -12,19 +12,23 @@ from .database import Database
 from .statement import Statement
 from .words import excerpt, terms_of
 
-MOST_TERMS = 64
-"""Terms beyond these are left out of a query."""
+MOST_PHRASES = 50
+"""What a query has in more phrases than these is looked for as single words."""
 
-_FIXED = 5
+_FIXED = 6
+"""The number of the first parameter that is a phrase."""
 
 
 async def search(
     database: Database, tenant: str, text: str, user: str | None, session: str | None, limit: int
 ) -> Sequence[Hit]:
-    terms = terms_of(text)[:MOST_TERMS]
+    terms = terms_of(text)
     if not terms:
         return []
-    rows = await database.ask(_STATEMENTS[len(terms)], tenant, user, session, limit, *terms)
+    phrases = [term for term in terms if " " in term]
+    words = " ".join([term for term in terms if " " not in term] + phrases[MOST_PHRASES:])
+    phrases = phrases[:MOST_PHRASES]
+    rows = await database.ask(_STATEMENTS[len(phrases)], tenant, user, session, limit, words, *phrases)
     return [
         Hit(found, name, title, number, at, _shown(body, found, number, terms))
         for found, name, title, number, at, body in rows
@@ -39,10 +43,11 @@ def _shown(body: bytes, session: str, number: int, terms: Sequence[str]) -> str:
         return ""
 
 
-def _statement(terms: int) -> Statement:
-    """Each term is words that stand together; PostgreSQL makes a query of each, so that nothing in them is a syntax."""
-    query = " && ".join(
-        [f"phraseto_tsquery('pg_catalog.simple', ${number})" for number in range(_FIXED, _FIXED + terms)]
+def _statement(phrases: int) -> Statement:
+    """For single words, all of which are asked for, and so many phrases. PostgreSQL makes a query of each text: nothing in them is a syntax."""
+    numbers = range(_FIXED, _FIXED + phrases)
+    query = "plainto_tsquery('pg_catalog.simple', $5)" + "".join(
+        [f" && phraseto_tsquery('pg_catalog.simple', ${number})" for number in numbers]
     )
     return Statement(
         "SELECT f.session, s.name, s.title, f.seq, extract(epoch FROM e.at)::float8, e.body FROM ("
@@ -53,9 +58,9 @@ def _statement(terms: int) -> Statement:
         "GROUP BY t.session, t.seq ORDER BY rank DESC, t.session DESC, t.seq DESC LIMIT $4) f "
         "JOIN {s}.sessions s ON s.id = f.session JOIN {s}.entries e ON e.session = f.session AND e.seq = f.seq "
         "ORDER BY f.rank DESC, f.session DESC, f.seq DESC",
-        takes="text text text int8" + " text" * terms,
+        takes="text text text int8 text" + " text" * phrases,
         gives="text text text int4 float8 json",
     )
 
 
-_STATEMENTS = [_statement(terms) for terms in range(MOST_TERMS + 1)]
+_STATEMENTS = [_statement(phrases) for phrases in range(MOST_PHRASES + 1)]
