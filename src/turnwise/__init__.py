@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
     from .store.postgres import PostgresStore
+    from .store.scopes import State
+    from .store.shapes import StateKey, StateRecord
+    from .store.sqlite import SqliteStore
+    from .store.state_watch import StateChange, StateWatcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -76,6 +80,12 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SqliteStore": "store.sqlite",
+    "State": "store.scopes",
+    "StateChange": "store.state_watch",
+    "StateKey": "store.shapes",
+    "StateRecord": "store.shapes",
+    "StateWatcher": "store.state_watch",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -133,6 +143,12 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "SqliteStore",
+    "State",
+    "StateChange",
+    "StateKey",
+    "StateRecord",
+    "StateWatcher",
     "Step",
     "Steps",
     "Summarise",

@@ -6,10 +6,12 @@ The server is shared by all tests of a run and stopped at its end. What a test w
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -188,9 +190,12 @@ def _sweep() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that the system gives out by itself: it is still free when a server that was stopped comes back."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def is_root() -> bool:

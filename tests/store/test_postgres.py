@@ -374,6 +374,20 @@ async def test_an_upload_that_was_left_is_collected() -> None:
         assert sql(f"SELECT count(*) FROM {name}.pieces") == [(0,)]
 
 
+async def test_expired_records_go_in_time() -> None:
+    """What has expired a day ago is removed by later writes that expire, too; what has expired just now keeps its version."""
+    async with fresh_schema(server.shared()) as name, opened(schema=name) as store:
+        for n in range(15):
+            await store.put_record(Scope("user", f"u{n}"), "k", b"1", ttl_s=0)
+        sql(f"UPDATE {name}.records SET expires_at = expires_at - interval '2 days' WHERE scope <> 'u3'")
+        await store.put_record(Scope("global"), "lasting", b"1")
+        assert sql(f"SELECT count(*) FROM {name}.records") == [(16,)]
+        for _ in range(2):
+            await store.put_record(Scope("global"), "k", b"1", ttl_s=60)
+        assert sorted(sql(f"SELECT scope, key FROM {name}.records")) == [("", "k"), ("", "lasting"), ("u3", "k")]
+        assert (await store.put_record(Scope("user", "u3"), "k", b"2", expect=0)).version == 2
+
+
 # --- whose store it is --------------------------------------------------------------------------------------------------
 
 

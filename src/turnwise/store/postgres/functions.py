@@ -262,6 +262,12 @@ BEGIN
         ON CONFLICT DO NOTHING RETURNING * INTO r;
         EXIT WHEN FOUND;
     END LOOP;
+    IF p_ttl_s IS NOT NULL THEN
+        DELETE FROM {s}.records x WHERE (x.tenant, x.kind, x.scope, x.key) IN (
+            SELECT y.tenant, y.kind, y.scope, y.key FROM {s}.records y
+            WHERE y.tenant = p_tenant AND y.expires_at < v_now - interval '1 day' LIMIT 10 FOR UPDATE SKIP LOCKED
+        );
+    END IF;
     RETURN QUERY SELECT 'done', r.version, extract(epoch FROM r.created_at)::float8, extract(epoch FROM r.updated_at)::float8,
         extract(epoch FROM r.expires_at)::float8;
 END $f$;

@@ -113,4 +113,5 @@ CREATE TABLE {s}.records (
     op uuid NOT NULL,
     PRIMARY KEY (tenant, kind, scope, key)
 );
+CREATE INDEX records_expired ON {s}.records (tenant, expires_at) WHERE expires_at IS NOT NULL;
 """
