@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.postgres import PostgresStore
     from .store.scopes import State
     from .store.shapes import StateKey, StateRecord
     from .store.sqlite import SqliteStore
@@ -70,6 +71,7 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
@@ -130,6 +132,7 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "PostgresStore",
     "Principal",
     "ProposedCall",
     "ProviderLimits",
