@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.postgres import PostgresStore
+    from .store.scopes import State
+    from .store.shapes import StateKey, StateRecord
     from .store.sqlite import SqliteStore
+    from .store.state_watch import StateChange, StateWatcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -67,6 +71,7 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
@@ -76,6 +81,11 @@ _HOMES = {
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "SqliteStore": "store.sqlite",
+    "State": "store.scopes",
+    "StateChange": "store.state_watch",
+    "StateKey": "store.shapes",
+    "StateRecord": "store.shapes",
+    "StateWatcher": "store.state_watch",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -122,6 +132,7 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "PostgresStore",
     "Principal",
     "ProposedCall",
     "ProviderLimits",
@@ -133,6 +144,11 @@ __all__ = [
     "SessionSettings",
     "SessionStatus",
     "SqliteStore",
+    "State",
+    "StateChange",
+    "StateKey",
+    "StateRecord",
+    "StateWatcher",
     "Step",
     "Steps",
     "Summarise",

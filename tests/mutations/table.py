@@ -15,7 +15,9 @@ import rows_execution
 import rows_flow
 import rows_models
 import rows_output
+import rows_postgres
 import rows_results
+import rows_state
 import rows_stores
 import rows_streams
 import rows_surface
@@ -29,6 +31,7 @@ ROWS: list[Row] = [
     *rows_transcript.ROWS,
     *rows_context.ROWS,
     *rows_encoders.ROWS,
+    *rows_state.ROWS,
     *rows_streams.ROWS,
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
@@ -39,6 +42,7 @@ ROWS: list[Row] = [
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_models.ROWS,
+    *rows_postgres.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,
