@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.postgres import PostgresStore
     from .store.scopes import State
     from .store.shapes import StateKey, StateRecord
     from .store.sqlite import SqliteStore
@@ -77,6 +78,7 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
@@ -145,6 +147,7 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "PostgresStore",
     "Principal",
     "ProposedCall",
     "ProviderLimits",

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from tests.cli.nursery import Nursery
 
 from turnwise.testing import ScriptedProvider
 
 LIMIT_S = 20.0
 SRC = Path(__file__).parents[2] / "src"
+FOR_PYTHON = {"PYTHONPATH": str(SRC), "PYTHONWARNINGS": "error", "LANG": "C.UTF-8"}
 PROGRAM = (sys.executable, "-m", "turnwise.frontends.cli")
 
 # The child gets the signal handling of a program started in a terminal, whatever this process inherited, and, given a
@@ -38,8 +40,9 @@ os.execv(command[0], command)
 class Cli:
     """Starts the program with a clean environment and sees to it that it ends."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nursery: Nursery) -> None:
         self.folder = folder
+        self.nursery = nursery
         self.started: list[subprocess.Popen[bytes]] = []
 
     def environment(
@@ -49,9 +52,7 @@ class Cli:
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
-            "PYTHONPATH": str(SRC),
-            "PYTHONWARNINGS": "error",
-            "LANG": "C.UTF-8",
+            **FOR_PYTHON,
             "TERM": "xterm",
         }
         if provider is not None:
@@ -63,14 +64,11 @@ class Cli:
         self, *args: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run it to its end, with `stdin` piped in."""
+        env, cwd = env or self.environment(), cwd or self.folder
+        if self.nursery.can_run(env):
+            return self.nursery.run(args, stdin, env, cwd, LIMIT_S)
         return subprocess.run(
-            (*PROGRAM, *args),
-            input=stdin,
-            capture_output=True,
-            timeout=LIMIT_S,
-            env=env or self.environment(),
-            cwd=cwd or self.folder,
-            check=False,
+            (*PROGRAM, *args), input=stdin, capture_output=True, timeout=LIMIT_S, env=env, cwd=cwd, check=False
         )
 
     def start(
@@ -149,9 +147,19 @@ class Terminal:
         return bool(more)
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """What all runs of the program to its end are forked from."""
+    made = Nursery(FOR_PYTHON)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    made = Cli(tmp_path)
+def cli(tmp_path: Path, nursery: Nursery) -> Iterator[Cli]:
+    made = Cli(tmp_path, nursery)
     try:
         yield made
     finally:

@@ -7,10 +7,11 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.core.world import OVERLOADED, REFUSED, World
+from tests.examples import examples
 
 from turnwise.core.content import Text, Thinking, ToolCall
 from turnwise.core.errors import ErrorInfo
@@ -387,7 +388,5 @@ def calls_of(message: Message) -> bool:
     return isinstance(message, AssistantMessage) and bool(message.tool_calls)
 
 
-Chaos.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Chaos.TestCase.settings = examples(200, stateful_step_count=60, suppress_health_check=list(HealthCheck))
 TestChaos = Chaos.TestCase

@@ -15,6 +15,7 @@ import rows_execution
 import rows_flow
 import rows_models
 import rows_output
+import rows_postgres
 import rows_results
 import rows_sessions
 import rows_state
@@ -43,6 +44,7 @@ ROWS: list[Row] = [
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,
     *rows_models.ROWS,
+    *rows_postgres.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,

@@ -149,7 +149,7 @@ async def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_taken_away_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D1: what would be lost is not acknowledged. It can be used again when it is back."""
-    monkeypatch.setattr("turnwise.store.sqlite.writer.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("turnwise.store.sqlite.transactions.LOOK_EVERY_S", 0.0)
     path = tmp_path / "t.db"
     store = SqliteStore(path)
     await write(store, "s", 3)

@@ -125,7 +125,7 @@ class Claims:
             await session.reload(patience_s)
             if is_left(session):
                 await self._refuse_if_driven()
-        if not snapshots.thaw(session.state):
+        if not snapshots.thaw(session.state, self.saved):
             await session.reload(patience_s, whole=True)
 
     async def _refuse_if_driven(self) -> None:
@@ -188,7 +188,7 @@ class Claims:
         snapshots.consider(self._session, self._lease.store, self.saved)
 
     async def save(self) -> bool:
-        """Save the session now; false if there is nothing to save, or it cannot be."""
+        """Have the session saved as it is now; false if it cannot be."""
         return await snapshots.save(self._session, self._lease.store, self.saved)
 
 

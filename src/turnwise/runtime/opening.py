@@ -62,12 +62,12 @@ async def open_stored(
 
 async def recover(session: Session[Any]) -> TurnResult | None:
     """Go on with a turn whose process is gone, to its end, and then with what was said ahead; the account of the turn, whatever became
-    of it. None if there is nothing to go on with, or a living process does.
+    of it. A parked turn goes on if all that it waited for has come. None if there is nothing to go on with, or a living process does.
 
     Cancelling it interrupts the turn. To watch the turn, or to ask for its typed answer, use
     `session.stream(Move.RESUME, output=…)` instead.
     """
-    if not is_left(session):
+    if not is_left(session) and not _waits_for_nobody(session):
         return await _next_of(session)
     turn = Turn(session, Move.RESUME.begin(session, None), Wishes(session.context, watched=False))
     try:
@@ -77,6 +77,12 @@ async def recover(session: Session[Any]) -> TurnResult | None:
     except SessionBusy:
         return None
     return turn.result
+
+
+def _waits_for_nobody(session: Session[Any]) -> bool:
+    """Whether a turn is parked though all that it waited for has come: its process ended before it could go on."""
+    turn = session.state.turn
+    return turn is not None and turn.phase == "parked" and not turn.pending and not session.running
 
 
 async def _next_of(session: Session[Any]) -> TurnResult | None:
@@ -91,5 +97,6 @@ async def _next_of(session: Session[Any]) -> TurnResult | None:
 
 
 async def save_snapshot(session: Session[Any]) -> bool:
-    """Keep the session's state as it is now, so that it is opened quickly; false if it is kept already, or cannot be kept now."""
+    """Have the session's state kept as it is now, so that it is opened quickly; false if it cannot be: the store has no snapshots or
+    fails, or something is still on its way into the journal."""
     return session.claims is not None and await session.claims.save()

@@ -29,11 +29,20 @@ def is_fatal(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and code_of(error) & 0xFF in FATAL
 
 
+def corrupt(what: str) -> sqlite3.DatabaseError:
+    """What SQLite would raise if it looked at values, not only at pages."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def translated(error: Exception, path: Path) -> Exception:
     """The error for callers; what is neither SQLite's nor the system's stays as it is."""
     if isinstance(error, TurnwiseError):
         return error
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, UnicodeDecodeError):
+        found = store_damaged(path, "there is text in it that is none")
+    elif isinstance(error, sqlite3.Error):
         found = _of_sqlite(error, path)
     elif isinstance(error, OSError):
         found = _of_system(error, path)
@@ -50,7 +59,7 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> StateError:
             return store_busy(path)
         case sqlite3.SQLITE_NOTADB:
             return not_a_database(path)
-        case sqlite3.SQLITE_CORRUPT:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH:
             return store_damaged(path, what)
         case sqlite3.SQLITE_FULL:
             return disk_full(path)
@@ -60,10 +69,9 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> StateError:
             return store_unavailable(path, what)
         case sqlite3.SQLITE_IOERR:
             return store_io(path, what)
-        case sqlite3.SQLITE_CONSTRAINT:
-            return store_damaged(path, what)
         case _:
-            return store_failed(path, what)
+            damaged = "no such" in what or "not decode" in what  # what we ask for is there in a file that is whole
+            return store_damaged(path, what) if damaged else store_failed(path, what)
 
 
 def _of_system(error: OSError, path: Path) -> StateError:

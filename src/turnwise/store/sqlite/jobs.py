@@ -1,4 +1,4 @@
-"""What the writer is given to do, and how the loops hear of it."""
+"""What there is to write, and how the loops hear of it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 
 
 class Job:
-    """Something to be done in a transaction, and the future of what comes of it. `run` may be called again after a rollback. `quick`: it
-    touches a few rows; only such jobs may be done on an event loop."""
+    """Something to be done in a transaction, and what came of it. `run` may be called again after a rollback. `quick`: it touches a few
+    rows; only such jobs may be done on an event loop. Who waits for it does so by `future`, if it is not done at once."""
 
     __slots__ = ("error", "future", "loop", "quick", "value")
     writes = True
+    pages: int = 1
+    """About how many pages of the file it writes."""
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
 
     def __init__(self, quick: bool) -> None:
         self.quick = quick
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
         self.value: Any = None
         self.error: Exception | None = None
 
     def run(self, db: Connection) -> Any:
         raise NotImplementedError
 
-    @property
-    def pages(self) -> int:
-        """About how many pages of the file it writes."""
-        return 1
+    def awaited_on(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+        """Somebody on this loop waits for it."""
+        self.loop, self.future = loop, loop.create_future()
+        return self.future
 
     def tell(self) -> None:
         """Resolve the future; on its loop."""

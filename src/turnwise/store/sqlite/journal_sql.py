@@ -61,7 +61,7 @@ class Keys:
 class Append(Job):
     """One append. Encoding is done when it is made, on the caller's thread."""
 
-    __slots__ = ("_blobs", "_claim", "_data", "_facts", "_first", "_keys", "_now", "after", "session")
+    __slots__ = ("_blobs", "_claim", "_data", "_facts", "_first", "_keys", "_now", "after", "last", "pages", "session")
 
     def __init__(
         self,
@@ -72,34 +72,24 @@ class Append(Job):
         keys: Keys,
         now: Callable[[], float],
     ) -> None:
-        self._data = encode_entries(entries)
-        super().__init__(quick=sum(map(len, self._data)) <= QUICK_BYTES)
-        self.session, self.after = session, after
+        self._data = data = encode_entries(entries)
+        size, blobs = 0, None
+        for entry, one in zip(entries, data, strict=True):
+            size += len(one)
+            if _REFERENCE in one and (referred := blobs_of(entry)):
+                blobs = referred if blobs is None else blobs | referred
+        self.value = self.error = None
+        self.quick = size <= QUICK_BYTES
+        self.pages = 1 + (size >> 12)
+        self.session, self.after, self.last = session, after, after + len(data)
         self._claim, self._keys, self._now = claim, keys, now
-        self._facts = facts_of(entries)
-        self._blobs = [
-            sha256
-            for entry, one in zip(entries, self._data, strict=True)
-            if _REFERENCE in one
-            for sha256 in blobs_of(entry)
-        ]
+        self._facts, self._blobs = facts_of(entries), blobs
         self._first = entries[0] if after == 0 and entries else None
-
-    @property
-    def last(self) -> int:
-        """The number of the last entry afterwards."""
-        return self.after + len(self._data)
-
-    @property
-    def pages(self) -> int:
-        return 1 + (sum(map(len, self._data)) >> 12)
 
     def run(self, db: Connection) -> int:
         key = self._keys.by_id.get(self.session)
-        claim, now = self._claim, self._now()
-        facts = self._facts
-        after = self.after
-        news = (after + len(self._data), now, facts.turns, facts.messages, facts.status)
+        claim, facts, after, now = self._claim, self._facts, self.after, self._now()
+        news = (self.last, now, facts.turns, facts.messages, facts.status)
         fence = 0
         if key is None:
             key, fence = self._judge(db, news, now)
@@ -119,7 +109,7 @@ class Append(Job):
             db.execute(_INSERT, (first, now, checksum(data[0], first), data[0]))
         else:
             db.executemany(_INSERT, [(first + i, now, checksum(one, first + i), one) for i, one in enumerate(data)])
-        if self._blobs:
+        if self._blobs is not None:
             db.executemany(_REFER, [(key, sha256) for sha256 in self._blobs])
         return fence
 
@@ -179,6 +169,8 @@ def entries_of(db: Connection, session: str, after: int, limit: int | None) -> l
         if row is None:
             return []
         key, last = row
+        if not isinstance(last, int):
+            raise damaged_entry(session, after + 1, "the session's row does not say how many there are")
         whole = limit is None or after + limit >= last
         until = last if whole or limit is None else after + limit
         entries = decoded(db, session, key, after, until)

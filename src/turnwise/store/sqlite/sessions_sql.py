@@ -12,6 +12,7 @@ import msgspec
 from ...core.principal import Principal
 from ...core.store import Edit, NewSession, Query, SessionInfo, Snapshot
 from ..refusals import name_taken, session_exists, unknown_session
+from .errors import corrupt
 from .journal_sql import refuse_if_living
 from .schema import SEQ_BITS, SEQ_MASK
 
@@ -159,26 +160,34 @@ def _present(db: Connection, session: str) -> SessionInfo:
 
 
 def _info(row: Sequence[Any]) -> SessionInfo:
+    """Raises `DatabaseError` if a value is of another type than it must be."""
+    try:
+        return msgspec.convert(_built(row), SessionInfo)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise corrupt(f"the row of session {row[0]} is not what was written ({error})") from error
+
+
+def _built(row: Sequence[Any]) -> dict[str, Any]:
     id, tenant, user, name, title, agent, folder, tags, created_at, updated_at, last, turns, messages, status = row[:14]
     archived, owner, claimed_until = row[14:]
-    return SessionInfo(
-        id=id,
-        principal=Principal(tenant, user),
-        name=name,
-        title=title,
-        agent=agent,
-        folder=folder,
-        tags=msgspec.json.decode(tags, type=tuple[str, ...]),
-        created_at=created_at,
-        updated_at=updated_at,
-        last=last,
-        turns=turns,
-        messages=messages,
-        status=status,
-        archived=bool(archived),
-        owner=owner,
-        claimed_until=(claimed_until or 0.0) if owner else None,
-    )
+    return {
+        "id": id,
+        "principal": Principal(tenant, user),
+        "name": name,
+        "title": title,
+        "agent": agent,
+        "folder": folder,
+        "tags": msgspec.json.decode(tags, type=tuple[str, ...]),
+        "created_at": created_at,
+        "updated_at": updated_at,
+        "last": last,
+        "turns": turns,
+        "messages": messages,
+        "status": status,
+        "archived": bool(archived),
+        "owner": owner,
+        "claimed_until": (claimed_until or 0.0) if owner else None,
+    }
 
 
 def _json(tags: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ writer's queue, reads to threads with connections of their own, work on files to
 
 from __future__ import annotations
 
-import asyncio
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -32,11 +31,13 @@ from . import backup, blobs, forks, journal_sql, leases_sql, records, search, se
 from .clock import wall
 from .daemon import in_thread
 from .errors import store_closed, store_forked
+from .front import Front
 from .jobs import Job, Opening, Task
 from .journal_sql import Append, Keys
 from .place import place_of
 from .schema import Durability, open_to_read, open_to_write
 from .threads import Threads
+from .transactions import Transactions
 from .verify import Verified, verified
 from .writer import Writer
 
@@ -103,7 +104,9 @@ class SqliteStore:
             if watched.active:
                 watched.appended({job.session: job.last for job in jobs if type(job) is Append and job.error is None})
 
-        self._writer = Writer(path, open_writer, busy_timeout_s, committed, keys.forget, near=durability == "normal")
+        self._transactions = Transactions(path, open_writer, busy_timeout_s, committed, keys.forget)
+        self._writer = Writer(self._transactions)
+        self._front = Front(self._writer, self._transactions, on_loop=durability == "normal")
         self._readers: Threads[Connection] = Threads("reader", MAX_READERS, path, open_reader, Connection.close)
         self._files: Threads[None] = Threads("files", MAX_FILE_THREADS, path, _nothing)
         self._ready = False
@@ -123,11 +126,7 @@ class SqliteStore:
     # --- journals -------------------------------------------------------------------------------------------------------
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
-        job = Append(session, after, entries, claim, self._keys, self._now)
-        writer = self._writer
-        if writer.full:
-            await writer.room()
-        return await writer.submit(job)
+        return await self._front.do(Append(session, after, entries, claim, self._keys, self._now))
 
     async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
         return await self._read(lambda db: journal_sql.entries_of(db, session, after, limit))
@@ -245,7 +244,7 @@ class SqliteStore:
         """`sessions`, `entries`, `blobs`; `bytes` on the disk, blobs included; of this object since it was made: `commits`, and `writes`,
         which shared them."""
         found = await self._read(lambda db: _counted(db, self._path))
-        return {**found, "commits": self._writer.commits, "writes": self._writer.jobs}
+        return {**found, "commits": self._transactions.commits, "writes": self._transactions.jobs}
 
     async def verify(self, *, thorough: bool = True) -> Verified:
         """Look at everything that is kept: what is damaged, and what is still good. Takes as long as reading all of it. `thorough` also
@@ -272,7 +271,7 @@ class SqliteStore:
     async def close(self) -> None:
         """Write what is queued, then let go of files, threads and connections. Idempotent. Cancelling stops the waiting only."""
         self._closed = True
-        self._writer.flush_home(asyncio.get_running_loop())
+        self._front.close()
         await in_thread(self._end)
 
     def _end(self) -> None:
@@ -284,10 +283,7 @@ class SqliteStore:
     # --- who does it ----------------------------------------------------------------------------------------------------
 
     async def _write(self, function: Callable[[Connection], T], *, quick: bool = False) -> T:
-        writer = self._writer
-        if writer.full:
-            await writer.room()
-        return await writer.submit(Task(function, quick))
+        return await self._front.do(Task(function, quick))
 
     async def _read(self, function: Callable[[Connection], T]) -> T:
         await self._prepare()
@@ -298,7 +294,7 @@ class SqliteStore:
         if self._closed:
             raise store_closed()
         if not self._ready:
-            await self._writer.submit(Opening())
+            await self._front.do(Opening())
             self._ready = True
 
     def _file_threads(self) -> Threads[None]:

@@ -108,6 +108,9 @@ def _sessions(db: Connection, found: list[Damage]) -> Iterator[tuple[int, str, i
                 if key in seen:
                     return
                 seen.add(key)
+                if not (isinstance(session, str) and isinstance(last, int)):
+                    found.append(Damage("file", f"the row of the session with key {key} is not what was written"))
+                    continue
                 yield key, session, last
             return
         except DatabaseError as error:
