@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .runtime.session import Session
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
+    from .runtime.transfer.export import export_session
+    from .runtime.transfer.importing import import_session
+    from .runtime.transfer.prune import prune
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .tools import Tool, ToolContext, tool
@@ -89,6 +92,9 @@ _HOMES = {
     "Usage": "core.usage",
     "UserMessage": "core.messages",
     "Watcher": "runtime.watch",
+    "export_session": "runtime.transfer.export",
+    "import_session": "runtime.transfer.importing",
+    "prune": "runtime.transfer.prune",
     "replay": "core.replay",
     "tool": "tools",
 }
@@ -142,6 +148,9 @@ __all__ = [
     "Usage",
     "UserMessage",
     "Watcher",
+    "export_session",
+    "import_session",
+    "prune",
     "replay",
     "tool",
 ]
