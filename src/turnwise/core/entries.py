@@ -32,7 +32,8 @@ Keep = Literal["partial", "none"]
 
 class SessionCreated(msgspec.Struct, frozen=True, gc=False, tag="session.created", omit_defaults=True):
     """First entry of every journal. `history` was handed in by the caller and repaired on entry (rule T6), or is that of the
-    session that this one was forked from, with its `views` and `settings`."""
+    session that this one was forked from, with its `views` and `settings`. `agent` is the name of the one that it belongs to: who
+    recovers its turns has to know."""
 
     session: str
     principal: Principal
@@ -41,6 +42,7 @@ class SessionCreated(msgspec.Struct, frozen=True, gc=False, tag="session.created
     forked_from: str = ""
     views: tuple[View, ...] = ()
     settings: SessionSettings = AGENTS_OWN
+    agent: str = ""
     v: int = 1
 
 

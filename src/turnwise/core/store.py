@@ -59,7 +59,8 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A session in a list. `last` is the number of its last entry, 0 before the first; `messages` counts what was said by users, models
-    and tools, compacted or not. `owner` has it claimed, until `claimed_until` unless it renews its lease; "" if nobody has."""
+    and tools, compacted or not. `updated_at` is when entries were appended last, at first when it was created: an edit does not count.
+    `owner` has it claimed, until `claimed_until` unless it renews its lease; "" if nobody has."""
 
     id: str
     principal: Principal
@@ -80,10 +81,11 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions, of one tenant; None does not care. All of `tags` are asked for. `orphaned`: a turn runs that no living owner has
-    claimed, so it wants to be recovered. Those changed last come first; `after` is the id of the last one of the page before."""
+    """Which sessions; None does not care. Whoever serves people names a `tenant`; all of them at once are for upkeep. All of `tags` are
+    asked for. `orphaned`: a turn runs that no living owner has claimed, so it wants to be recovered. Those changed last come first;
+    `after` is the id of the last one of the page before."""
 
-    tenant: str = LOCAL.tenant
+    tenant: str | None = LOCAL.tenant
     user: str | None = None
     name: str | None = None
     agent: str | None = None
@@ -108,7 +110,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """Where a text was found: the entry, and some words around, the found ones between `[` and `]`."""
+    """Where a text was found: the entry, when it was appended, and some words around, the found ones between `[` and `]`."""
 
     session: str
     name: str | None
@@ -181,7 +183,7 @@ class Journals(Protocol):
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         """Put `entries` behind entry number `after` (0: the journal is empty). All of them or none; when it returns they are durable. The
-        first append of a session that was not created makes its row, by its `SessionCreated`.
+        first append of a session that was not created makes its row, by its `SessionCreated` (principal and agent).
 
         Returns the fence of the claim; 0 without one. Raises, having written nothing and claimed nothing, in this order: `StateError`
         `session_deleted` if there is no such session though `after` is not 0; `SessionBusy` (with who, and until when) if a living
@@ -199,7 +201,8 @@ class Journals(Protocol):
 
 
 class Store(Journals, Protocol):
-    """Keeps everything. Its methods may be called from any task of the loop it was opened on, many at a time."""
+    """Keeps everything. Its methods may be called from any task of the loop it was opened on, many at a time. It can be referred to
+    weakly, as objects without `__slots__` can."""
 
     async def close(self) -> None:
         """Finish what was begun and let go of files, threads and connections. Idempotent."""

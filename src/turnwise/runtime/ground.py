@@ -26,7 +26,7 @@ from ..core.messages import Message
 from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
-from ..store.memory import MemoryBlobs, MemoryStore
+from ..store.memory import MemoryBlobs, MemoryJournals
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
@@ -220,7 +220,7 @@ class Ground(Generic[Ctx]):
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
-            self._store = runtime.store or MemoryStore()
+            self._store = runtime.store or MemoryJournals()
         if self._blobs is None:
             self._blobs = runtime.blobs
         self._append_now = getattr(self._store, "append_now", None)

@@ -140,7 +140,7 @@ def forked(session: Actor[Any], at: int | None, id: str, now: float) -> SessionC
     history = tuple(state.history[:kept])
     last = number_of_last(history)
     views = tuple([msgspec.structs.replace(view, turn=min(view.turn, last)) for view in state.views[:shown]])
-    return SessionCreated(id, state.principal, now, history, state.id, views, state.settings)
+    return SessionCreated(id, state.principal, now, history, state.id, views, state.settings, session.agent.name)
 
 
 def check_turn(state: SessionState, what: str, number: int) -> None:

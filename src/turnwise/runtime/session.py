@@ -264,7 +264,7 @@ def new_session(
 ) -> Session[Ctx]:
     """See `Agent.session`."""
     at, fresh = moment(agent)
-    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)))
+    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)), agent=agent.name)
     return Session(agent, created, context=context, store=agent.store)
 
 

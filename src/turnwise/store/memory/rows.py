@@ -1,0 +1,132 @@
+"""What a list of sessions shows, in memory. A row follows its journal when it is looked at, not when entries are appended."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ...core.entries import Entry, SessionCreated
+from ...core.store import Edit, NewSession, Query, SessionInfo, SessionStatus
+from ..facts import facts_of
+from .claims import Claims
+
+
+class Row:
+    """Of one session. `folded` entries have been counted; `lasts` has the number of the last entry of each append, and `dates` when that
+    was made; `change` orders rows that were changed at the same moment."""
+
+    __slots__ = (
+        "agent",
+        "archived",
+        "change",
+        "created_at",
+        "dates",
+        "folded",
+        "folder",
+        "id",
+        "journal",
+        "lasts",
+        "messages",
+        "name",
+        "principal",
+        "status",
+        "tags",
+        "title",
+        "turns",
+        "updated_at",
+    )
+
+    def __init__(self, new: NewSession, at: float, change: int = 0) -> None:
+        self.id, self.principal, self.name, self.title = new.id, new.principal, new.name, new.title
+        self.agent, self.folder, self.tags, self.archived = new.agent, new.folder, new.tags, False
+        self.journal: list[Entry] = []
+        self.created_at = self.updated_at = at
+        self.change = change
+        self.lasts: list[int] = []
+        self.dates: list[float] = []
+        self.folded = self.turns = self.messages = 0
+        self.status: SessionStatus = "idle"
+
+    def appended(self, at: float, change: int) -> None:
+        self.lasts.append(len(self.journal))
+        self.dates.append(at)
+        self.updated_at, self.change = at, change
+
+    def date_of(self, number: int) -> float:
+        """When an entry was appended."""
+        return self.dates[bisect_left(self.lasts, number)]
+
+    def fold(self) -> None:
+        """Count the entries that have come since."""
+        if self.folded == len(self.journal):
+            return
+        facts = facts_of(self.journal[self.folded :])
+        self.folded = len(self.journal)
+        self.turns += facts.turns
+        self.messages += facts.messages
+        self.status = facts.status or self.status
+
+    def edit(self, edit: Edit) -> None:
+        for field in edit.__struct_fields__:
+            value = getattr(edit, field)
+            if value is not msgspec.UNSET:
+                setattr(self, field, value)
+
+    def info(self, claims: Claims) -> SessionInfo:
+        self.fold()
+        held = claims.held(self.id)
+        return SessionInfo(
+            id=self.id,
+            principal=self.principal,
+            name=self.name,
+            title=self.title,
+            agent=self.agent,
+            folder=self.folder,
+            tags=self.tags,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            last=len(self.journal),
+            turns=self.turns,
+            messages=self.messages,
+            status=self.status,
+            archived=self.archived,
+            owner=held.owner if held else "",
+            claimed_until=claims.until(held.owner) if held else None,
+        )
+
+
+def first_of(session: str, entries: Sequence[Entry]) -> NewSession:
+    """A session that was not created but begins with an append."""
+    first = entries[0] if entries else None
+    if not isinstance(first, SessionCreated):
+        return NewSession(id=session)
+    return NewSession(id=session, principal=first.principal, agent=first.agent)
+
+
+def listed(rows: Iterable[Row], query: Query, after: Row | None, claims: Claims, now: float) -> list[SessionInfo]:
+    """The page of a list, those changed last first. `after` is the last row of the page before."""
+    fitting = [row for row in rows if _fits(row, query, claims, now) and (after is None or _place(row) > _place(after))]
+    fitting.sort(key=_place)
+    return [row.info(claims) for row in fitting[: query.limit]]
+
+
+def _place(row: Row) -> tuple[float, int]:
+    return -row.updated_at, -row.change
+
+
+def _fits(row: Row, query: Query, claims: Claims, now: float) -> bool:
+    row.fold()
+    return (
+        query.tenant in (None, row.principal.tenant)
+        and query.user in (None, row.principal.user)
+        and query.name in (None, row.name)
+        and query.agent in (None, row.agent)
+        and query.folder in (None, row.folder)
+        and query.status in (None, row.status)
+        and query.archived in (None, row.archived)
+        and set(query.tags) <= set(row.tags)
+        and (query.updated_before is None or row.updated_at < query.updated_before)
+        and (not query.orphaned or (row.status == "running" and not claims.living(row.id, now)))
+    )
