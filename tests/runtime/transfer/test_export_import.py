@@ -286,6 +286,22 @@ async def test_one_changed_byte_anywhere_is_refused() -> None:
     assert await nothing_in(store)
 
 
+def _swap(lines: list[Any], a: int, b: int) -> None:
+    lines[a]["entry"], lines[b]["entry"] = lines[b]["entry"], lines[a]["entry"]
+
+
+def _blobs(lines: list[Any]) -> list[Any]:
+    return [line for line in lines if line["type"] == "blob"]
+
+
+def _blob(lines: list[Any], field: str, value: str) -> None:
+    _blobs(lines)[0][field] = value
+
+
+def _without_blobs(lines: list[Any]) -> None:
+    lines[:] = [line for line in lines if line["type"] != "blob"]
+
+
 EDITS: dict[str, tuple[Any, int, str, str]] = {
     "no header": (lambda lines: lines.pop(0), 1, "invalid_export", "turnwise.export"),
     "no row": (lambda lines: lines.pop(1), 2, "invalid_export", "row"),
@@ -308,22 +324,6 @@ EDITS: dict[str, tuple[Any, int, str, str]] = {
     "no attachment": (_without_blobs, 0, "invalid_export", "did not come"),
     "something in between": (lambda lines: lines.append(lines[2]), 0, "invalid_export", "out of order"),
 }
-
-
-def _swap(lines: list[Any], a: int, b: int) -> None:
-    lines[a]["entry"], lines[b]["entry"] = lines[b]["entry"], lines[a]["entry"]
-
-
-def _blobs(lines: list[Any]) -> list[Any]:
-    return [line for line in lines if line["type"] == "blob"]
-
-
-def _blob(lines: list[Any], field: str, value: str) -> None:
-    _blobs(lines)[0][field] = value
-
-
-def _without_blobs(lines: list[Any]) -> None:
-    lines[:] = [line for line in lines if line["type"] != "blob"]
 
 
 @pytest.mark.parametrize("edit", EDITS)

@@ -103,7 +103,7 @@ def _at(at: float | None) -> str:
 
 # --- words of others --------------------------------------------------------------------------------------------------
 
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>&|~$])")
 _FENCE = re.compile(r"(`{3,}(?=[^`]*\Z)|~{3,})")
 _TARGET = re.compile(r"\](?P<kind>\(|:)(?P<target>\s*<?[^\s)]*)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
@@ -112,7 +112,7 @@ _ALLOWED = ("http:", "https:", "mailto:")
 
 def line(text: str) -> str:
     """As part of one line: nothing in it means anything to Markdown."""
-    return _PUNCTUATION.sub(r"\\\1", " ".join(clean(text).split()))
+    return _MARKS.sub(r"\\\1", " ".join(clean(text).split()))
 
 
 def span(text: str) -> str:
