@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...core.content import UserBlock
-from ...core.errors import config_error
+from ...core.errors import ConfigError, config_error
 from ...runtime.attachments import Prompt, block_of
 from .screen import Screen
 
@@ -24,9 +24,9 @@ _KINDS = (
 )
 
 
-def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Prompt:
-    """The prompt. Files and what was piped in come first, the words last. Raises `ConfigError`: `empty_prompt`,
-    `unsupported_file`."""
+def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Prompt | None:
+    """The prompt; None if nothing was said. Files and what was piped in come first, the words last. Raises `ConfigError`
+    (`unsupported_file`)."""
     words = _sound(words)
     parts: list[str | UserBlock | Path] = list(attachments)
     if piped is not None and piped.strip():
@@ -34,10 +34,14 @@ def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Pr
     if words.strip():
         parts.append(words)
     if not parts:
-        raise config_error("empty_prompt", "There is no prompt.", 'Say something: turnwise "your question".')
+        return None
     if all(isinstance(part, str) for part in parts):
         return "\n\n".join([str(part) for part in parts])
     return parts
+
+
+def nothing_asked() -> ConfigError:
+    return config_error("empty_prompt", "There is no prompt.", 'Say something: turnwise "your question".')
 
 
 def read_stdin(screen: Screen) -> bytes | None:

@@ -37,8 +37,8 @@ from .lines import (
 if TYPE_CHECKING:
     from ..runtime import Runtime
 
-ExportFormat = Literal["jsonl", "markdown", "html"]
-"""`jsonl` is complete and can be imported; the others are for people."""
+ExportFormat = Literal["jsonl", "markdown", "html", "text"]
+"""`jsonl` is complete and can be imported; the others are for people: a document, a page, plain text."""
 
 PAGE = 256
 """Entries that are read at a time."""

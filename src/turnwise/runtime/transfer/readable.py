@@ -1,5 +1,5 @@
 """A session for people, as a stream of bytes: reads the journal twice (once for what was taken back), and gives `account` and the form what
-they need. The I/O of `markdown` and `html`.
+they need. The I/O of `markdown`, `html` and `plain`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from ...core.errors import StateError
 from ...core.store import SessionInfo, Store
 from ...core.usage import Usage
-from . import html, markdown
+from . import html, markdown, plain
 from .account import Account, Remark, Rewinds, Told
 from .export import Journal, row_of
 
@@ -25,16 +25,18 @@ class _Form(Protocol):
     def foot(self, model_calls: int, usage: Usage) -> str: ...
 
 
+_FORMS: dict[str, _Form] = {"markdown": markdown, "html": html, "text": plain}
+
 INLINE_BYTES = 8 << 20
 """Attachments up to this size are shown in a page; larger ones are named."""
 
 
 async def readable(
-    store: Store, session: str, format: Literal["markdown", "html"], salvage: bool
+    store: Store, session: str, format: Literal["markdown", "html", "text"], salvage: bool
 ) -> AsyncGenerator[bytes, None]:
     """See `export_session`."""
     row = await row_of(store, session)
-    form: _Form = html if format == "html" else markdown
+    form = _FORMS[format]
     yield form.head(row).encode()
     account = Account(await _rewinds(store, row, salvage))
     journal = Journal(store, row, salvage)
