@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .runtime.transfer.upkeep import backup_store, verify_store
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.sqlite import SqliteStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -76,6 +77,7 @@ _HOMES = {
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SqliteStore": "store.sqlite",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -136,6 +138,7 @@ __all__ = [
     "Session",
     "SessionSettings",
     "SessionStatus",
+    "SqliteStore",
     "Step",
     "Steps",
     "Summarise",

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from turnwise import SqliteStore
 from turnwise.store.memory import MemoryStore
 from turnwise.testing.store_conformance import StoreUnderTest
 
@@ -33,6 +34,20 @@ async def memory(folder: Path) -> StoreUnderTest:
     return StoreUnderTest(store, second=same, advance=advance)
 
 
+async def sqlite(folder: Path) -> StoreUnderTest:
+    """Another handle is another store on the same file, as another process would have it."""
+    now = [1_800_000_000.0]
+
+    async def advance(seconds: float) -> None:
+        now[0] += seconds
+
+    async def another() -> SqliteStore:
+        return SqliteStore(folder / "kit.db", clock=lambda: now[0])
+
+    return StoreUnderTest(await another(), second=another, reopen=another, advance=advance)
+
+
 STORES = [
     Kind("memory", memory),
+    Kind("sqlite", sqlite),
 ]

@@ -1,0 +1,220 @@
+"""Appends and reads, in SQL: who may append is decided in one statement where nothing stands against it, else by looking.
+
+Everything here runs in a transaction of its caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from sqlite3 import Connection, DatabaseError
+from typing import Any
+from zlib import crc32
+
+from ...core.entries import Entry, SessionCreated
+from ...core.principal import LOCAL
+from ...core.store import Claim, Owner
+from ..codec import damaged_entry, decode_entry, encode_entries
+from ..facts import blobs_of, facts_of
+from ..refusals import append_conflict, claimed, lease_lost, session_deleted
+from .clock import is_busy
+from .jobs import Job
+from .schema import SEQ_BITS, SEQ_MASK, one_moment
+
+MAX_KEYS = 20_000
+"""Sessions whose keys are remembered."""
+
+_REFERENCE = b'"sha256":"'
+"""What an entry that refers to a blob has somewhere: most have not, and need not be looked through."""
+
+_SET = "UPDATE sessions SET last = ?, updated_at = ?, turns = turns + ?, messages = messages + ?, status = coalesce(?, status)"
+_FREE = f"{_SET} WHERE key = ? AND last = ? AND owner = ''"
+_HELD = f"{_SET} WHERE key = ? AND last = ? AND owner = ? AND fence = ?"
+_GIVEN_BACK = f"{_SET}, owner = '' WHERE key = ? AND last = ? AND owner = ? AND fence = ?"
+_JUDGED = f"{_SET}, owner = ?, fence = ? WHERE key = ?"
+_INSERT = "INSERT INTO entries (id, at, crc, data) VALUES (?, ?, ?, ?)"
+_REFER = "INSERT OR IGNORE INTO blob_refs (session, sha256) VALUES (?, ?)"
+_LOOK = """SELECT key, last, owner, fence, expires_at, host, pid
+    FROM sessions LEFT JOIN leases USING (owner) WHERE id = ?"""
+_MAKE = "INSERT INTO sessions (id, tenant, user, agent, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class Keys:
+    """What the writer remembers of sessions: their keys, which are never given twice. Forgotten when a transaction is rolled back,
+    for it may have made some of them."""
+
+    __slots__ = ("by_id",)
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, int] = {}
+
+    def note(self, session: str, key: int) -> None:
+        if len(self.by_id) >= MAX_KEYS:
+            self.by_id.clear()
+        self.by_id[session] = key
+
+    def forget(self) -> None:
+        self.by_id.clear()
+
+
+class Append(Job):
+    """One append. Encoding is done when it is made, on the caller's thread."""
+
+    __slots__ = ("_blobs", "_claim", "_data", "_facts", "_first", "_keys", "_now", "after", "session")
+
+    def __init__(
+        self,
+        session: str,
+        after: int,
+        entries: Sequence[Entry],
+        claim: Claim | None,
+        keys: Keys,
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__()
+        self.session, self.after = session, after
+        self._claim, self._keys, self._now = claim, keys, now
+        self._data = encode_entries(entries)
+        self._facts = facts_of(entries)
+        self._blobs = [
+            sha256
+            for entry, one in zip(entries, self._data, strict=True)
+            if _REFERENCE in one
+            for sha256 in blobs_of(entry)
+        ]
+        self._first = entries[0] if after == 0 and entries else None
+
+    @property
+    def last(self) -> int:
+        """The number of the last entry afterwards."""
+        return self.after + len(self._data)
+
+    @property
+    def pages(self) -> int:
+        return 1 + (sum(map(len, self._data)) >> 12)
+
+    def run(self, db: Connection) -> int:
+        key = self._keys.by_id.get(self.session)
+        claim, now = self._claim, self._now()
+        facts = self._facts
+        after = self.after
+        news = (after + len(self._data), now, facts.turns, facts.messages, facts.status)
+        fence = 0
+        if key is None:
+            key, fence = self._judge(db, news, now)
+        elif claim is None:
+            if db.execute(_FREE, (*news, key, after)).rowcount != 1:
+                key, fence = self._judge(db, news, now)
+        elif claim.fence and (
+            db.execute(_HELD if claim.hold else _GIVEN_BACK, (*news, key, after, claim.owner, claim.fence)).rowcount
+            == 1
+        ):
+            fence = claim.fence
+        else:
+            key, fence = self._judge(db, news, now)
+        first = (key << SEQ_BITS) + after + 1
+        data = self._data
+        if len(data) == 1:
+            db.execute(_INSERT, (first, now, checksum(data[0], first), data[0]))
+        else:
+            db.executemany(_INSERT, [(first + i, now, checksum(one, first + i), one) for i, one in enumerate(data)])
+        if self._blobs:
+            db.executemany(_REFER, [(key, sha256) for sha256 in self._blobs])
+        return fence
+
+    def _judge(self, db: Connection, news: tuple[Any, ...], now: float) -> tuple[int, int]:
+        """Look who has the session and how far it is, and write its row if nothing stands against it: its key and the fence."""
+        session, claim = self.session, self._claim
+        row = db.execute(_LOOK, (session,)).fetchone()
+        made = row is None
+        if row is None:
+            if self.after:
+                raise session_deleted(session)
+            row = (0, 0, "", 0, None, None, None)
+        key, last, holder, fence, _, _, _ = row
+        owner = "" if claim is not None else holder
+        if claim is not None and claim.fence:
+            if (holder, fence) != (claim.owner, claim.fence):
+                raise lease_lost(session, claim.owner)
+        elif claim is not None and holder == claim.owner:
+            pass
+        else:
+            refuse_if_living(session, row[2:], now)
+            fence += 0 if claim is None else 1
+        if claim is not None and claim.hold:
+            owner = claim.owner
+        if last != self.after:
+            raise append_conflict(session, self.after, last)
+        if made:
+            key = self._make_row(db, now)
+        db.execute(_JUDGED, (*news, owner, fence, key))
+        self._keys.note(session, key)
+        return key, fence if claim is not None else 0
+
+    def _make_row(self, db: Connection, now: float) -> int:
+        first = self._first
+        principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
+        key = db.execute(_MAKE, (self.session, principal.tenant, principal.user, agent, now, now)).lastrowid
+        assert key is not None
+        return key
+
+
+def refuse_if_living(session: str, row: Sequence[Any], now: float) -> None:
+    """Raise `SessionBusy` if the owner in `row` (owner, fence, expires_at, host, pid) has a lease that has not run out."""
+    holder, _, expires_at, host, pid = row
+    if holder and expires_at is not None and expires_at > now:
+        raise claimed(session, Owner(holder, host, pid), expires_at)
+
+
+def checksum(data: bytes, id: int) -> int:
+    """Of an entry's bytes in their place: a row that has moved does not pass."""
+    return crc32(data, (id ^ (id >> SEQ_BITS)) & SEQ_MASK)
+
+
+def entries_of(db: Connection, session: str, after: int, limit: int | None) -> list[Entry]:
+    """The entries from number `after` + 1 on. Raises `StateError`: `unknown_entry`, `damaged_entry`."""
+    with one_moment(db):
+        row = db.execute("SELECT key, last FROM sessions WHERE id = ?", (session,)).fetchone()
+        if row is None:
+            return []
+        key, last = row
+        whole = limit is None or after + limit >= last
+        until = last if whole or limit is None else after + limit
+        entries = decoded(db, session, key, after, until)
+        if whole and after <= last:
+            _refuse_more(db, session, key, last)
+        return entries
+
+
+def decoded(db: Connection, session: str, key: int, after: int, until: int) -> list[Entry]:
+    """Those entries, each checked; raises at the first that is not what was written, or not there."""
+    base, entries, expected = key << SEQ_BITS, list[Entry](), after + 1
+    rows = db.execute(
+        "SELECT id, crc, data FROM entries WHERE id > ? AND id <= ? ORDER BY id", (base + after, base + until)
+    )
+    try:
+        for id, crc, data in rows:
+            if id - base != expected:
+                raise damaged_entry(session, expected, "it is not there")
+            entries.append(checked(session, expected, id, crc, data))
+            expected += 1
+    except DatabaseError as error:
+        if is_busy(error):
+            raise
+        raise damaged_entry(session, expected, f"SQLite cannot read it ({error})") from error
+    if expected <= until:
+        raise damaged_entry(session, expected, "it is not there")
+    return entries
+
+
+def checked(session: str, number: int, id: int, crc: object, data: object) -> Entry:
+    """An entry as it was written. Raises `StateError`: `unknown_entry`, `damaged_entry`."""
+    if not isinstance(data, bytes) or not isinstance(crc, int) or checksum(data, id) != crc:
+        raise damaged_entry(session, number, "its checksum is another one")
+    return decode_entry(data, session, number)
+
+
+def _refuse_more(db: Connection, session: str, key: int, last: int) -> None:
+    """Raise if there are entries that the session's row does not know of: then the row is damaged."""
+    base = key << SEQ_BITS
+    if db.execute("SELECT 1 FROM entries WHERE id > ? AND id <= ?", (base + last, base | SEQ_MASK)).fetchone():
+        raise damaged_entry(session, last + 1, f"the session's row says that there are {last}")

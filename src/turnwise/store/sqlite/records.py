@@ -1,0 +1,112 @@
+"""Records: small values under scope and key, in SQL.
+
+One that has run out stays as a row for a while, unseen, so that its version goes on if it is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sqlite3 import Connection
+from typing import Any
+
+from ...core.store import Record, Scope
+from ..refusals import version_conflict
+
+KEPT_AFTER_END_S = 30 * 86400.0
+"""How long the version of a record that has run out is remembered."""
+SWEPT = 20
+"""Rows of records that ran out long ago which a write takes along."""
+
+_COLUMNS = "key, value, version, schema, created_at, updated_at, writer, expires_at"
+_SCOPE = "tenant = ? AND kind = ? AND name = ?"
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def get_record(db: Connection, scope: Scope, key: str, now: float) -> Record | None:
+    row = _row(db, scope, key)
+    return None if row is None or _is_over(row, now) else _record(row)
+
+
+def put_record(
+    db: Connection,
+    scope: Scope,
+    key: str,
+    value: bytes,
+    now: float,
+    *,
+    expect: int | None,
+    schema: int,
+    writer: str,
+    ttl_s: float | None,
+) -> Record:
+    row = _row(db, scope, key)
+    there = None if row is None or _is_over(row, now) else _record(row)
+    _refuse_other(key, expect, there)
+    record = Record(
+        key,
+        value,
+        row[2] + 1 if row is not None else 1,
+        schema,
+        there.created_at if there is not None else now,
+        now,
+        writer,
+        None if ttl_s is None else now + ttl_s,
+    )
+    db.execute(
+        f"INSERT OR REPLACE INTO records (tenant, kind, name, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*_names(scope), *(getattr(record, field) for field in record.__struct_fields__)),
+    )
+    if ttl_s is not None:
+        _sweep(db, now)
+    return record
+
+
+def delete_record(db: Connection, scope: Scope, key: str, now: float, *, expect: int | None) -> bool:
+    row = _row(db, scope, key)
+    there = None if row is None or _is_over(row, now) else _record(row)
+    _refuse_other(key, expect, there)
+    if there is None:
+        return False
+    db.execute(f"DELETE FROM records WHERE {_SCOPE} AND key = ?", (*_names(scope), key))
+    return True
+
+
+def records(db: Connection, scope: Scope, prefix: str, after: str, limit: int, now: float) -> list[Record]:
+    rows = db.execute(
+        f"""SELECT {_COLUMNS} FROM records
+        WHERE {_SCOPE} AND key > ? AND key >= ? AND key <= ? AND substr(key, 1, ?) = ? AND (expires_at IS NULL OR expires_at > ?)
+        ORDER BY key LIMIT ?""",
+        (*_names(scope), after, prefix, prefix + 8 * _LAST_CHARACTER, len(prefix), prefix, now, max(limit, 0)),
+    )
+    return [_record(row) for row in rows]
+
+
+def _row(db: Connection, scope: Scope, key: str) -> Sequence[Any] | None:
+    return db.execute(f"SELECT {_COLUMNS} FROM records WHERE {_SCOPE} AND key = ?", (*_names(scope), key)).fetchone()
+
+
+def _record(row: Sequence[Any]) -> Record:
+    return Record(*row)
+
+
+def _is_over(row: Sequence[Any], now: float) -> bool:
+    expires_at = row[7]
+    return expires_at is not None and expires_at <= now
+
+
+def _refuse_other(key: str, expect: int | None, there: Record | None) -> None:
+    version = 0 if there is None else there.version
+    if expect is not None and expect != version:
+        raise version_conflict(key, expect, version)
+
+
+def _names(scope: Scope) -> tuple[str, str, str]:
+    return scope.tenant, scope.kind, scope.name
+
+
+def _sweep(db: Connection, now: float) -> None:
+    db.execute(
+        """DELETE FROM records WHERE (tenant, kind, name, key) IN (
+            SELECT tenant, kind, name, key FROM records WHERE expires_at < ? LIMIT ?)""",
+        (now - KEPT_AFTER_END_S, SWEPT),
+    )
