@@ -36,6 +36,8 @@ class Reading:
 class CountedResponse:
     """A response that counts what is read of it. Turnwise decodes a read at once, so what is read becomes objects."""
 
+    ended = False
+
     def __init__(self, response: Any) -> None:
         self._response = response
 

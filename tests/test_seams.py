@@ -107,7 +107,6 @@ ALLOWED: dict[str, dict[str, str]] = {
         "loops": "synchronous code needs a loop of its own",
         "threads": "and a thread to run it",
     },
-    "models/deferred.py": {"network": "part of the real HTTP client"},
     "models/catalogue.py": {"clock": "prices depend on the day and the hour"},
     "models/google_credentials.py": {"network": "the HTTP client that google-auth asks for, in a thread"},
     "models/listing.py": {
@@ -115,11 +114,12 @@ ALLOWED: dict[str, dict[str, str]] = {
         "environment": "the default of list_models(environ=…)",
         "threads": "the default of list_models(blocking=…)",
     },
-    "models/parts.py": {"network": "part of the real HTTP client"},
-    "models/transport.py": {
-        "network": "the real HTTP client",
+    "models/response.py": {"network": "part of the real HTTP client"},
+    "models/route.py": {
+        "network": "part of the real HTTP client",
         "environment": "whether a proxy is configured, as HTTP clients do",
     },
+    "models/transport.py": {"network": "the real HTTP client"},
     "tools/isolated.py": {
         "children": "ends its own process group; it is the child",
         "loops": "runs an async tool in the child",

@@ -211,6 +211,8 @@ def _frame(kind: str, payload: Event) -> bytes:
 class Corrected:
     """The response of aimock as a shim passes it on."""
 
+    ended = False
+
     def __init__(self, response: Response, shim: Shim) -> None:
         self._response = response
         self._shim = shim

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from turnwise.models.deferred import READS_BURSTS
+from turnwise.models.response import READS_BURSTS
 from turnwise.models.transport import WHOLE_BELOW_BYTES, HttpTransport
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -65,14 +65,16 @@ async def read_all(transport: HttpTransport, url: str, body: Sequence[bytes | by
 
 
 def test_this_aiohttp_is_read_in_bursts() -> None:
-    """If it fails, aiohttp keeps what it read in another way now: reading still works, at the old price. See models/deferred.py."""
+    """If it fails, aiohttp keeps what it read in another way now: reading still works, at the old price. See models/response.py."""
     assert READS_BURSTS
 
 
 @pytest.mark.parametrize("sizes", [(1,), (1, 1), (300,) * 500, (1, 70_000, 2, 200_000, 3), (1_000_000,)])
 @pytest.mark.parametrize("bursts", [True, False])
 @pytest.mark.parametrize("coding", ["plain", "deflate"])
-async def test_a_body_arrives_whole(sizes: tuple[int, ...], bursts: bool, coding: str) -> None:
+async def test_a_body_arrives_whole(
+    sizes: tuple[int, ...], bursts: bool, coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S1: chunks of any size, also more than the client holds before it pauses the socket; again over the same connection."""
     parts = [bytes([65 + i % 26]) * size for i, size in enumerate(sizes)]
     plain = b"".join(parts)
@@ -89,7 +91,7 @@ async def test_a_body_arrives_whole(sizes: tuple[int, ...], bursts: bool, coding
 
     async with served(serve) as (transport, url):
         assert await read_all(transport, url) == plain
-        transport._bursts = bursts  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr("turnwise.models.response.READS_BURSTS", bursts)
         assert await read_all(transport, url) == plain
         assert await read_all(transport, url) == plain
     assert connections == 1

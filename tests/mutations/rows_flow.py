@@ -73,8 +73,8 @@ ROWS = [
         "C5",
         "the time that a consumer takes counts as the provider's silence",
         "runtime/attempt.py",
-        "        finally:\n            self.waiting_since = None\n        if data:",
-        "        finally:\n            pass\n        if data:",
+        "        finally:\n            self.waiting_since = None\n        events =",
+        "        finally:\n            pass\n        events =",
         (f"{R}test_deadlines.py::test_a_slow_consumer_never_trips_the_idle_deadline[anthropic]",),
     ),
     Row(
@@ -145,8 +145,8 @@ ROWS = [
     Row(
         "C4",
         "a slow consumer has half a megabyte decoded ahead of it",
-        "models/transport.py",
-        "            read_bufsize=READ_BUFFER_BYTES,\n",
+        "models/response.py",
+        ", read_bufsize=READ_BUFFER_BYTES",
         "",
         (f"{R}test_flow.py::test_a_slow_consumer_that_leaves_has_read_little_ahead",),
     ),

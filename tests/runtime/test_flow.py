@@ -12,7 +12,8 @@ from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, of, read_all, 
 from turnwise import Runtime, ToolContext, tool
 from turnwise.core.protocols import Response
 from turnwise.events import Notice, TextDelta, ToolFinished, ToolProgress, ToolStarted
-from turnwise.models.transport import READ_BUFFER_BYTES, HttpTransport
+from turnwise.models.response import READ_BUFFER_BYTES
+from turnwise.models.transport import HttpTransport
 from turnwise.testing import ScriptedProvider, call, repeated, reply, text
 
 SOCKET_BYTES = 8 << 20
@@ -35,6 +36,8 @@ class CountingTransport(HttpTransport):
 
 
 class _CountingResponse:
+    ended = False
+
     def __init__(self, response: Response, reads: list[bytes]) -> None:
         self._response, self._reads = response, reads
         self.abort, self.close = response.abort, response.close

@@ -44,7 +44,8 @@ class Read(Protocol):
 
 class Response(Protocol):
     """The response to a request that was sent. `head` waits for status and headers, once, before anything else; `read` then
-    gives what has arrived, at least one byte, and b"" once at the end.
+    gives what has arrived, at least one byte, and b"" at the end. `ended` is true if what was read last is known to end the body; then
+    there is nothing more to read.
 
     `abort` may be called from anywhere, at any time: it drops the connection and wakes a pending `head` or `read`, which
     raises.
@@ -53,6 +54,7 @@ class Response(Protocol):
     status: int
     headers: Mapping[str, str]
     read: Read
+    ended: bool
 
     async def head(self) -> None: ...
     def abort(self, reason: str) -> None: ...

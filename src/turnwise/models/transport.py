@@ -1,72 +1,38 @@
-"""HTTP by aiohttp, behind the `Transport` seam: one pooled client per runtime.
+"""HTTP by aiohttp, behind the `Transport` seam: one pool of connections per runtime.
 
-aiohttp is imported when the first request is sent. Its own read and total timeouts are off: the driver owns all deadlines
-but the one for connecting, and aiohttp's timers would be re-armed for every read.
+aiohttp is imported when the first request is sent. What it does well is used as it is: its pool with name resolution, TLS and
+proxies, and its parser. Requests are written and responses read without its client (see `response`). The driver owns all
+deadlines but the one for connecting.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..core.errors import ErrorInfo
-from ..core.protocols import Chunk, Read
+from ..core.protocols import Chunk
 
 if TYPE_CHECKING:
     import aiohttp
-    from yarl import URL
 
-    from .deferred import DeferredResponse
-    from .parts import PartsPayload
+    from .response import HttpResponse
+    from .route import Route
 
 WHOLE_BELOW_BYTES = 32 << 10
-READ_BUFFER_BYTES = 64 << 10
-"""aiohttp reads a connection ahead of its consumer up to twice this (and one HTTP chunk), then lets the sender wait."""
 _LASTING = ("tls", "name_resolution", "content_encoding")
 """Failures that another try will not mend."""
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
-
-
-class Aborted(Exception):
-    """We dropped the connection ourselves; raised by the `read` that was pending."""
-
-
-class HttpResponse:
-    """An aiohttp response as the `Response` seam wants it. `read` is the response's own method: no wrapper per read."""
-
-    __slots__ = ("_bursts", "_response", "headers", "read", "status")
-    status: int
-    headers: Mapping[str, str]
-    read: Read
-
-    def __init__(self, response: DeferredResponse, bursts: bool) -> None:
-        self._response = response
-        self._bursts = bursts
-
-    async def head(self) -> None:
-        response = self._response
-        await response.arrive()
-        self.status = response.status
-        self.headers = response.headers
-        self.read = response.read_burst if self._bursts and response.has_reader else response.content.readany
-
-    def abort(self, reason: str) -> None:
-        self._response.abort(Aborted(reason))
-
-    def close(self) -> None:
-        """Give the connection back if the body was read to its end, else drop it."""
-        self._response.close()
 
 
 class HttpTransport:
     """Sends requests over a pool of keep-alive connections. Belongs to one event loop; close it there."""
 
     def __init__(self) -> None:
-        self._bursts = False
-        self._clients: dict[bool, aiohttp.ClientSession] = {}
-        self._urls: dict[str, tuple[URL, bool]] = {}
+        self._pool: aiohttp.TCPConnector | None = None
+        self._answer: type[HttpResponse] | None = None
+        self._routes: dict[str, Route] = {}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
     async def open(
@@ -77,18 +43,25 @@ class HttpTransport:
         body: Sequence[Chunk],
         connect_s: float | None = None,
     ) -> HttpResponse:
-        """Send a request. Redirects are not followed: keys go nowhere else."""
-        place = self._urls.get(url) or self._parse(url)
-        client = self._clients.get(place[1]) or self._start(place[1])
-        response = await client.request(
-            method,
-            place[0],
-            data=_payload(body),
-            headers=headers,
-            allow_redirects=False,
-            timeout=self._timeouts.get(connect_s) or self._timeout(connect_s),
-        )
-        return HttpResponse(cast("DeferredResponse", response), self._bursts)
+        """Send a request. Redirects are not followed: keys go nowhere else. What the socket does not take at once waits in the
+        connection's buffer, and the answer may come before all of it is sent."""
+        pool, answer = self._pool, self._answer
+        if pool is None or answer is None:
+            pool, answer = self._start()
+        route = self._routes.get(url) or self._route(url)
+        size = sum(map(len, body))
+        head = route.head(method, headers, size)
+        connection = await pool.connect(route.place, [], self._timeouts.get(connect_s) or self._timeout(connect_s))
+        response = answer(connection)
+        transport = connection.transport
+        assert transport is not None, "a response has its connection"
+        if size < WHOLE_BELOW_BYTES:  # with the head in one go
+            transport.write(b"".join((head, *body)))
+        else:
+            transport.write(head)
+            for part in body:
+                transport.write(part)
+        return response
 
     def explain(self, error: BaseException, url: str) -> ErrorInfo:
         """What a failed `open` or `read` means and what to do about it."""
@@ -96,36 +69,22 @@ class HttpTransport:
         return ErrorInfo("provider", code, message, hint, retryable=code not in _LASTING)
 
     async def close(self) -> None:
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
-    def _start(self, proxied: bool) -> aiohttp.ClientSession:
+    def _start(self) -> tuple[aiohttp.TCPConnector, type[HttpResponse]]:
         import aiohttp
 
-        from .deferred import READS_BURSTS, DeferredResponse
+        from .response import HttpResponse
 
-        self._bursts = READS_BURSTS
-        made = self._clients[proxied] = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            trust_env=proxied,
-            response_class=DeferredResponse,
-            read_bufsize=READ_BUFFER_BYTES,
-        )
-        return made
+        self._pool, self._answer = aiohttp.TCPConnector(limit=0, keepalive_timeout=30), HttpResponse
+        return self._pool, self._answer
 
-    def _parse(self, url: str) -> tuple[URL, bool]:
-        """The URL, and whether the environment's proxies are asked about it: never for this machine itself."""
-        from yarl import URL
+    def _route(self, url: str) -> Route:
+        from .route import Route
 
-        # Paths are percent-encoded already, and a signature covers them as they are.
-        parsed = URL(url, encoded=url.isascii())
-        host = parsed.host or ""
-        local = host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
-        proxied = not local and any(name.lower() in _PROXY_VARIABLES for name in os.environ)
-        made = self._urls[url] = parsed, proxied
+        made = self._routes[url] = Route(url, asyncio.get_running_loop())
         return made
 
     def _timeout(self, connect_s: float | None) -> aiohttp.ClientTimeout:
@@ -135,18 +94,10 @@ class HttpTransport:
         return made
 
 
-def _payload(parts: Sequence[Chunk]) -> bytes | PartsPayload:
-    """Small bodies are put together, which sends them with the headers in one go."""
-    size = sum(map(len, parts))
-    if size < WHOLE_BELOW_BYTES:
-        return b"".join(parts)
-    from .parts import PartsPayload
-
-    return PartsPayload(parts, size)
-
-
 def _explain(error: BaseException, origin: str) -> tuple[str, str, str]:
     import aiohttp
+
+    from .response import Aborted
 
     if isinstance(error, Aborted):
         return "aborted", f"The connection to {origin} was dropped: {error}.", ""

@@ -71,7 +71,7 @@ class Actor(Ground[Ctx]):
         except BaseException:
             self._turn = None
             raise
-        turn.plan = plan
+        turn.plan, turn.opened = plan, True
         runtime.adopt(turn)
         turn.arm_watch()
         if self.hub is not None:

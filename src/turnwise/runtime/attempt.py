@@ -99,10 +99,11 @@ class Attempt(Said):
             return [], self._failed(self._runtime.transport.explain(error, self.target.handle.base_url))
         finally:
             self.waiting_since = None
-        if data:
-            return reducer.feed(decoder.feed(data)), None
+        events = reducer.feed(decoder.feed(data)) if data else []
+        if data and not response.ended:
+            return events, None
         self._close(response)
-        return reducer.feed(decoder.finish()), self._ended(asker)
+        return events + reducer.feed(decoder.finish()), self._ended(asker)
 
     def _close(self, response: Response) -> None:
         self.response = None

@@ -51,7 +51,7 @@ class Bodies:
     async def run(self, job: Job) -> ToolResult:
         """Run a body to its end; its result, or its failure as one. Cancelling this cancels the body."""
         try:
-            said = await self._called(job)
+            said = await (self._called(job) if job.tool.retries else self._once(job))
             body = render_result(said.value)
             if not isinstance(body, str):
                 body = await stored(body, self._session)
@@ -62,6 +62,9 @@ class Bodies:
         result = job.result = ToolResult(job.id, body, OK, said.summary)
         if job.tool.extract is not None and (extracted := await self._extracted(job, result)) is not None:
             return extracted
+        limit = job.tool.max_result_chars
+        if type(body) is str and (limit is None or len(body) <= limit):
+            return result
         return await self._fitted(job, result)
 
     # --- the function -----------------------------------------------------------------------------------------------

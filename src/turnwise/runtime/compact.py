@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..core.changes import Trigger
 from ..core.compaction import Compaction, CompactReport, Summarise, in_force
 from ..core.compaction_plan import Frame, Planned, SummaryMade, SummaryWanted, messages_tokens, plan, report
 from ..core.decide_rare import BASE_CHANGED
 from ..core.errors import ErrorInfo, TurnwiseError
-from ..core.estimate import Calibration, Weight, request_weight, weigh
+from ..core.estimate import Weight
 from ..core.events import Notice
 from ..core.inputs_rare import CompactionEnded
 from ..core.messages import Message, UserMessage
@@ -32,13 +31,12 @@ from ..models.facts import Facts
 from ..models.handle import parts_of
 from . import refusals
 from .learn import window_of
-from .plan import Target
 from .single import ModelStream
-from .sizes import Sizes, limit_of
+from .sizes import Sizes, limit_of, sizes_of
+from .weighing import Due
 
 if TYPE_CHECKING:
     from .actor import Actor
-    from .attempt import Attempt
 
 TRIES = 3
 """How often a compaction before a request is planned, if its plans are overtaken."""
@@ -47,53 +45,6 @@ REFUSED_SHARE = 0.95
 PROMPT_SHARE = 0.85
 """How much of its model's window the request for a summary may fill, its answer aside."""
 LEAST_PROMPT_BYTES = 600
-
-
-class Due(msgspec.Struct, frozen=True):
-    """A request that is to be made smaller: it takes so many tokens, and its model reads `limit`, if that is known. `calibration` is
-    how its tokens are estimated."""
-
-    trigger: Trigger
-    target: Target
-    tokens: int
-    limit: int | None
-    calibration: Calibration
-
-    def size(self, message: Message) -> int:
-        return self.calibration.tokens(weigh(message))
-
-    def messages(self, session: Actor[Any]) -> int:
-        """The tokens of the transcript as it is now."""
-        return sum(map(self.size, session.state.transcript))
-
-
-# --- before a request -------------------------------------------------------------------------------------------------
-
-
-async def look(session: Actor[Any], attempt: Attempt, body_bytes: int) -> Due | None:
-    """Weigh a request that is ready to be sent; None if it may be."""
-    target, asked, state = attempt.target, attempt.asked, session.state
-    handle, sizes = target.handle, sizes_of(session)
-    limit = attempt.context_limit = await limit_of(state.settings, target.facts, session.runtime)
-    weight = request_weight(body_bytes, sizes.media(state))
-    calibration = sizes.calibration(handle, state)
-    tokens = calibration.tokens(weight)
-    if asked.must_compact:
-        sizes.refused(handle, weight, limit)
-        calibration = sizes.calibration(handle, state)
-        return Due("overflow", target, calibration.tokens(weight), limit, calibration)
-    settings = in_force(session.agent.compaction, state.settings.compaction)
-    if settings is not None and limit is not None and asked.may_compact and sizes.is_over(tokens, limit, settings.at):
-        return Due("auto", target, tokens, limit, calibration)
-    sizes.sending(handle, weight, state)
-    return None
-
-
-def sizes_of(session: Actor[Any]) -> Sizes:
-    """What the session has learned so far; most sessions never need it."""
-    if session.sizes is None:
-        session.sizes = Sizes()
-    return session.sizes
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

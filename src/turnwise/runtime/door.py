@@ -76,13 +76,13 @@ class Door:
         self._bringing = False
 
     def __contains__(self, call_id: str) -> bool:
-        return any(place.job.id == call_id for place in self._line)
+        return bool(self._line) and any(place.job.id == call_id for place in self._line)
 
     def bring(self, job: Job, allowed: bool) -> None:
         """A call comes; `allowed` if somebody who was asked has said so."""
         policy = None if allowed else self._session.agent.approvals
         if policy is None and not self._line:
-            self._through(job, ALLOW)
+            self._allowed(job)
             return
         place = _Place(job)
         self._line.append(place)

@@ -7,11 +7,11 @@ which strategy a model gives it, is in `tools.output`; whether an answer that do
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
-from msgspec import UNSET
 
 from ..core.content import ToolCall
 from ..core.errors import ConfigError, config_error
@@ -205,7 +205,7 @@ class OutputStream(Generic[T]):
     as `run` does; then `output` is the typed value and `result` the whole account. Leaving the `async with` early interrupts the turn.
     """
 
-    __slots__ = ("_partial", "_spec", "_turn")
+    __slots__ = ("_partial", "_spec", "_turn", "_values")
 
     def __init__(self, turn: Turn) -> None:
         """Raises `ConfigError` (`invalid_value`) for a turn that was asked for no output."""
@@ -217,6 +217,7 @@ class OutputStream(Generic[T]):
         self._turn = turn
         self._spec = spec
         self._partial: _Growing | None = None
+        self._values: deque[Any] = deque()
 
     async def __aenter__(self) -> Self:
         await self._turn.__aenter__()
@@ -234,11 +235,14 @@ class OutputStream(Generic[T]):
             raise refusals.misuse(
                 "turn_not_open", "The turn is not open.", "Write: async with session.stream_output(...) as partials:"
             )
+        if self._values:
+            return self._values.popleft()
         # A generator of its own each time: one that is cancelled in the midst of waiting is done for.
         async with contextlib.aclosing(self._turn.batches()) as batches:
             async for batch in batches:
-                if self._partial.grew(batch):
-                    return self._partial.value
+                self._values.extend(self._partial.values(batch))
+                if self._values:
+                    return self._values.popleft()
         checked(self._turn.result)
         raise StopAsyncIteration
 
@@ -261,12 +265,9 @@ class _Growing:
         self._reads_text = any(strategy != "tool" for strategy in strategies)
         self._block: int | None = None  # of the call that brings the answer
 
-    @property
-    def value(self) -> Any:
-        return None if self._partial.last is UNSET else self._partial.last
-
-    def grew(self, batch: Sequence[Event]) -> bool:
-        partial = self._partial
+    def values(self, batch: Sequence[Event]) -> list[Any]:
+        """What there is of the answer after these events, if that is more than before; and of one that was given up among them, too."""
+        partial, values = self._partial, list[Any]()
         for event in batch:
             if type(event) is TextDelta:
                 if self._reads_text and self._block is None:
@@ -279,6 +280,10 @@ class _Growing:
                     partial.reset()
                     self._block = event.block
             elif type(event) is StepStarted or type(event) is AttemptRestarted:
+                if partial.look():
+                    values.append(partial.last)
                 partial.reset()
                 self._block = None
-        return partial.look()
+        if partial.look():
+            values.append(partial.last)
+        return values

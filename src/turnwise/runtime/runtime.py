@@ -11,6 +11,7 @@ import contextvars
 import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
@@ -84,7 +85,7 @@ class Runtime:
 
     # --- what it owns -----------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
         return self._loop or self.bind()
 

@@ -37,7 +37,7 @@ class Schedule(Generic[E]):
         self._waiting: list[E] = []
 
     def __contains__(self, call_id: str) -> bool:
-        return call_id in self.running or any(one.id == call_id for one in self._waiting)
+        return call_id in self.running or (bool(self._waiting) and any(one.id == call_id for one in self._waiting))
 
     def enter(self, one: E, bound: int) -> bool:
         """True if the call begins now, else it waits. `bound` is how many calls may run at once."""
@@ -53,7 +53,7 @@ class Schedule(Generic[E]):
     def leave(self, call_id: str, bound: int) -> list[E]:
         """A call has ended: those that begin now, in call order."""
         del self.running[call_id]
-        return self._refill(bound)
+        return self._refill(bound) if self._waiting else []
 
     def forget(self, call_ids: Collection[str], bound: int) -> list[E]:
         """These calls will not begin, if they wait: those that begin now in their stead."""

@@ -5,7 +5,7 @@ What is learned here is kept in memory and learned anew by the next process. Not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.estimate import NOTHING, Calibration, Weight, corrected, first_guess, media_weight
 from ..core.messages import ToolMessage
@@ -18,6 +18,7 @@ from .runtime import Runtime
 
 if TYPE_CHECKING:
     from ..core.state import SessionState
+    from .actor import Actor
     from .compact import Job
 
 SMALLEST_WINDOW = 4096
@@ -81,10 +82,10 @@ class Sizes:
         transcript = state.transcript
         if self._base != state.base or self._counted > len(transcript):
             self._base, self._counted, self._media = state.base, 0, NOTHING
-        for at in range(self._counted, len(transcript)):
-            message = transcript[at]
-            if isinstance(message, ToolMessage) or type(message.body) is tuple:  # plain text, the common case, has none
-                self._media += media_weight(message)
+        fresh = transcript[self._counted :] if self._counted else transcript
+        # Plain text, the common case, has none.
+        for message in [m for m in fresh if isinstance(m, ToolMessage) or type(m.body) is not str]:
+            self._media += media_weight(message)
         self._counted = len(transcript)
         return self._media
 
@@ -98,6 +99,13 @@ class Sizes:
         """Stop every compaction that is under way."""
         for job in list(self.jobs):
             await job.stop()
+
+
+def sizes_of(session: Actor[Any]) -> Sizes:
+    """What the session has learned so far; most sessions never need it."""
+    if session.sizes is None:
+        session.sizes = Sizes()
+    return session.sizes
 
 
 def fits_any_model(state: SessionState, body_bytes: int, share: float) -> bool:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 class WatchedStream(EventStream):
     """The base of `Turn`. `hub` is set once others watch as well, or nobody reads: then a pump of the hub pulls, and `mailbox` is what
-    waits for the consumer, if there is one. `pumped`: the turn has no consumer that pulls. `hold`, if set, may keep a model call back."""
+    waits for the consumer, if there is one. `pumped`: the turn has no consumer that pulls. `opened`: the session has taken the turn on and tells it what happens. `hold`, if set, may keep a model call back."""
 
-    __slots__ = ("_ended", "_result", "_session", "hold", "hub", "mailbox", "pumped")
+    __slots__ = ("_ended", "_result", "_session", "hold", "hub", "mailbox", "opened", "pumped")
 
     def __init__(self, session: Actor[Any]) -> None:
         super().__init__()
@@ -35,6 +35,7 @@ class WatchedStream(EventStream):
         self.hub: Hub | None = None
         self.mailbox: Mailbox | None = None
         self.pumped = False
+        self.opened = False
         self.hold: Callable[[CallModel], bool] | None = None
 
     @property
@@ -43,11 +44,6 @@ class WatchedStream(EventStream):
         if self._result is None:
             raise refusals.misuse("turn_running", "The turn is still running.", "Read its events to the end first.")
         return self._result
-
-    @property
-    def opened(self) -> bool:
-        """Whether the session has taken it on: it is told what happens from then on."""
-        return hasattr(self, "plan")
 
     @property
     def over(self) -> bool:

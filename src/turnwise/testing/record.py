@@ -142,6 +142,7 @@ class _Recording:
     status: int
     headers: Mapping[str, str]
     inner: Response
+    ended = False  # it is read to b"", and so is the inner one
 
     def __init__(self, recorder: Recorder, number: int, url: str, request: file.Request) -> None:
         self.number = number

@@ -142,6 +142,7 @@ class _Replayed:
 
     status: int
     headers: Mapping[str, str]
+    ended = False
 
     def __init__(self, exchange: Exchange, pace: float) -> None:
         self._exchange = exchange

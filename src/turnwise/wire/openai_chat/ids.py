@@ -7,6 +7,7 @@ Mistral takes exactly nine letters and digits (https://docs.mistral.ai/capabilit
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 
 MAX_PLAIN_CHARS = 40
@@ -15,6 +16,7 @@ _OURS = re.compile(r"t(0|[1-9]\d{0,7})\.s(0|[1-9]\d{0,5})\.c(0|[1-9]\d{0,3})")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+@lru_cache(4096)
 def plain_id(call_id: str) -> str:
     """`t3.s1.c0` as `t3_s1_c0`. Ids that the engine did not make and that would not fit become a digest with a `-` in
     front, which no mapped id has."""
