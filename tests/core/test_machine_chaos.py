@@ -77,7 +77,7 @@ def refused(api: str, transcript: list[Message]) -> list[Any]:
 
 MEDDLING = [
     *("steer", "steer", "follow up", "drop follow-ups", "interrupt", "wait", "settings", "clear", "rewind", "compact"),
-    *("undo", "late", "crash", "crash"),
+    *("undo", "late", "crash", "recover", "recover"),
 ]
 
 
@@ -167,6 +167,8 @@ class Chaos(RuleBasedStateMachine):
                 self.undo_compaction()
             case "late":
                 self.outcome_from_outside(data)
+            case "recover":
+                self.world.recover(data.draw(st.sampled_from([0, 1, 3, 3, 3])))
             case _:
                 self.crash()
 
@@ -297,11 +299,11 @@ class Chaos(RuleBasedStateMachine):
     def call_begins(self, data: st.DataObject) -> None:
         call = self.some(data, self.world.due)
         self.world.begun[call.id] = call
-        self.feed(CallBegins(call.id, "sha"))
+        self.feed(CallBegins(call.id, "sha", data.draw(st.booleans())))
 
     @precondition(lambda self: self.world.due)
     @rule(data=st.data())
-    def call_begins_again(self, data: st.DataObject) -> None:
+    def another_call_begins(self, data: st.DataObject) -> None:
         """The same rule once more, so that it is chosen more often."""
         self.call_begins(data)
 

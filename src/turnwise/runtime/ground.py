@@ -1,6 +1,6 @@
 """What a session stands on: its runtime, store and blobs, and its state as it was read from the journal.
 
-How it moves is in `actor`. Nothing here folds an input but `_reload`, which closes what a lost append has left open.
+How it moves is in `actor`. Nothing here folds an input but `reload`, which closes what a lost append has left open.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, error_of
 from ..core.events import Event
 from ..core.evolve import evolve, fold
-from ..core.inputs import (
-    Effect,
-    Halted,
-    Interrupt,
-)
+from ..core.inputs import Effect, Halted, Input, Interrupt
+from ..core.inputs_rare import Recover
 from ..core.messages import Message
 from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
 from ..store.memory import MemoryBlobs, MemoryJournals
+from ..store.projection import read_state
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from ..core.store import Journals
     from .agent import Agent
     from .cache_breaks import Sent
+    from .claims import Claims
     from .follow_ups import FollowUp
     from .watch import Hub
 
@@ -69,12 +68,14 @@ class Ground(Generic[Ctx]):
         "_expiry",
         "_has_bytes",
         "_lost",
+        "_owner",
         "_prefix",
         "_prefix_base",
         "_process",
         "_store",
         "_turn",
         "agent",
+        "claims",
         "context",
         "follow_up_handles",
         "hub",
@@ -98,21 +99,29 @@ class Ground(Generic[Ctx]):
         context: Ctx | None = None,
         store: Journals | None = None,
         overrides: Overrides | None = None,
+        runtime: Runtime | None = None,
+        state: SessionState | None = None,
     ) -> None:
+        """`state` is what the journal of a stored session tells; `created` is then its first entry no more."""
         self.agent = agent
+        self._owner = runtime
+        self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = {}
-        self.state = SessionState()
         self._has_bytes = any(map(holds_bytes, created.history))
-        evolve(self.state, created)
         self._store = store
         self._created: SessionCreated | None = created
         self._entries: list[Entry] = [created]
         self._events: list[Event] = []
         self._counts: list[int] = [0]
         self.told: int = 0
+        self.state = state or SessionState()
+        if state is None:
+            evolve(self.state, created)
+        else:
+            self._created, self._entries, self._counts, self.told = None, [], [], state.seq
         self.hub: Hub | None = None
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
@@ -149,6 +158,16 @@ class Ground(Generic[Ctx]):
     def forked(self) -> bool:
         """Whether this is the copy that a forked process got of its parent's session."""
         return self._process is not process.current()
+
+    @property
+    def lost(self) -> ErrorInfo | None:
+        """Why the journal cannot be written, until it has been read again."""
+        return self._lost
+
+    @property
+    def appending(self) -> asyncio.Task[None] | None:
+        """The append that is under way."""
+        return self._appending
 
     @property
     def bound(self) -> bool:
@@ -216,7 +235,7 @@ class Ground(Generic[Ctx]):
             runtime = self.runtime
             if not runtime.closed and runtime.loop is asyncio.get_running_loop():
                 return runtime
-        runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
+        runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
@@ -224,12 +243,26 @@ class Ground(Generic[Ctx]):
         if self._blobs is None:
             self._blobs = runtime.blobs
         self._append_now = getattr(self._store, "append_now", None)
+        if self._append_now is None and hasattr(self._store, "heartbeat"):
+            from .claims import claims_of
+
+            self.claims = claims_of(self, runtime, self._store, self.claims)
         if not self._bound:
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
-            self.machine = Machine(self.state, Policy())
+            self.machine = Machine(self.state, Policy(), resting=self._created is None)
         self._bound = True
         return runtime
+
+    async def bind(self) -> None:
+        """Take the runtime of the running loop, before anything is asked of the session."""
+        await self._bind()
+
+    def take_on(self, given: Input, policy: Policy) -> None:
+        """The machine goes on by this policy; on a turn that was left, anew."""
+        if type(given) is Recover:
+            self.machine = Machine(self.state, policy)
+        self.machine.policy = policy
 
     async def _put_bytes_away(self, created: SessionCreated) -> None:
         """A history that was handed in with bytes in its messages is kept with references to them instead."""
@@ -240,30 +273,32 @@ class Ground(Generic[Ctx]):
         self.state, self._created = state, created
         self._entries = [created]
 
-    async def _reload(self, patience_s: float) -> None:
-        """After a failed append the journal is the truth: fold it again and end the turn that was running."""
+    async def reload(self, patience_s: float, *, whole: bool = False) -> None:
+        """After a failed append the journal is the truth: read it again, and end the turn that was running here. `whole`: without a
+        snapshot, which is damaged."""
         assert self._store is not None
         if self._appending is not None:
             done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
             if not done:
                 raise error_of(self._lost or refusals.APPEND_BLOCKED)
-        written = list(await self._store.read(self.id))
-        if written:
-            self.state = fold(written)
-            self._entries, self._counts = [], []
+        found = await read_state(self._store, self.id, whole=whole)
+        if found is not None:
+            self.state, self._entries, self._counts = found[0], [], []
+            self.told = self.state.seq
         else:
-            assert self._created is not None, "a session's first entry is kept until it is durable"
-            self._entries, self._counts = [self._created], [0]
+            if self._created is None:
+                raise refusals.journal_shorter(self.id, self.told)
+            self._entries, self._counts, self.told = [self._created], [0], 0
             self.state = fold(self._entries)
-        self.told = len(written)
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
         self.last_sent = None
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
-        self.machine = Machine(self.state, Policy())
+        self.machine = Machine(self.state, Policy(), resting=True)
         current = self.state.turn
-        if current is not None and current.phase not in ("parked", "ended"):
+        ours = self.claims is None or current is None or self.claims.drove == current.number
+        if ours and current is not None and current.phase not in ("parked", "ended"):
             now = self.runtime.clock.wall()
-            for given in (Interrupt("store"), Halted()):
+            for given in (Interrupt("store"), Halted(lost=True)):
                 folded = self.machine.feed(given, now)
                 self._entries += folded.entries
                 self._counts += [0] * len(folded.entries)

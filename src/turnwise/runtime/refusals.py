@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, StateError, TurnwiseError
+
+if TYPE_CHECKING:
+    from ..core.state import TurnState
 
 APPEND_BLOCKED = ErrorInfo(
     "state", "append_blocked", "The journal store does not answer.", "Check the store and try again."
@@ -66,6 +72,57 @@ def busy(session: str) -> SessionBusy:
             "Wait for it, add to it with steer(), stop it with interrupt(), or use another session.",
             session=session,
         )
+    )
+
+
+def unfinished(session: str, turn: TurnState) -> SessionBusy:
+    """A turn has not ended that nobody drives at the moment."""
+    if turn.phase == "parked":
+        return parked(session, len(turn.pending))
+    return SessionBusy(
+        ErrorInfo(
+            "session",
+            "turn_left",
+            f"Turn {turn.number} of this session has not ended, and the process that drove it is gone.",
+            "Go on with it: session.resume(). Or end it: session.interrupt().",
+            session=session,
+        )
+    )
+
+
+def elsewhere(session: str, owner: str, until: float) -> SessionBusy:
+    """Another process drives a turn; `until` (Unix seconds) is when its lease runs out."""
+    at = datetime.fromtimestamp(until, UTC).isoformat(" ", "seconds")
+    return SessionBusy(
+        ErrorInfo(
+            "session",
+            "session_busy",
+            f"A turn of this session is running in another process ({owner}), which has it until {at} unless it renews its lease.",
+            "Wait for it, send the input to that process, or fork the session.",
+            session=session,
+        )
+    )
+
+
+def unknown_session(session: str) -> StateError:
+    return StateError(
+        ErrorInfo(
+            "state",
+            "unknown_session",
+            f"There is no session {session} in this store.",
+            "List the sessions to see what there is; a session that was deleted does not come back.",
+            session=session,
+        )
+    )
+
+
+def lease_lost(session: str) -> ErrorInfo:
+    return ErrorInfo(
+        "state",
+        "lease_lost",
+        "This process was silent for longer than its lease, and another one has taken the session over.",
+        "Nothing more was written here. See how the turn went on: open the session again.",
+        session=session,
     )
 
 

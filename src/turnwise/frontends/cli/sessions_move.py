@@ -112,7 +112,7 @@ async def _fork(store: Store, row: SessionInfo, at: int | None, name: str | None
     if read is None:
         raise unknown_session(row.id)
     id = Uuid7().session_id()
-    created = fork_of(read[0], at, id, SystemClock.wall())
+    created = fork_of(read[0], row.agent, at, id, SystemClock.wall())
     kept = await kept_of(store, row.id)
     new = NewSession(
         id=id, principal=row.principal, name=name, title=row.title, agent=row.agent, folder=here(), tags=row.tags
@@ -188,13 +188,7 @@ def _opened(file: Path) -> Generator[IO[bytes], None, None]:
     if str(file) == "-":
         yield sys.stdin.buffer
         return
-    try:
-        source = open(file, "rb")
-    except OSError as error:
-        raise config_error(
-            "unreadable_file", f"{file} cannot be read: {error.strerror or error}.", "Check path and permissions."
-        ) from error
-    with source:
+    with open(file, "rb") as source:  # click has seen to it that it is there and may be read
         yield source
 
 

@@ -100,7 +100,7 @@ def verify_sessions(as_json: bool) -> int:
 def backup_sessions(file: Path, as_json: bool) -> int:
     async def work(store: Store, screen: Screen) -> int:
         await backup_store(store, file)
-        size = file.stat().st_size
+        size = _size(file)
         if as_json:
             screen.data(as_line({"file": str(file), "bytes": size}))
         else:
@@ -132,6 +132,10 @@ def _told(found: Verified, screen: Screen, as_json: bool) -> int:
         screen.answer("\n".join([f"{counted}: {'all good' if found.ok else 'damaged'}.", *lines]) + "\n")
     screen.flush()
     return COMPLETED if found.ok else FAILED
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
