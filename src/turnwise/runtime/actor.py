@@ -158,7 +158,9 @@ class Actor(Ground[Ctx]):
             elif self._turn is not None:
                 self._turn.halt()
             else:
-                self.fold(Halted(lost=True))  # a turn that is parked or was left: nothing runs that would have to be stopped
+                self.fold(
+                    Halted(lost=True)
+                )  # a turn that is parked or was left: nothing runs that would have to be stopped
         return True
 
     def post(self, given: Input) -> None:

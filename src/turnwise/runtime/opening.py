@@ -49,9 +49,7 @@ async def open_stored(
     state, snapshot = found
     created = SessionCreated(state.id, state.principal, state.created_at)
     overrides = overrides_of(agent, state.settings, None)
-    session = Session(
-        agent, created, context=context, store=store, overrides=overrides, runtime=runtime, state=state
-    )
+    session = Session(agent, created, context=context, store=store, overrides=overrides, runtime=runtime, state=state)
     await session.bind()
     if session.claims is not None:
         session.claims.saved = snapshots.saved_as(snapshot)

@@ -176,7 +176,7 @@ class Encoding:
         self._parts: list[_Part] = []
         self._bytes: list[bytes | memoryview] = []
         history = cast("Archive | list[Message]", state.history)
-        kept, rest = ((list(history.parts), list(history.tail)) if isinstance(history, Archive) else ([], list(history)))
+        kept, rest = (list(history.parts), list(history.tail)) if isinstance(history, Archive) else ([], list(history))
         self._left: list[Part | list[Message]] = [*kept]
         self._left += [rest[at : at + PART] for at in range(0, len(rest), PART)]
         self._left.reverse()

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from ... import __version__
 from .commands_sessions import sessions
+from .kinds import WORDS
 
 _OWN_OPTIONS = ("-h", "--help", "--version")
 
@@ -65,13 +66,15 @@ def program() -> None:
 
 
 @program.command()
-@click.argument("prompt", nargs=-1)
+@click.argument("prompt", type=WORDS, nargs=-1)
 @click.option(
     "-m", "--model", metavar="PROVIDER:MODEL", envvar="TURNWISE_MODEL", help="Which model. [env: TURNWISE_MODEL]"
 )
-@click.option("-s", "--system", metavar="TEXT", help="Instructions for the model.")
+@click.option("-s", "--system", type=WORDS, metavar="TEXT", help="Instructions for the model.")
 @click.option("-c", "--continue", "go_on", is_flag=True, help="Go on with the last session of this folder.")
-@click.option("--session", metavar="NAME", help="Go on with this session, or begin it. Also an id, or its beginning.")
+@click.option(
+    "--session", type=WORDS, metavar="NAME", help="Go on with this session, or begin it. Also an id, or its beginning."
+)
 @click.option("--ephemeral", is_flag=True, help="Keep nothing of this.")
 @click.option(
     "-a",

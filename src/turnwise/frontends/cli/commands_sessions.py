@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import click
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_UNITS_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+from .kinds import WORDS, Duration, Size
 
 
 class ListGroup(click.Group):
@@ -21,30 +18,6 @@ class ListGroup(click.Group):
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
-
-
-class Duration(click.ParamType[float]):
-    """`30d`, `12h`: seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(value).strip().lower())
-        if found is None:
-            self.fail(f"{value!r} is no duration such as 30d, 12h or 90m.", param, ctx)
-        return float(found[1]) * _UNITS_S[found[2]]
-
-
-class Size(click.ParamType[int]):
-    """`500MB`, `2g`, `1000`: bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", str(value).strip().lower())
-        if found is None:
-            self.fail(f"{value!r} is no size such as 500MB or 2GB.", param, ctx)
-        return int(float(found[1]) * _UNITS_BYTES[found[2]])
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors, too.")
@@ -61,7 +34,7 @@ def sessions() -> None:
 
 @sessions.command("list")
 @click.option("--here", is_flag=True, help="Only those begun in this folder.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only those with this tag. Repeatable.")
+@click.option("--tag", "tags", multiple=True, type=WORDS, metavar="TAG", help="Only those with this tag. Repeatable.")
 @click.option("--archived", is_flag=True, help="The archived ones instead.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, metavar="N", help="At most N.  [default: 50]")
 @_json
@@ -73,7 +46,7 @@ def list_(here: bool, tags: tuple[str, ...], archived: bool, limit: int, as_json
 
 
 @sessions.command()
-@click.argument("session", required=False)
+@click.argument("session", type=WORDS, required=False)
 @_json
 def show(session: str | None, as_json: bool) -> int:
     """What was said in a session."""
@@ -83,8 +56,8 @@ def show(session: str | None, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("text", nargs=-1, required=True)
-@click.option("--session", metavar="SESSION", help="Only in this one.")
+@click.argument("text", type=WORDS, nargs=-1, required=True)
+@click.option("--session", type=WORDS, metavar="SESSION", help="Only in this one.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="At most N.  [default: 20]")
 @_json
 def search(text: tuple[str, ...], session: str | None, limit: int, as_json: bool) -> int:
@@ -95,7 +68,7 @@ def search(text: tuple[str, ...], session: str | None, limit: int, as_json: bool
 
 
 @sessions.command()
-@click.argument("session", required=False)
+@click.argument("session", type=WORDS, required=False)
 @click.option(
     "-f",
     "--format",
@@ -115,7 +88,9 @@ def export(session: str | None, form: str | None, output: Path | None, salvage: 
 
 @sessions.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--name", metavar="NAME", help="What it is to be called.  [default: as it was, if that is free]")
+@click.option(
+    "--name", type=WORDS, metavar="NAME", help="What it is to be called.  [default: as it was, if that is free]"
+)
 @_json
 def import_(file: Path, name: str | None, as_json: bool) -> int:
     """Take in a session that was exported as jsonl; "-" reads standard input. Prints its new id."""
@@ -125,9 +100,9 @@ def import_(file: Path, name: str | None, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", required=False)
+@click.argument("session", type=WORDS, required=False)
 @click.option("--at", type=click.IntRange(min=0), metavar="TURN", help="As it was after this turn.")
-@click.option("--name", metavar="NAME", help="What the new one is called.")
+@click.option("--name", type=WORDS, metavar="NAME", help="What the new one is called.")
 @_json
 def fork(session: str | None, at: int | None, name: str | None, as_json: bool) -> int:
     """Begin a session that goes on from where another one is, or was. Prints its id."""
@@ -137,11 +112,11 @@ def fork(session: str | None, at: int | None, name: str | None, as_json: bool) -
 
 
 @sessions.command()
-@click.argument("session")
-@click.option("--name", metavar="NAME", help='Call it so; "" takes its name away.')
-@click.option("--title", metavar="TEXT", help="Its title in lists.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Add a tag. Repeatable.")
-@click.option("--untag", "untags", multiple=True, metavar="TAG", help="Take a tag away. Repeatable.")
+@click.argument("session", type=WORDS)
+@click.option("--name", type=WORDS, metavar="NAME", help='Call it so; "" takes its name away.')
+@click.option("--title", type=WORDS, metavar="TEXT", help="Its title in lists.")
+@click.option("--tag", "tags", multiple=True, type=WORDS, metavar="TAG", help="Add a tag. Repeatable.")
+@click.option("--untag", "untags", multiple=True, type=WORDS, metavar="TAG", help="Take a tag away. Repeatable.")
 @click.option("--archive/--unarchive", "archived", default=None, help="Leave it out of lists, or not any more.")
 @_json
 def edit(
@@ -162,7 +137,7 @@ def edit(
 
 
 @sessions.command()
-@click.argument("sessions", nargs=-1, required=True, metavar="SESSION...")
+@click.argument("sessions", type=WORDS, nargs=-1, required=True, metavar="SESSION...")
 @_yes
 @_json
 def delete(sessions: tuple[str, ...], yes: bool, as_json: bool) -> int:

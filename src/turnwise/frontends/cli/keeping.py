@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import platform
 import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ...core.errors import SessionError
+from ...core.errors import SessionBusy, SessionError
 from ...core.messages import AssistantMessage
 from ...core.principal import LOCAL
 from ...core.store import NewSession, SessionInfo, Store
@@ -17,6 +20,7 @@ from ...runtime.attachments import Prompt
 from ...runtime.history_ops import Move
 from ...runtime.opening import open_stored
 from ...runtime.runtime import Runtime
+from ...runtime.seams import SystemClock
 from ...runtime.session import Session
 from .ask import Question, agent_of, model_of, turn_of
 from .exits import COMPLETED
@@ -40,7 +44,13 @@ from .screen import Screen
 from .view import View
 
 if TYPE_CHECKING:
-    from ...core.state import SessionState
+    from ...core.state import SessionState, TurnState
+
+
+LEASE_S = 10.0
+"""So long a session cannot be gone on with after the program was killed."""
+LONGEST_WAIT_S = 60.0
+"""Leases that run longer are not waited for."""
 
 
 async def ask_kept(question: Question, prompt: Prompt | None, view: View, screen: Screen) -> int:
@@ -51,7 +61,7 @@ async def ask_kept(question: Question, prompt: Prompt | None, view: View, screen
             before = Kept() if row is None else await kept_of(store, row.id)
         if row is None and prompt is None:
             raise nothing_asked()
-        async with Runtime(store=store, blobs=store.blobs(LOCAL.tenant)) as runtime:
+        async with Runtime(store=store, blobs=store.blobs(LOCAL.tenant), lease_s=LEASE_S) as runtime:
             own_model = "" if row is None else before.model or await _last_model(store, row.id)
             now = Kept(
                 await model_of(question, own_model, runtime, screen),
@@ -71,7 +81,7 @@ async def _meant(store: Store, question: Question) -> SessionInfo | None:
     """The session that the question names; None if it is to be a new one. Raises `ConfigError`: `no_session`, `ambiguous_session`."""
     if question.session is None:
         return await last_of(store, here()) if question.go_on else None
-    row = await find(store, question.session)
+    row = await find(store, question.session, whole_words=True)
     if row is None and (question.go_on or looks_like_an_id(question.session)):
         raise no_such_session(question.session)
     return row
@@ -119,24 +129,54 @@ async def _session(
 
 async def _ask(session: Session[None], prompt: Prompt | None, view: View, screen: Screen, question: Question) -> int:
     """What is left of the last turn, then the prompt."""
+
+    async def turn(prompt: Prompt | Move, note: str = "") -> int:
+        try:
+            return await turn_of(session, prompt, view, screen, question.timeout_s, note)
+        except SessionBusy as busy:
+            await _outlast(busy, screen)
+            return await turn_of(session, prompt, view, screen, question.timeout_s, note)
+
     code = COMPLETED
     left = session.state.turn if session.state.running else None
+    if left is None and prompt is None:
+        raise nothing_asked('Its last turn has ended. Say something: turnwise -c "and then?"')
     if left is not None:
-        if left.phase == "parked":
-            waiting = ", ".join([f"{one.name} ({one.kind})" for one in left.pending])
-            note = f"The last turn is parked, and goes on if what it waits for has come: {waiting or 'nothing'}."
-        else:
-            note = "The last turn was cut off before its end, and goes on now."
         try:
-            code = await turn_of(session, Move.RESUME, view, screen, question.timeout_s, note)
+            code = await turn(Move.RESUME, _what_is_left(left))
         except SessionError as error:
             if error.code != "not_parked":  # somebody else has ended it meanwhile
                 raise
-    elif prompt is None:
-        raise nothing_asked()
     if prompt is not None and code == COMPLETED:
-        code = await turn_of(session, prompt, view, screen, question.timeout_s)
+        code = await turn(prompt)
     return code
+
+
+def _what_is_left(turn: TurnState) -> str:
+    if turn.phase != "parked":
+        return "The last turn was cut off before its end, and goes on now."
+    waiting = ", ".join([f"{one.name} ({one.kind})" for one in turn.pending])
+    return f"The last turn is parked until this has come: {waiting or 'nothing any more'}."
+
+
+async def _outlast(busy: SessionBusy, screen: Screen) -> None:
+    """Wait until nobody has the session any more, if the process that has it is gone; else raise. Its lease is left to run out, since
+    what looks like a dead process from here may live in another container."""
+    wait_s = (busy.until or 0.0) - SystemClock.wall()
+    if wait_s > LONGEST_WAIT_S or busy.host != platform.node() or not busy.pid or _lives(busy.pid):
+        raise busy
+    screen.note(f"Process {busy.pid} had this session and is gone; its lease runs out in {max(wait_s, 0):.0f} s.")
+    await asyncio.sleep(max(wait_s, 0) + 0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 async def _say_what_is_kept(store: Store, session: str, screen: Screen) -> None:

@@ -16,6 +16,7 @@ from ...core.store import Query, Scope, SessionInfo, Store
 from ...runtime.attachments import Prompt
 from ...runtime.transfer.prune import all_sessions
 from ...store.sqlite import SqliteStore
+from .kinds import sound
 from .view import shortened
 
 AGENT = "cli"
@@ -26,6 +27,7 @@ SHORT_ID_CHARS = 13
 
 TITLE_CHARS = 60
 _KEY = "turnwise.cli"
+_HEX = re.compile(r"[0-9a-f][0-9a-f-]*\Z")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f-]*)?\Z")
 
 
@@ -52,6 +54,8 @@ def names_the_way_out() -> Generator[None, None, None]:
     try:
         yield
     except StateError as error:
+        if error.code == "name_taken":
+            raise
         hint = f"{error.hint}\nTo ask without keeping the session: --ephemeral. To keep sessions elsewhere: TURNWISE_HOME.".strip()
         raise error_of(msgspec.structs.replace(error.info, hint=hint)) from error
 
@@ -59,7 +63,7 @@ def names_the_way_out() -> Generator[None, None, None]:
 def here() -> str:
     """The folder that the program runs in; "" if it has been removed."""
     try:
-        return os.getcwd()
+        return sound(os.getcwd())
     except FileNotFoundError:
         return ""
 
@@ -76,9 +80,9 @@ async def last_of(store: Store, folder: str) -> SessionInfo:
     return found[0]
 
 
-async def find(store: Store, ref: str) -> SessionInfo | None:
-    """The session that has this name or id, or whose id alone begins so; None if there is none. Raises `ConfigError`
-    (`ambiguous_session`)."""
+async def find(store: Store, ref: str, *, whole_words: bool = False) -> SessionInfo | None:
+    """The session that has this name or id, or whose id alone begins so; None if there is none. With `whole_words` short beginnings do not
+    count, which may be names of sessions to be. Raises `ConfigError` (`ambiguous_session`)."""
     if not ref:
         return None
     for row in await store.sessions(Query(name=ref, archived=None, limit=1)):
@@ -87,7 +91,7 @@ async def find(store: Store, ref: str) -> SessionInfo | None:
     if exact is not None and exact.principal.tenant == LOCAL.tenant:
         return exact
     start = ref.lower()
-    if not looks_like_an_id(start):
+    if not (looks_like_an_id(start) if whole_words else _HEX.match(start)):
         return None
     found = [row async for row in all_sessions(store, Query(archived=None)) if row.id.startswith(start)]
     if len(found) > 1:

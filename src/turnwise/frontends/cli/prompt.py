@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from collections.abc import Sequence
@@ -27,7 +26,6 @@ _KINDS = (
 def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Prompt | None:
     """The prompt; None if nothing was said. Files and what was piped in come first, the words last. Raises `ConfigError`
     (`unsupported_file`)."""
-    words = _sound(words)
     parts: list[str | UserBlock | Path] = list(attachments)
     if piped is not None and piped.strip():
         parts.append(_piped(piped, bool(words.strip())))
@@ -40,8 +38,8 @@ def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Pr
     return parts
 
 
-def nothing_asked() -> ConfigError:
-    return config_error("empty_prompt", "There is no prompt.", 'Say something: turnwise "your question".')
+def nothing_asked(hint: str = 'Say something: turnwise "your question".') -> ConfigError:
+    return config_error("empty_prompt", "There is no prompt.", hint)
 
 
 def read_stdin(screen: Screen) -> bytes | None:
@@ -74,8 +72,3 @@ def _kind(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     return next((kind for magic, kind in _KINDS if data.startswith(magic)), "")
-
-
-def _sound(words: str) -> str:
-    """Arguments that are not valid in the locale's encoding reach us with lone surrogates, which no request can carry."""
-    return os.fsencode(words).decode("utf-8", "replace")

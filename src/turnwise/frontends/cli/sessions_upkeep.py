@@ -37,7 +37,7 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
 def delete_sessions(refs: tuple[str, ...], yes: bool, as_json: bool) -> int:
     async def work(store: Store, screen: Screen) -> int:
         rows = {row.id: row for row in [await found(store, ref) for ref in refs]}
-        if not _confirmed(f"Delete {_these(list(rows.values()))} for good?", yes, as_json):
+        if not _confirmed(f"delete {_these(list(rows.values()))}", yes, as_json):
             screen.note("Nothing was deleted.")
             return COMPLETED
         for row in rows.values():
@@ -68,7 +68,7 @@ def prune_sessions(pruning: Pruning) -> int:
             if not pruning.yes and not as_json:
                 show_rows([one.session for one in report.pruned], screen, as_json=False)
                 screen.flush()
-            if report.pruned and not _confirmed(f"Delete these {len(report.pruned)} for good?", pruning.yes, as_json):
+            if report.pruned and not _confirmed(f"delete {_count(len(report.pruned))}", pruning.yes, as_json):
                 screen.note("Nothing was deleted.")
                 return COMPLETED
             report = await run(store, dry=False)
@@ -82,7 +82,7 @@ def _tell(report: PruneReport, screen: Screen, pruning: Pruning) -> None:
     if pruning.as_json:
         screen.data(as_line(report))
         return
-    if report.dry_run:
+    if report.dry_run and report.pruned:
         show_rows([one.session for one in report.pruned], screen, as_json=False)
     left = "" if report.bytes is None else f" What is left takes {size_of(report.bytes)}."
     kept = f" {len(report.kept)} are in use and stay." if report.kept else ""
@@ -141,16 +141,16 @@ def _size(file: Path) -> int:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def _confirmed(question: str, yes: bool, as_json: bool) -> bool:
+def _confirmed(what: str, yes: bool, as_json: bool) -> bool:
     """Whether that is what is wanted. Raises `ConfigError` (`not_confirmed`) where nobody can be asked."""
     if yes:
         return True
     asked = sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
     if not asked or as_json:
         raise config_error(
-            "not_confirmed", question, "Nothing was deleted: there is nobody to ask. Add --yes to do it."
+            "not_confirmed", f"This would {what} for good.", "There is nobody to ask: add --yes to do it."
         )
-    return click.confirm(question, err=True)
+    return click.confirm(f"{what[0].upper()}{what[1:]} for good?", err=True)
 
 
 def _these(rows: list[SessionInfo]) -> str:
