@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from .exits import COMPLETED, exit_code_of_error
 from .kept import TITLE_CHARS, found, here, last_of, opened_store, short
 from .screen import Screen
 from .view import shortened, tell_error
+
+T = TypeVar("T")
 
 _PAGE = 200
 _encode = msgspec.json.Encoder().encode
@@ -48,19 +50,29 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 def with_store(as_json: bool, work: Callable[[Store, Screen], Coroutine[Any, Any, int]]) -> int:
     """Run a command on the store; the exit code."""
+    return guarded(as_json, lambda screen: in_store(lambda store: work(store, screen)))
+
+
+def guarded(as_json: bool, command: Callable[[Screen], int]) -> int:
+    """Run a command, its errors told as they are to be; the exit code."""
     screen = Screen(quiet=as_json)
-
-    async def run() -> int:
-        async with opened_store() as store:
-            return await work(store, screen)
-
     try:
-        code = asyncio.run(run())
+        code = command(screen)
         screen.flush()
     except TurnwiseError as error:
         tell_error(error.info, screen, as_json=as_json)
         return exit_code_of_error(error)
     return code
+
+
+def in_store(work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    """What is done with the store, on a loop of its own. People are asked outside of it: a loop takes Ctrl-C for itself."""
+
+    async def run() -> T:
+        async with opened_store() as store:
+            return await work(store)
+
+    return asyncio.run(run())
 
 
 async def meant(store: Store, ref: str | None) -> SessionInfo:

@@ -9,17 +9,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from ...core.errors import TurnwiseError, config_error
+from ...core.errors import config_error
 from ...core.store import SessionInfo, Store
 from ...runtime.transfer.prune import PruneReport, prune
 from ...runtime.transfer.upkeep import backup_store, verify_store
 from ...runtime.transfer.words import size_of
 from ...store.sqlite import SqliteStore, Verified
-from .exits import COMPLETED, FAILED, exit_code_of_error
+from .exits import COMPLETED, FAILED
 from .kept import found, label
 from .screen import Screen
-from .sessions import as_line, show_rows, with_store
-from .view import tell_error
+from .sessions import as_line, guarded, in_store, show_rows, with_store
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,19 +34,26 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def delete_sessions(refs: tuple[str, ...], yes: bool, as_json: bool) -> int:
-    async def work(store: Store, screen: Screen) -> int:
-        rows = {row.id: row for row in [await found(store, ref) for ref in refs]}
-        if not _confirmed(f"delete {_these(list(rows.values()))}", yes, as_json):
+    async def look(store: Store) -> list[SessionInfo]:
+        return list({row.id: row for row in [await found(store, ref) for ref in refs]}.values())
+
+    def command(screen: Screen) -> int:
+        rows = in_store(look)
+        if not _confirmed(f"delete {_these(rows)}", yes, as_json):
             screen.note("Nothing was deleted.")
             return COMPLETED
-        for row in rows.values():
-            await store.delete(row.id)
-            if as_json:
-                screen.data(as_line({"deleted": row.id, "name": row.name, "title": row.title}))
-        screen.note(f"Deleted: {_these(list(rows.values()))}.")
+        in_store(lambda store: _delete(store, rows, screen, as_json))
+        screen.note(f"Deleted: {_these(rows)}.")
         return COMPLETED
 
-    return with_store(as_json, work)
+    return guarded(as_json, command)
+
+
+async def _delete(store: Store, rows: list[SessionInfo], screen: Screen, as_json: bool) -> None:
+    for row in rows:
+        await store.delete(row.id)
+        if as_json:
+            screen.data(as_line({"deleted": row.id, "name": row.name, "title": row.title}))
 
 
 def prune_sessions(pruning: Pruning) -> int:
@@ -61,21 +67,19 @@ def prune_sessions(pruning: Pruning) -> int:
             dry_run=dry,
         )
 
-    async def work(store: Store, screen: Screen) -> int:
-        as_json = pruning.as_json
-        report = await run(store, dry=True)
-        if not pruning.dry_run and (report.pruned or as_json or pruning.yes):
-            if not pruning.yes and not as_json:
-                show_rows([one.session for one in report.pruned], screen, as_json=False)
+    def command(screen: Screen) -> int:
+        if not pruning.dry_run and not pruning.yes:
+            going = [one.session for one in in_store(lambda store: run(store, dry=True)).pruned]
+            if going and not pruning.as_json:
+                show_rows(going, screen, as_json=False)
                 screen.flush()
-            if report.pruned and not _confirmed(f"delete {_count(len(report.pruned))}", pruning.yes, as_json):
+            if going and not _confirmed(f"delete {_count(len(going))}", pruning.yes, pruning.as_json):
                 screen.note("Nothing was deleted.")
                 return COMPLETED
-            report = await run(store, dry=False)
-        _tell(report, screen, pruning)
+        _tell(in_store(lambda store: run(store, dry=pruning.dry_run)), screen, pruning)
         return COMPLETED
 
-    return with_store(pruning.as_json, work)
+    return guarded(pruning.as_json, command)
 
 
 def _tell(report: PruneReport, screen: Screen, pruning: Pruning) -> None:
@@ -111,12 +115,7 @@ def backup_sessions(file: Path, as_json: bool) -> int:
 
 
 def restore_sessions(file: Path, as_json: bool) -> int:
-    screen = Screen(quiet=as_json)
-    try:
-        return _told(asyncio.run(SqliteStore.restore(file)), screen, as_json)
-    except TurnwiseError as error:
-        tell_error(error.info, screen, as_json=as_json)
-        return exit_code_of_error(error)
+    return guarded(as_json, lambda screen: _told(asyncio.run(SqliteStore.restore(file)), screen, as_json))
 
 
 def _told(found: Verified, screen: Screen, as_json: bool) -> int:
