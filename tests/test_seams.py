@@ -138,6 +138,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "one task per connection, all ended when it closes",
         "timers": "scripted delays",
     },
+    "testing/store_conformance/model.py": {"chance": "the same sequences of operations, from seeds"},
     "testing/store_conformance/kit.py": {
         "tasks": "asks a store for many things at once",
         "timers": "lets time pass for stores whose clock cannot be moved; bounds each check",

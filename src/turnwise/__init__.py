@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .runtime.transfer.upkeep import backup_store, verify_store
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
+    from .store.memory import MemoryStore
     from .store.sqlite import SqliteStore
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
@@ -63,6 +64,7 @@ _HOMES = {
     "Limits": "core.limits",
     "Loops": "core.loops",
     "Mask": "core.compaction",
+    "MemoryStore": "store.memory",
     "Model": "models.connection",
     "ModelSettings": "core.request",
     "Move": "runtime.history_ops",
@@ -122,6 +124,7 @@ __all__ = [
     "Limits",
     "Loops",
     "Mask",
+    "MemoryStore",
     "Model",
     "ModelSettings",
     "Move",

@@ -127,6 +127,95 @@ async def test_an_address_is_sent_as_it_is_written(place: str) -> None:
     assert seen == [f"POST /v1{place} HTTP/1.1\r\n".encode()]
 
 
+@pytest.mark.parametrize("value", ["a\r\nx-more: 1", "a\nb", "a\rb", "a\0b"])
+async def test_a_header_cannot_break_out_of_its_line(value: str) -> None:
+    """P6: such a key is sent nowhere, and the error does not show it."""
+    transport = HttpTransport()
+    with pytest.raises(ValueError) as raised:
+        await transport.open("POST", "http://127.0.0.1:9/v1", {"authorization": f"Bearer secret{value}"}, (b"{}",))
+    info = transport.explain(raised.value, "http://127.0.0.1:9/v1")
+    await transport.close()
+    assert info.branch == "provider" and "secret" not in info.for_log() + str(raised.value)
+
+
+async def test_a_header_of_the_caller_stands_for_ours() -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append(head)
+            await reader.readexactly(2)
+            writer.write(chunked([b"ok"]))
+
+    async with served(serve) as (transport, url):
+        for headers in ({"User-Agent": "mine", "accept-encoding": "identity"}, {}):
+            response = await transport.open("POST", url, headers, (b"{}",), 5.0)
+            await response.head()
+            while await response.read():
+                pass
+            response.close()
+    first, second = (head.decode().lower() for head in heads)
+    assert (
+        first.count("user-agent:") == 1 and "user-agent: mine\r\n" in first and "accept-encoding: identity\r\n" in first
+    )
+    assert second.count("user-agent:") == 1 and "mine" not in second and second.count("\r\nhost: 127.0.0.1:") == 1
+
+
+async def test_interim_answers_are_passed_over() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + chunked([b"ok"]))
+
+    async with served(serve) as (transport, url):
+        assert await read_all(transport, url) == b"ok"
+
+
+async def test_an_answer_before_the_request_is_sent_ends_the_connection() -> None:
+    """A server that refuses a body without reading it: its answer is read, and no further request goes over that connection, which the
+    rest of the body would corrupt."""
+    connections, body = 0, bytearray(b"x" * 30_000_000)
+    last = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"content-length: 2\r\n" in head.lower():
+            writer.write(chunked([b"ok"]))
+            return
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 4\r\n\r\nmuch")
+        await last.wait()
+
+    async with served(serve) as (transport, url):
+        response = await send(transport, url, (b"{", body, b"}"))
+        await response.head()
+        assert response.status == 413 and await response.read() == b"much"
+        response.close()
+        body += b"it can be changed again"  # nothing holds it any more
+        last.set()
+        assert await read_all(transport, url) == b"ok"
+    assert connections == 2
+
+
+async def test_a_plain_request_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its whole address, with the proxy's own credentials, which the server never sees in the address."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        await reader.readexactly(2)
+        writer.write(chunked([b"ok"]))
+
+    async with served(serve) as (transport, url):
+        proxy = url.removesuffix("/v1").replace("://", "://user:word@")
+        monkeypatch.setenv("http_proxy", proxy)
+        assert await read_all(transport, "http://api.example/v1/chat?a=%2F") == b"ok"
+    head = heads[0].decode()
+    assert head.startswith("POST http://api.example/v1/chat?a=%2F HTTP/1.1\r\n")
+    assert "\r\nHost: api.example\r\n" in head and "\r\nProxy-Authorization: Basic dXNlcjp3b3Jk\r\n" in head
+
+
 async def test_cancelling_the_wait_for_headers_changes_nothing() -> None:
     """C3: whoever waits again gets the answer."""
     waited = asyncio.Event()

@@ -16,6 +16,7 @@ import rows_flow
 import rows_models
 import rows_output
 import rows_results
+import rows_stores
 import rows_streams
 import rows_surface
 import rows_transcript
@@ -40,4 +41,5 @@ ROWS: list[Row] = [
     *rows_models.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,
+    *rows_stores.ROWS,
 ]

@@ -31,6 +31,8 @@ class Route:
         forwarded = proxy is not None and not self.place.is_ssl()
         self._target = str(parsed.with_fragment(None)) if forwarded else parsed.raw_path_qs
         self._defaults = {name.lower(): f"{name}: {value}\r\n" for name, value in self.place.headers.items()}
+        if forwarded and auth is not None:
+            self._defaults["proxy-authorization"] = f"Proxy-Authorization: {auth.encode()}\r\n"
         self._headers: Mapping[str, str] | None = None
         self._kept = ""
 

@@ -8,8 +8,8 @@ happens within the call; with any other the rest follows in a task of the runtim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -29,7 +29,6 @@ from .attachments import Prompt, accept
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .ground import Ground
-from .home import at_home
 from .learn import learn_needed
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
@@ -353,40 +352,16 @@ class Actor(Ground[Ctx]):
         return await self.on_its_loop(lambda: self._apply(given))
 
     async def _apply(self, given: Input | Callable[[], Input]) -> bool:
+        reads = self.reads
         if not self.fold(given() if callable(given) else given):
             if self._lost is not None:
                 raise error_of(self._lost)
             return False
         self.advance()
         await self.until_durable()
-        return True
-
-    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
-        self._refuse_if_gone()
-
-        async def bound() -> T:
-            await self._bind()
-            if self._lost is not None and self._turn is None:
-                await self.reload(self.agent.deadlines.grace_s)
-            self._refuse_if_gone()
-            return await work()
-
-        return await at_home(self, bound)
-
-    async def until_durable(self) -> None:
-        """Wait until all that was folded is durable."""
-        while self._appending is not None:
-            await asyncio.wait((self._appending,))
-        if self._lost is not None:
-            raise error_of(self._lost)
+        return True if reads == self.reads else await self._apply(given)  # it went into a state that is no more
 
     # --- for watchers -------------------------------------------------------------------------------------------------
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing that was folded is still on its way into the journal."""
-        return not self._advancing
 
     def tell_running(self, notice: Notice) -> None:
         """Tell the consumer of the running turn, if there is one."""

@@ -119,12 +119,17 @@ class Claims:
         session = self._session
         if is_left(session):
             await session.reload(patience_s)
-            if is_left(session) and (info := await self._lease.store.info(session.id)) is not None:
-                until = info.claimed_until
-                if info.owner and until is not None and until > session.runtime.clock.wall():
-                    raise refusals.elsewhere(session.id, info.owner, until)
+            if is_left(session):
+                await self._refuse_if_driven()
         if not snapshots.thaw(session.state):
             await session.reload(patience_s, whole=True)
+
+    async def _refuse_if_driven(self) -> None:
+        """Only the store knows whether the process that has the session is alive: it is asked as if to claim it."""
+        lease, session = self._lease, self._session
+        await lease.ensure()
+        fence = await lease.store.claim(session.id, lease.owner.id)
+        await lease.store.release(session.id, lease.claim(fence))
 
     def takes(self, error: Exception) -> bool:
         """Whether this is the first append's refusal, which is the business of whoever begins the turn."""
@@ -183,7 +188,7 @@ class Claims:
         return await snapshots.save(self._session, self._lease.store, self.saved)
 
 
-def claims_of(session: Actor[Any], runtime: Runtime, store: Any, before: Claims | None) -> Claims:
+def claims_of(session: Any, runtime: Runtime, store: Any, before: Claims | None) -> Claims:
     """The claims of a session in a store that has leases, under the lease of the runtime that it is bound to now."""
     claims = Claims(session, lease_of(runtime, store))
     if before is not None:

@@ -6,7 +6,7 @@ How it moves is in `actor`. Nothing here folds an input but `reload`, which clos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +31,7 @@ from . import process, refusals
 from .attachments import holds_bytes, without_bytes
 from .changed import overrides_of
 from .expiry import Expiry
+from .home import at_home
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -72,6 +73,7 @@ class Ground(Generic[Ctx]):
         "_prefix",
         "_prefix_base",
         "_process",
+        "_reading",
         "_store",
         "_turn",
         "agent",
@@ -83,6 +85,7 @@ class Ground(Generic[Ctx]):
         "machine",
         "overrides",
         "parked",
+        "reads",
         "runtime",
         "sizes",
         "state",
@@ -136,6 +139,8 @@ class Ground(Generic[Ctx]):
         self._appending: asyncio.Task[None] | None = None
         self._advancing = False
         self._lost: ErrorInfo | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.reads = 0
         self._closed = False
         self._process = process.current()
 
@@ -275,7 +280,20 @@ class Ground(Generic[Ctx]):
 
     async def reload(self, patience_s: float, *, whole: bool = False) -> None:
         """After a failed append the journal is the truth: read it again, and end the turn that was running here. `whole`: without a
-        snapshot, which is damaged."""
+        snapshot, which is damaged. Callers that come together share one reading; whose input was folded before has to fold it again
+        if `reads` has grown."""
+        if self._reading is None:
+            self._reading = self.runtime.start(self._reload(patience_s, whole))
+            self._reading.add_done_callback(self._read)
+        reading = self._reading
+        await asyncio.wait((reading,))
+        reading.result()
+
+    def _read(self, reading: asyncio.Task[None]) -> None:
+        if self._reading is reading:
+            self._reading = None
+
+    async def _reload(self, patience_s: float, whole: bool) -> None:
         assert self._store is not None
         if self._appending is not None:
             done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
@@ -290,6 +308,9 @@ class Ground(Generic[Ctx]):
                 raise refusals.journal_shorter(self.id, self.told)
             self._entries, self._counts, self.told = [self._created], [0], 0
             self.state = fold(self._entries)
+        self.reads += 1
+        if self.hub is not None:
+            self.hub.fell_behind()
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
         self.last_sent = None
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
@@ -302,6 +323,34 @@ class Ground(Generic[Ctx]):
                 folded = self.machine.feed(given, now)
                 self._entries += folded.entries
                 self._counts += [0] * len(folded.entries)
+
+    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
+        self._refuse_if_gone()
+
+        async def bound() -> T:
+            await self._bind()
+            if self._lost is not None and self._turn is None:
+                await self.reload(self.agent.deadlines.grace_s)
+            self._refuse_if_gone()
+            return await work()
+
+        return await at_home(self, bound)
+
+    async def until_durable(self) -> None:
+        """Wait until all that was folded is durable."""
+        while self._appending is not None:
+            await asyncio.wait((self._appending,))
+        if self._lost is None:
+            return
+        if self.claims is None or self._turn is not None or self._lost.code != "append_conflict":
+            raise error_of(self._lost)
+        await self.reload(self.agent.deadlines.grace_s)  # others have written since the journal was read
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that was folded is still on its way into the journal."""
+        return not self._advancing
 
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""

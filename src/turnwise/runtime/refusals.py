@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, StateError, TurnwiseError
@@ -85,20 +84,6 @@ def unfinished(session: str, turn: TurnState) -> SessionBusy:
             "turn_left",
             f"Turn {turn.number} of this session has not ended, and the process that drove it is gone.",
             "Go on with it: session.resume(). Or end it: session.interrupt().",
-            session=session,
-        )
-    )
-
-
-def elsewhere(session: str, owner: str, until: float) -> SessionBusy:
-    """Another process drives a turn; `until` (Unix seconds) is when its lease runs out."""
-    at = datetime.fromtimestamp(until, UTC).isoformat(" ", "seconds")
-    return SessionBusy(
-        ErrorInfo(
-            "session",
-            "session_busy",
-            f"A turn of this session is running in another process ({owner}), which has it until {at} unless it renews its lease.",
-            "Wait for it, send the input to that process, or fork the session.",
             session=session,
         )
     )

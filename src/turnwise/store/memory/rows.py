@@ -14,49 +14,45 @@ from .claims import Claims
 
 
 class Row:
-    """Of one session. `folded` entries have been counted; `lasts` has the number of the last entry of each append, and `dates` when that
-    was made; `change` orders rows that were changed at the same moment."""
+    """Of one session. `number` orders rows that were changed at the same moment; `dates` says when each append was made, by the number of
+    its last entry; `folded` entries have been counted."""
 
     __slots__ = (
         "agent",
         "archived",
-        "change",
         "created_at",
         "dates",
         "folded",
         "folder",
         "id",
         "journal",
-        "lasts",
         "messages",
         "name",
+        "number",
         "principal",
         "status",
         "tags",
         "title",
         "turns",
-        "updated_at",
     )
 
-    def __init__(self, new: NewSession, at: float, change: int = 0) -> None:
+    def __init__(self, new: NewSession, at: float, number: int) -> None:
         self.id, self.principal, self.name, self.title = new.id, new.principal, new.name, new.title
         self.agent, self.folder, self.tags, self.archived = new.agent, new.folder, new.tags, False
+        self.created_at, self.number = at, number
         self.journal: list[Entry] = []
-        self.created_at = self.updated_at = at
-        self.change = change
-        self.lasts: list[int] = []
-        self.dates: list[float] = []
+        self.dates: dict[int, float] = {0: at}
         self.folded = self.turns = self.messages = 0
         self.status: SessionStatus = "idle"
 
-    def appended(self, at: float, change: int) -> None:
-        self.lasts.append(len(self.journal))
-        self.dates.append(at)
-        self.updated_at, self.change = at, change
+    @property
+    def updated_at(self) -> float:
+        return next(reversed(self.dates.values()))
 
     def date_of(self, number: int) -> float:
         """When an entry was appended."""
-        return self.dates[bisect_left(self.lasts, number)]
+        lasts = list(self.dates)
+        return self.dates[lasts[bisect_left(lasts, number)]]
 
     def fold(self) -> None:
         """Count the entries that have come since."""
@@ -76,7 +72,7 @@ class Row:
 
     def info(self, claims: Claims) -> SessionInfo:
         self.fold()
-        held = claims.held(self.id)
+        held = claims.held.get(self.id)
         return SessionInfo(
             id=self.id,
             principal=self.principal,
@@ -97,7 +93,7 @@ class Row:
         )
 
 
-def first_of(session: str, entries: Sequence[Entry]) -> NewSession:
+def begun_by(session: str, entries: Sequence[Entry]) -> NewSession:
     """A session that was not created but begins with an append."""
     first = entries[0] if entries else None
     if not isinstance(first, SessionCreated):
@@ -113,7 +109,7 @@ def listed(rows: Iterable[Row], query: Query, after: Row | None, claims: Claims,
 
 
 def _place(row: Row) -> tuple[float, int]:
-    return -row.updated_at, -row.change
+    return -row.updated_at, -row.number
 
 
 def _fits(row: Row, query: Query, claims: Claims, now: float) -> bool:

@@ -27,7 +27,7 @@ from ..refusals import append_conflict, name_taken, session_deleted, session_exi
 from .blobs import MemoryBlobs
 from .claims import Claims
 from .records import Records
-from .rows import Row, first_of, listed
+from .rows import Row, begun_by, listed
 from .words import Term, find, terms_of
 
 
@@ -66,12 +66,12 @@ class MemoryStore:
     Entries are immutable, so they are kept as they are.
     """
 
-    __slots__ = ("__weakref__", "_blobs", "_changes", "_claims", "_records", "_rows", "_snapshots", "_waiting", "_wall")
+    __slots__ = ("__weakref__", "_added", "_blobs", "_claims", "_records", "_rows", "_snapshots", "_waiting", "_wall")
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
         self._rows: dict[str, Row] = {}
-        self._changes = 0
+        self._added = 0
         self._claims = Claims()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._snapshots: dict[str, Snapshot] = {}
@@ -84,30 +84,41 @@ class MemoryStore:
     # --- journals -------------------------------------------------------------------------------------------------------
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
-        self._append(session, after, entries, claim)
+        row = self._rows.get(session)
+        if row is None and after:
+            raise session_deleted(session)
+        self._claims.admit(session, claim, self._wall())
+        if row is None:
+            row = self._add(begun_by(session, entries))
+        self._extend(row, after, entries)
         return 0 if claim is None else self._claims.take(session, claim)
 
     def append_now(self, session: str, after: int, entries: Sequence[Entry]) -> int:
         """The number of the last entry. Raises as `append`."""
-        return self._append(session, after, entries, None)
-
-    def _append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None) -> int:
-        now = self._wall()
         row = self._rows.get(session)
-        if row is None and after:
-            raise session_deleted(session)
-        self._claims.admit(session, claim, now)
         if row is None:
-            row = self._rows[session] = Row(first_of(session, entries), now)
+            if after:
+                raise session_deleted(session)
+            row = self._add(begun_by(session, entries))
+        elif session in self._claims.held:
+            self._claims.admit(session, None, self._wall())
+        return self._extend(row, after, entries)
+
+    def _add(self, new: NewSession) -> Row:
+        self._added += 1
+        row = self._rows[new.id] = Row(new, self._wall(), self._added)
+        return row
+
+    def _extend(self, row: Row, after: int, entries: Sequence[Entry]) -> int:
         journal = row.journal
         if len(journal) != after:
-            raise append_conflict(session, after, len(journal))
+            raise append_conflict(row.id, after, len(journal))
         journal.extend(entries)
-        self._changes += 1
-        row.appended(now, self._changes)
+        last = len(journal)
+        row.dates[last] = self._wall()
         if self._waiting:
-            self._wake(session)
-        return len(journal)
+            self._wake(row.id)
+        return last
 
     async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
         row = self._rows.get(session)
@@ -130,9 +141,7 @@ class MemoryStore:
         if session.id in self._rows:
             raise session_exists(session.id)
         self._refuse_taken(session.principal.tenant, session.name, session.id)
-        self._changes += 1
-        row = self._rows[session.id] = Row(session, self._wall(), self._changes)
-        return row.info(self._claims)
+        return self._add(session).info(self._claims)
 
     async def info(self, session: str) -> SessionInfo | None:
         row = self._rows.get(session)

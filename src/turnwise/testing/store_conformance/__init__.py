@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from . import blobs, journals, leases, lists, records, searches
+from . import blobs, journals, leases, lists, model, records, searches
 from .kit import CHECKS_BY_NAME, BrokenPromise, Check, MakeStore, Report, StoreUnderTest, run_checks
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 CHECKS: tuple[Check, ...] = tuple(CHECKS_BY_NAME.values())
 """All checks, each a promise."""
 
-_ROOMS = (blobs, journals, leases, lists, records, searches)
+_ROOMS = (blobs, journals, leases, lists, model, records, searches)
 
 
 async def run_conformance(make_store: MakeStore, only: Collection[str] = ()) -> Report:

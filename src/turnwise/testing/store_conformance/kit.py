@@ -10,7 +10,7 @@ import asyncio
 import unittest
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -307,6 +307,8 @@ async def busy(asked: Awaitable[object], what: str) -> SessionBusy:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, (set, frozenset)):
+        return f"{{{', '.join(sorted(map(repr, cast('set[object]', value))))}}}"
     if isinstance(value, msgspec.Struct) or not isinstance(value, (str, bytes)):
         text = repr(value)
         return text if len(text) <= 600 else f"{text[:560]}… ({len(text)} characters)"
