@@ -120,6 +120,9 @@ ALLOWED: dict[str, dict[str, str]] = {
         "environment": "whether a proxy is configured, as HTTP clients do",
     },
     "models/transport.py": {"network": "the real HTTP client"},
+    "store/sqlite/clock.py": {"clock": "leases go by the machine's clock; waits of threads for a file that is locked"},
+    "store/sqlite/daemon.py": {"threads": "the writer, readers, and what works on files"},
+    "store/sqlite/place.py": {"environment": "TURNWISE_HOME"},
     "tools/isolated.py": {
         "children": "ends its own process group; it is the child",
         "loops": "runs an async tool in the child",

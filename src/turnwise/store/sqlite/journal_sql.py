@@ -173,7 +173,7 @@ def checksum(data: bytes, id: int) -> int:
 def entries_of(db: Connection, session: str, after: int, limit: int | None) -> list[Entry]:
     """The entries from number `after` + 1 on. Raises `StateError`: `unknown_entry`, `damaged_entry`."""
     with one_moment(db):
-        row = db.execute("SELECT key, last FROM sessions WHERE id = ?", (session,)).fetchone()
+        row = db.execute("SELECT key, last FROM sessions WHERE id = ?", (session,)).fetchone() or _unlisted(db, session)
         if row is None:
             return []
         key, last = row
@@ -183,6 +183,11 @@ def entries_of(db: Connection, session: str, after: int, limit: int | None) -> l
         if whole and after <= last:
             _refuse_more(db, session, key, last)
         return entries
+
+
+def _unlisted(db: Connection, session: str) -> tuple[int, int] | None:
+    """The row of a session that the index of ids does not have: none, unless the index is damaged."""
+    return db.execute("SELECT key, last FROM sessions NOT INDEXED WHERE id = ?", (session,)).fetchone()
 
 
 def decoded(db: Connection, session: str, key: int, after: int, until: int) -> list[Entry]:

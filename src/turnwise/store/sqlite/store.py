@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +30,9 @@ from ...core.store import (
 )
 from . import backup, blobs, forks, journal_sql, leases_sql, records, search, sessions_sql, watch
 from .clock import wall
+from .daemon import in_thread
 from .errors import store_closed, store_forked
-from .jobs import Job, Opening, Task, call_on
+from .jobs import Job, Opening, Task
 from .journal_sql import Append, Keys
 from .place import place_of
 from .schema import Durability, open_to_read, open_to_write
@@ -104,10 +104,8 @@ class SqliteStore:
                 watched.appended({job.session: job.last for job in jobs if type(job) is Append and job.error is None})
 
         self._writer = Writer(path, open_writer, busy_timeout_s, committed, keys.forget, near=durability == "normal")
-        self._readers: Threads[Connection] = Threads(
-            "turnwise-sqlite-reader", MAX_READERS, path, open_reader, Connection.close
-        )
-        self._files: Threads[None] = Threads("turnwise-sqlite-files", MAX_FILE_THREADS, path, _nothing)
+        self._readers: Threads[Connection] = Threads("reader", MAX_READERS, path, open_reader, Connection.close)
+        self._files: Threads[None] = Threads("files", MAX_FILE_THREADS, path, _nothing)
         self._ready = False
         self._forgotten = weakref.finalize(self, _let_go, self._watch, self._writer, self._readers, self._files)
         self._forgotten.atexit = False
@@ -262,17 +260,17 @@ class SqliteStore:
         """Make a store at `path` (default: where `SqliteStore()` has it) of a backup, and verify it. Raises `StateError`: `backup_exists` if
         there is one already, and what is wrong with the backup."""
         source, target = place_of(backup_path), place_of(path)
-        files: Threads[None] = Threads("turnwise-sqlite-files", 1, source, _nothing)
+        files: Threads[None] = Threads("files", 1, source, _nothing)
         try:
             return await files.run(lambda _: backup.restore(source, target, BUSY_TIMEOUT_S))
         finally:
-            await _in_thread(files.close)
+            await in_thread(files.close)
 
     async def close(self) -> None:
         """Write what is queued, then let go of files, threads and connections. Idempotent. Cancelling stops the waiting only."""
         self._closed = True
-        self._writer.flush()
-        await _in_thread(self._end)
+        self._writer.flush_home(asyncio.get_running_loop())
+        await in_thread(self._end)
 
     def _end(self) -> None:
         self._watch.close(store_closed())
@@ -356,25 +354,3 @@ def _let_go(*parts: watch.Watch | Writer | Threads[Any]) -> None:
     """A store that was forgotten without being closed: its threads end when they have done what is queued."""
     for part in parts:
         part.pause(0.0)
-
-
-async def _in_thread(function: Callable[[], None]) -> None:
-    """Call something that blocks in a thread of its own; cancelling stops the waiting."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def main() -> None:
-        try:
-            function()
-        finally:
-            call_on(loop, _ended, done)
-
-    thread = threading.Thread(target=main, name="turnwise-sqlite-close", daemon=True)
-    thread.start()
-    await done
-    thread.join()
-
-
-def _ended(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)

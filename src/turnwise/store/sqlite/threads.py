@@ -1,7 +1,6 @@
 """Threads beside the writer: readers, each with a connection of its own, and others that work on files.
 
-They start when they are needed, up to a limit, and end when there was nothing to do for a while. They are daemons: a disk that hangs does
-not keep the interpreter from ending.
+They start when they are needed, up to a limit, and end when there was nothing to do for a while.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from . import daemon
 from .errors import is_fatal, store_closed, translated
 from .jobs import call_on
 
@@ -96,9 +96,7 @@ class Threads(Generic[R]):
     def _start(self) -> None:
         with self._lock:
             if len(self._threads) < self._limit and not self._paused:
-                thread = threading.Thread(target=self._main, name=self._name, daemon=True)
-                self._threads.add(thread)
-                thread.start()
+                self._threads.add(daemon.start(self._name, self._main))
 
     def _main(self) -> None:
         held: list[R] = []

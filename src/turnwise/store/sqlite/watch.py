@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
+from . import daemon
 from .clock import monotonic
 from .errors import translated
 from .jobs import call_on
@@ -100,8 +101,7 @@ class Watch:
 
     def _start(self) -> None:
         if self._thread is None and not self._paused:
-            self._thread = threading.Thread(target=self._main, name="turnwise-sqlite-watch", daemon=True)
-            self._thread.start()
+            self._thread = daemon.start("watch", self._main)
 
     def _end(self, *, pause: bool) -> threading.Thread | None:
         with self._changed:

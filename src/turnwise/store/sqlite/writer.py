@@ -23,6 +23,7 @@ from sqlite3 import Error as SqliteError
 from typing import Any
 
 from ...core.errors import TurnwiseError
+from . import daemon
 from .clock import is_busy, monotonic, patiently
 from .errors import is_fatal, store_closed, store_moved, translated
 from .jobs import Job, call_on, resolve, settle
@@ -117,6 +118,11 @@ class Writer:
         for job in jobs:
             self._enqueue(job)
 
+    def flush_home(self, loop: asyncio.AbstractEventLoop) -> None:
+        """`flush`, if this is the loop that it belongs to."""
+        if loop is self._home:
+            self.flush()
+
     def pause(self, limit_s: float) -> bool:
         """End the thread when it has done what is queued, and let go of the file. False if that takes longer (-1: take any time)."""
         with self._lock:
@@ -205,8 +211,7 @@ class Writer:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._paused:
-                self._thread = threading.Thread(target=self._main, name="turnwise-sqlite-writer", daemon=True)
-                self._thread.start()
+                self._thread = daemon.start("writer", self._main)
 
     def _main(self) -> None:
         try:
@@ -302,8 +307,7 @@ class Writer:
             self._pages = 0
             with self._lock:
                 if self._upkeep is None and not self._paused:
-                    self._upkeep = threading.Thread(target=self._keep_up, name="turnwise-sqlite-upkeep", daemon=True)
-                    self._upkeep.start()
+                    self._upkeep = daemon.start("upkeep", self._keep_up)
 
     def _keep_up(self) -> None:
         """Bring the log into the file: most of it while writing goes on; what has come meanwhile, and the log's new beginning, while
