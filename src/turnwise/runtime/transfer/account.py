@@ -21,6 +21,7 @@ from ...core.changes import (
     LimitReached,
     LoopFound,
     Parked,
+    Recovered,
     Resumed,
     Rewound,
     SettingsChanged,
@@ -218,6 +219,10 @@ def _remark(entry: Entry) -> Remark | None:
             return Remark("The turn is parked.", at)
         case Resumed(at=at):
             return Remark("The turn goes on.", at)
+        case Recovered(at=at, given_up=True):
+            return Remark("The process was gone once more; the turn was given up.", at, is_error=True)
+        case Recovered(at=at):
+            return Remark("The process was gone in the middle of the turn, which goes on here.", at)
         case Interrupted(cause=cause, at=at):
             return Remark(f"The turn was interrupted ({cause}).", at)
         case LimitReached(cause=cause, at=at):
