@@ -73,8 +73,8 @@ ROWS = [
         "C5",
         "the time that a consumer takes counts as the provider's silence",
         "runtime/attempt.py",
-        "        finally:\n            self.waiting_since = None\n        events =",
-        "        finally:\n            pass\n        events =",
+        "        finally:\n            self.waiting_since = None\n        if data:",
+        "        finally:\n            pass\n        if data:",
         (f"{R}test_deadlines.py::test_a_slow_consumer_never_trips_the_idle_deadline[anthropic]",),
     ),
     Row(

@@ -90,8 +90,11 @@ class Attempt(Said):
 
     async def read(self, response: Response, asker: Asker) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
         """One read of the body: the events it brought and, at the end of the body, what came of the attempt. The first one
-        waits for the headers before."""
+        waits for the headers before. The end comes in a read of its own, so that who sees the last words can still add to the turn."""
         decoder, reducer = self._decoder, self.reducer
+        if response.ended and decoder is not None:
+            self._close(response)
+            return reducer.feed(decoder.finish()), self._ended(asker)
         self.waiting_since = self._runtime.loop.time()
         try:
             if decoder is None:
@@ -102,11 +105,10 @@ class Attempt(Said):
             return [], self._failed(self._runtime.transport.explain(error, self.target.handle.base_url))
         finally:
             self.waiting_since = None
-        events = reducer.feed(decoder.feed(data)) if data else []
-        if data and not response.ended:
-            return events, None
+        if data:
+            return reducer.feed(decoder.feed(data)), None
         self._close(response)
-        return events + reducer.feed(decoder.finish()), self._ended(asker)
+        return reducer.feed(decoder.finish()), self._ended(asker)
 
     def _close(self, response: Response) -> None:
         self.response = None
