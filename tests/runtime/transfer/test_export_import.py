@@ -298,6 +298,10 @@ def _blob(lines: list[Any], field: str, value: str) -> None:
     _blobs(lines)[0][field] = value
 
 
+def _name(lines: list[Any], name: str) -> None:
+    lines[3]["entry"]["message"]["body"][0]["source"]["sha256"] = name
+
+
 def _without_blobs(lines: list[Any]) -> None:
     lines[:] = [line for line in lines if line["type"] != "blob"]
 
@@ -321,6 +325,7 @@ EDITS: dict[str, tuple[Any, int, str, str]] = {
     "other name": (lambda lines: _blob(lines, "sha256", "00"), 0, "invalid_export", "no entry refers"),
     "a piece is missing": (lambda lines: lines.remove(_blobs(lines)[0]), 0, "invalid_export", "attachment"),
     "no base64": (lambda lines: _blob(lines, "data", "*"), 0, "invalid_export", "base64"),
+    "a path for a name": (lambda lines: _name(lines, "../../etc/passwd"), 4, "invalid_export", "not the name"),
     "no attachment": (_without_blobs, 0, "invalid_export", "did not come"),
     "something in between": (lambda lines: lines.append(lines[2]), 0, "invalid_export", "out of order"),
 }

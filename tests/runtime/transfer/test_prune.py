@@ -97,6 +97,24 @@ async def test_what_somebody_has_is_kept() -> None:
     assert await left(store) == ["b", "c", "e"]
 
 
+async def test_one_that_is_gone_on_with_meanwhile_is_kept() -> None:
+    """D3: it was old when it was chosen, and is not any more."""
+
+    class Busy(MemoryStore):
+        async def delete(self, session: str) -> bool:
+            if session == "a":  # the first to go: now somebody says something in the next one
+                await self.append("e", 1, [InputAccepted(UserMessage("Hi", 1), Limits())])
+            return await super().delete(session)
+
+    store = Busy()
+    for id in ("a", "e"):
+        await put(store, [SessionCreated(id, LOCAL, 0.0)])
+    async with Runtime(clock=Later(DAY_S)) as runtime:
+        report = await prune(store, older_than_s=1, runtime=runtime)
+    assert ([one.session.id for one in report.pruned], [row.id for row in report.kept]) == (["a"], ["e"])
+    assert await left(store) == ["e"]
+
+
 async def test_another_tenant_is_left_alone() -> None:
     store = await filled()
     async with Runtime(clock=Later(DAY_S)) as runtime:

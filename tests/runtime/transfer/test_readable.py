@@ -89,6 +89,21 @@ async def test_html_holds_its_images_and_loads_nothing() -> None:
     assert "default-src 'none'" in policy and "unsafe" not in policy
 
 
+async def test_what_an_attachment_is_called_stays_in_its_attribute() -> None:
+    """A media type that says more than it should is not shown; a name is text."""
+    from turnwise.core.content import BlobRef, Document, Image
+
+    store = MemoryStore()
+    name = await store.blobs("local").put(b"x")
+    odd = Image(BlobRef(name, 1, 'image/png" onerror="alert(1)'))
+    named = Document(BlobRef(name, 1, "application/pdf"), '"><script>alert(1)</script>')
+    await put(store, [SessionCreated("s1", LOCAL, 1.0, (UserMessage((odd, named), 1),))], title='" onload="x')
+    page = await page_of(store, "html")
+    parsed = Page(page)
+    assert not parsed.found["img"] and not parsed.found["script"]
+    assert '"><script>' not in page and 'png" onerror' not in page and '" onload="' not in page
+
+
 @given(journal=journals())
 @settings(max_examples=60, deadline=None)
 def test_nothing_that_was_said_becomes_html(journal: list[Entry]) -> None:
@@ -184,6 +199,10 @@ def test_html_in_markdown_stands_in_code_or_not_at_all(text: str) -> None:
             fence = inside[:3]
             continue
         assert "<" not in inside, markdown.quote(text)
+
+
+def test_a_code_block_ends_where_we_end_it() -> None:
+    assert markdown.fenced("a\n```\n# b", "text") == "````text\na\n```\n# b\n````\n"
 
 
 def test_code_keeps_its_form_in_markdown() -> None:

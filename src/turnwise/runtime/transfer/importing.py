@@ -4,6 +4,7 @@ checksum, the journal's rules and the blobs' own names say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
 from hashlib import sha256
@@ -38,6 +39,8 @@ from .refusals import invalid_export, newer_export
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Bytes = bytes | Iterable[bytes] | AsyncIterable[bytes]
 """An export: whole, or in pieces of any size."""
@@ -179,7 +182,10 @@ class _Reading:
         except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
             raise self._wrong(f"it cannot follow the entries before it ({error})") from error
         self.entries.append(entry)
-        self._wanted |= blobs_of(entry)
+        for name in blobs_of(entry):
+            if _SHA256.fullmatch(name) is None:
+                raise self._wrong(f"{name!r} is not the name of an attachment")
+            self._wanted.add(name)
 
     def _found(self, name: str) -> None:
         if name not in self._wanted:
