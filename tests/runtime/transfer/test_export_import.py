@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from turnwise.runtime.transfer.importing import import_session
 from turnwise.store.codec import damaged_entry, encode_entry
 from turnwise.store.facts import blobs_of
 from turnwise.store.memory import MemoryStore
+from turnwise.store.sqlite import SqliteStore
 from turnwise.testing import ScriptedProvider, call, reply
 
 
@@ -52,16 +54,26 @@ async def nothing_in(store: Store) -> bool:
 # --- there and back ---------------------------------------------------------------------------------------------------
 
 
-async def test_everything_comes_back() -> None:
-    """Entries, row, attachments and records: all but the id, which is a new one."""
-    here, there = MemoryStore(), MemoryStore()
+@pytest.mark.parametrize("stores", ["memory", "sqlite", "memory to sqlite"])
+async def test_everything_comes_back(stores: str, tmp_path: Path) -> None:
+    """Entries, row, attachments and records: all but the id, which is a new one. From any store to any other."""
+    here = SqliteStore(tmp_path / "here.db") if stores == "sqlite" else MemoryStore()
+    there = SqliteStore(tmp_path / "there.db") if stores.endswith("sqlite") else MemoryStore()
+    try:
+        await _everything_comes_back(here, there)
+    finally:
+        await here.close()
+        await there.close()
+
+
+async def _everything_comes_back(here: Store, there: Store) -> None:
     was = await rich(here, name="dots")
     await here.edit("s1", Edit(archived=True))
     info = await import_session(there, await exported(here))
     assert info.id != "s1" and info.name == "dots" and info.archived
     same = ("title", "agent", "folder", "tags", "last", "turns", "messages", "status")
     assert [getattr(info, name) for name in same] == [getattr(was, name) for name in same]
-    before, after = await here.read("s1"), await there.read(info.id)
+    before, after = list(await here.read("s1")), list(await there.read(info.id))
     assert after[0] == msgspec.structs.replace(before[0], session=info.id)
     assert after[1:] == before[1:]
     assert fold(after).transcript == fold(before).transcript
@@ -433,7 +445,7 @@ async def test_damage_ends_an_export_and_what_is_good_can_be_had() -> None:
     there = MemoryStore()
     info = await import_session(there, export)
     assert info.last == 8 and (await there.read(info.id))[1:] == (await MemoryStore.read(store, "s1", 1, 7))
-    for format in ("markdown", "html"):
+    for format in ("markdown", "html", "text"):
         page = (await exported(store, format=format, salvage=True)).decode()
         assert "What follows could not be read" in page and "seen" in page
 

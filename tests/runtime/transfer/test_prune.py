@@ -1,6 +1,8 @@
-"""What is old or too much goes, and nothing else does."""
+"""What is old or too much goes, and nothing else does. Also what only some stores can do: verify and back up."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,10 +15,12 @@ from turnwise.core.limits import Limits
 from turnwise.core.messages import UserMessage
 from turnwise.core.principal import LOCAL
 from turnwise.core.store import Owner, Query, SessionInfo
-from turnwise.errors import ConfigError
+from turnwise.errors import ConfigError, StateError
 from turnwise.runtime.seams import SystemClock
 from turnwise.runtime.transfer.prune import Weighed, chosen, prune, total
+from turnwise.runtime.transfer.upkeep import backup_store, verify_store
 from turnwise.store.memory import MemoryStore
+from turnwise.store.sqlite import SqliteStore
 
 DAY_S = 86_400.0
 
@@ -163,3 +167,19 @@ def test_as_many_go_as_must_and_no_more(sizes: list[tuple[int, set[str]]], bound
     if went:
         assert total([one for one in weighed if one.session.id not in went[:-1]]) > bound
     assert went == sorted(went, reverse=True) and not spare & set(went)
+
+
+async def test_what_only_some_stores_can_do(tmp_path: Path) -> None:
+    """D5: SQLite verifies itself and writes itself into one file; a store that cannot says so."""
+    store, copy = SqliteStore(tmp_path / "a.db"), SqliteStore(tmp_path / "b.db")
+    await rich(store)
+    assert (await verify_store(store)).ok
+    await backup_store(store, tmp_path / "all.db")
+    await SqliteStore.restore(tmp_path / "all.db", tmp_path / "b.db")
+    assert list(await copy.read("s1")) == list(await store.read("s1"))
+    for work in (verify_store(MemoryStore()), backup_store(MemoryStore(), "x.db")):
+        with pytest.raises(StateError, match="MemoryStore cannot") as raised:
+            await work
+        assert raised.value.code == "not_supported"
+    await store.close()
+    await copy.close()

@@ -143,6 +143,17 @@ async def test_markdown_tells_all_that_was_said() -> None:
     assert page.startswith("# Dots \\& \\<dashes\\>\n")
 
 
+async def test_plain_text_tells_all_that_was_said_and_controls_no_terminal() -> None:
+    store = MemoryStore()
+    await rich(store)
+    page = await page_of(store, "text")
+    for said in ("  What is <this>?", "Let me <think>.", '→ look {"at": "<x>"}', "seen", "(The tool failed:", "A dot."):
+        assert said in page, said
+    assert "Forget me." not in page
+    await put(store, [SessionCreated("s2", LOCAL, 1.0, (UserMessage("a\x1b[2Jb\rc\x9bd", 1),))], title="\x1b]0;x\x07")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", await page_of(store, "text", "s2"))
+
+
 @given(journal=journals())
 @settings(max_examples=60, deadline=None)
 def test_nothing_that_was_said_leaves_its_place_in_markdown(journal: list[Entry]) -> None:
