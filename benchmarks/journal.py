@@ -130,8 +130,8 @@ class Crowd:
 
 
 async def main(rounds: int, appends: int, durability: str) -> None:
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as root:
+        folder = Path(root)
         store = SqliteStore(folder / "store.db", durability=durability)  # type: ignore[arg-type]
         runs: dict[str, Callable[[int], Awaitable[Spent]]] = {
             **{kind: Floor(folder, kind, durability).run for kind in TABLES},

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.scopes import State
+    from .store.shapes import StateKey, StateRecord
     from .store.sqlite import SqliteStore
+    from .store.state_watch import StateChange, StateWatcher
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
@@ -80,6 +83,11 @@ _HOMES = {
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "SqliteStore": "store.sqlite",
+    "State": "store.scopes",
+    "StateChange": "store.state_watch",
+    "StateKey": "store.shapes",
+    "StateRecord": "store.shapes",
+    "StateWatcher": "store.state_watch",
     "Step": "runtime.steps",
     "Steps": "runtime.steps",
     "Summarise": "core.compaction",
@@ -142,6 +150,11 @@ __all__ = [
     "SessionSettings",
     "SessionStatus",
     "SqliteStore",
+    "State",
+    "StateChange",
+    "StateKey",
+    "StateRecord",
+    "StateWatcher",
     "Step",
     "Steps",
     "Summarise",

@@ -16,6 +16,7 @@ import rows_flow
 import rows_models
 import rows_output
 import rows_results
+import rows_state
 import rows_stores
 import rows_streams
 import rows_surface
@@ -30,6 +31,7 @@ ROWS: list[Row] = [
     *rows_transcript.ROWS,
     *rows_context.ROWS,
     *rows_encoders.ROWS,
+    *rows_state.ROWS,
     *rows_streams.ROWS,
     *rows_decoders.ROWS,
     *rows_execution.ROWS,

@@ -6,16 +6,14 @@ import asyncio
 import gc
 import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.store.child import entry
 from tests.store.journals import created, ended, said, same, write
+from tests.store.sqlite_child import entry
+from tests.store.sqlite_support import child, join_closing, line, names_in, threads
 
 import turnwise
 from turnwise import SqliteStore
@@ -24,33 +22,6 @@ from turnwise.errors import StateError
 from turnwise.store.sqlite import writer as writing
 
 LONG = bool(os.environ.get("TURNWISE_LONG"))
-CHILD = Path(__file__).with_name("child.py")
-
-
-@contextmanager
-def child(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A process of `child.py`, killed at the end if it still runs."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(turnwise.__file__).parent.parent)}
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", str(CHILD), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("turnwise-sqlite")]
 
 
 # --- processes ----------------------------------------------------------------------------------------------------------
@@ -277,7 +248,7 @@ async def test_nothing_is_left_of_a_closed_store(tmp_path: Path) -> None:
     await asyncio.gather(store.close(), store.close())
     await store.close()
     assert threads() == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.db", "t.db-blobs"]
+    assert names_in(tmp_path) == ["t.db", "t.db-blobs"]
     asked = [store.append("s", 3, [ended()]), store.read("s"), store.info("s"), store.blobs("local").put(b"y"), waiting]
     for outcome in await asyncio.gather(*asked, return_exceptions=True):
         assert isinstance(outcome, StateError) and outcome.code == "store_closed"
@@ -305,4 +276,5 @@ async def test_a_cancelled_close_still_closes(tmp_path: Path) -> None:
     closing.cancel()
     await asyncio.wait((closing,))
     await store.close()
+    await asyncio.to_thread(join_closing)
     assert threads() == []

@@ -200,7 +200,37 @@ class Journals(Protocol):
         ...
 
 
-class Store(Journals, Protocol):
+class Records(Protocol):
+    """The part of a store that keeps small values under scope and key; `store.scopes.State` is how tools and plugins meet it."""
+
+    async def get_record(self, scope: Scope, key: str) -> Record | None: ...
+
+    async def put_record(
+        self,
+        scope: Scope,
+        key: str,
+        value: bytes,
+        *,
+        expect: int | None = None,
+        schema: int = 1,
+        writer: str = "",
+        ttl_s: float | None = None,
+    ) -> Record:
+        """Write a value. `expect` is the version that it must have now (0: there must be none). Raises `StateError` (`version_conflict`),
+        having written nothing. A record that had expired counts as none, but its version goes on, for an hour at least; with `ttl_s`
+        0 it has expired at once."""
+        ...
+
+    async def delete_record(self, scope: Scope, key: str, *, expect: int | None = None) -> bool:
+        """False if there was none. Raises as `put_record`."""
+        ...
+
+    async def records(self, scope: Scope, prefix: str = "", *, after: str = "", limit: int = 100) -> Sequence[Record]:
+        """The records whose keys begin so, by key, from behind the key `after` on."""
+        ...
+
+
+class Store(Journals, Records, Protocol):
     """Keeps everything. Its methods may be called from any task of the loop it was opened on, many at a time. It can be referred to
     weakly, as objects without `__slots__` can."""
 
@@ -276,33 +306,6 @@ class Store(Journals, Protocol):
 
     async def collect_blobs(self, tenant: str, *, unused_for_s: float = 3600.0) -> Collected:
         """Remove blobs that no journal of the tenant refers to and that were put (again) longer ago than that."""
-        ...
-
-    # --- records ----------------------------------------------------------------------------------------------------
-
-    async def get_record(self, scope: Scope, key: str) -> Record | None: ...
-
-    async def put_record(
-        self,
-        scope: Scope,
-        key: str,
-        value: bytes,
-        *,
-        expect: int | None = None,
-        schema: int = 1,
-        writer: str = "",
-        ttl_s: float | None = None,
-    ) -> Record:
-        """Write a value. `expect` is the version that it must have now (0: there must be none). Raises `StateError` (`version_conflict`),
-        having written nothing. A record that had expired counts as none, but its version goes on."""
-        ...
-
-    async def delete_record(self, scope: Scope, key: str, *, expect: int | None = None) -> bool:
-        """False if there was none. Raises as `put_record`."""
-        ...
-
-    async def records(self, scope: Scope, prefix: str = "", *, after: str = "", limit: int = 100) -> Sequence[Record]:
-        """The records whose keys begin so, by key, from behind the key `after` on."""
         ...
 
     # --- upkeep -----------------------------------------------------------------------------------------------------

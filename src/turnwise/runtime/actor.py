@@ -92,7 +92,7 @@ class Actor(Ground[Ctx]):
         self.start(turn, given)
 
     async def _body(self, prompt: Prompt) -> Body:
-        return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.read_file)
+        return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.open_file)
 
     def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
         if isinstance(opening, Begin):
@@ -215,6 +215,8 @@ class Actor(Ground[Ctx]):
     ) -> None:
         """Append to a store that takes its time, in a task of the runtime: nobody's cancellation reaches it."""
         assert self._store is not None
+        if self._puts:
+            await asyncio.wait(self._puts)
         try:
             if self.claims is None:
                 await self._store.append(self.id, after, entries)

@@ -5,7 +5,7 @@ A text lies in the blob store under its sha256, which sessions share. A session 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from ..core.protocols import Blobs
 from ..tools import Tool
 from ..tools.cap import Cut, capped, left_out, text_in
 from . import refusals
+from .attachments import takes_pieces
+from .pieces import PIECE_BYTES
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -74,24 +76,40 @@ class SessionArtifacts:
         return cut(result, text, limit, await keep(text, self._session.blobs), tools)
 
     async def text(self, id: str) -> str | None:
-        for result in self._results():
-            ref = result.artifact
-            if ref is not None and id in (result.call_id, ref.sha256):
-                return (await self._session.blobs.get(ref.sha256)).decode()
-        return None
+        ref = self._find(id)
+        return None if ref is None else (await self._session.blobs.get(ref.sha256)).decode()
 
     async def data(self, which: BlobRef | str) -> bytes:
         """See `Session.artifact`."""
-        if isinstance(which, BlobRef):
-            return await self._session.blobs.get(which.sha256)
-        text = await self.text(which)
-        if text is None:
+        return await self._session.blobs.get(self._named(which).sha256)
+
+    async def pieces(self, which: BlobRef | str) -> AsyncIterator[bytes]:
+        """See `Session.open_artifact`."""
+        blobs, name = self._session.blobs, self._named(which).sha256
+        if takes_pieces(blobs):
+            async for piece in blobs.stream(name):
+                yield piece
+        else:
+            data = memoryview(await blobs.get(name))
+            for at in range(0, len(data), PIECE_BYTES):
+                yield bytes(data[at : at + PIECE_BYTES])
+
+    def _named(self, which: BlobRef | str) -> BlobRef:
+        ref = which if isinstance(which, BlobRef) else self._find(which)
+        if ref is None:
             raise refusals.misuse(
                 "unknown_artifact",
                 f"No result of this session has an artifact {which!r}.",
                 "Name the call's id, or ToolResult.artifact; only results that were too long for the model have one.",
             )
-        return text.encode()
+        return ref
+
+    def _find(self, id: str) -> BlobRef | None:
+        for result in self._results():
+            ref = result.artifact
+            if ref is not None and id in (result.call_id, ref.sha256):
+                return ref
+        return None
 
     def _results(self) -> Iterator[ToolResult]:
         """All results of the session, the newest first."""

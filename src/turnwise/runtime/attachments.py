@@ -5,24 +5,33 @@ Nothing past this door holds bytes: events, entries and results carry `BlobRef`s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
 from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, Text, UserBlock
-from ..core.errors import ConfigError, ErrorInfo, config_error
+from ..core.errors import ConfigError, config_error
 from ..core.messages import Message, ToolMessage
 from ..core.protocols import Blobs
 from ..tools import files
+from .pieces import Pieces
+
+if TYPE_CHECKING:
+    from ..core.store import StoredBlobs
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 Prompt = str | UserBlock | Path | Sequence[str | UserBlock | Path]
 """What a user may say: text, content blocks, paths of files to attach, or a sequence of these."""
 
 
-ReadFile = Callable[[Path], Awaitable[bytes]]
+OpenFile = Callable[[Path], Pieces]
+
+MAX_TEXT_BYTES = 32 << 20
+"""How large an attached file of text may be: it becomes part of a message. Pictures, sound and PDFs go to the blob store, piece by
+piece, and are as large as that takes."""
 
 
 class BlobOwner(Protocol):
@@ -32,14 +41,15 @@ class BlobOwner(Protocol):
     def blobs(self) -> Blobs: ...
 
 
-async def accept(prompt: Prompt, owner: BlobOwner, read_file: ReadFile) -> str | tuple[UserBlock, ...]:
-    """A prompt as a message body. Raises `ConfigError`: `empty_prompt`, `unreadable_file`, `unsupported_file`."""
+async def accept(prompt: Prompt, owner: BlobOwner, open_file: OpenFile) -> str | tuple[UserBlock, ...]:
+    """A prompt as a message body. Raises `ConfigError`: `empty_prompt`, `unreadable_file`, `unsupported_file`, `file_too_large`; and
+    what the blob store raises (`blob_too_large`)."""
     if isinstance(prompt, str):
         if not prompt.strip():
             raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
         return prompt
     parts = [prompt] if isinstance(prompt, (Path, Text, Image, Audio, Document)) else list(prompt)
-    blocks = [await _block(part, read_file) for part in parts]
+    blocks = [await _block(part, owner, open_file) for part in parts]
     if not any(not isinstance(b, Text) or b.text.strip() for b in blocks):
         raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
     return await stored(tuple(blocks), owner)
@@ -96,29 +106,79 @@ def _is_inline(block: Block) -> bool:
     return isinstance(block, (Image, Audio, Document)) and isinstance(block.source, Inline)
 
 
-async def _block(part: str | UserBlock | Path, read_file: ReadFile) -> UserBlock:
+async def _block(part: str | UserBlock | Path, owner: BlobOwner, open_file: OpenFile) -> UserBlock:
     if isinstance(part, str):
         return Text(part)
     if not isinstance(part, Path):
         return part
-    try:
-        data = await read_file(part)
-    except OSError as error:
-        raise ConfigError(
-            ErrorInfo(
-                "config", "unreadable_file", f"{part} cannot be read: {error.strerror or error}.", "Check the path."
+    kind = files.media_type_of(part.name)
+    async with aclosing(open_file(part)) as pieces:
+        if files.is_media(kind):
+            return await kept(pieces, kind, part.name, owner)
+        return block_of(part.name, await _text_of(part, pieces))
+
+
+async def kept(
+    data: bytes | AsyncIterator[bytes], media_type: str, name: str, owner: BlobOwner
+) -> Image | Audio | Document:
+    """See `Session.attach`."""
+    if not files.is_media(media_type):
+        raise unsupported(f"{name} ({media_type})")
+    pieces = _at_once(data) if isinstance(data, bytes) else data
+    return files.media_block(name, await put_pieces(pieces, media_type, owner.blobs), media_type)
+
+
+async def _at_once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def put_pieces(pieces: AsyncIterator[bytes], media_type: str, blobs: Blobs) -> BlobRef:
+    """Keep bytes as they come. Raises what the pieces raise, then nothing is kept, and what the blob store raises."""
+    size = 0
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal size
+        async for piece in pieces:
+            size += len(piece)
+            yield piece
+
+    if takes_pieces(blobs):
+        name = await blobs.put(counted())
+    else:
+        name = await blobs.put(b"".join([piece async for piece in counted()]))
+    return BlobRef(name, size, media_type)
+
+
+def takes_pieces(blobs: Blobs) -> TypeGuard[StoredBlobs]:
+    """Whether bytes can go in and out piece by piece; `Blobs` alone promises only that they do as a whole."""
+    return hasattr(blobs, "stream")
+
+
+async def _text_of(path: Path, pieces: AsyncIterator[bytes]) -> bytes:
+    parts, size = list[bytes](), 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > MAX_TEXT_BYTES:
+            raise config_error(
+                "file_too_large",
+                f"{path} is larger than the {MAX_TEXT_BYTES >> 20} MiB that an attached text may have.",
+                "Attach a part of it, or give the model a tool that reads it.",
             )
-        ) from error
-    return block_of(part.name, data)
+        parts.append(piece)
+    return b"".join(parts)
 
 
 def block_of(name: str, data: bytes) -> UserBlock:
     """The content block for an attached file of that name. Raises `ConfigError` (`unsupported_file`)."""
     block = files.block_of(name, data)
     if block is None:
-        raise config_error(
-            "unsupported_file",
-            f"{name} is neither text nor an image, sound or PDF.",
-            "Convert it, or read it with a tool.",
-        )
+        raise unsupported(name)
     return block
+
+
+def unsupported(what: str) -> ConfigError:
+    return config_error(
+        "unsupported_file",
+        f"{what} is neither text nor an image, sound or PDF.",
+        "Convert it, or read it with a tool.",
+    )

@@ -159,11 +159,11 @@ class Bodies:
         return cut(result, text, limit, await self._put(text), self._turn.plan.tools)
 
     def fitted_now(self, job: Job, result: ToolResult) -> ToolResult:
-        """The same for a call that ends at once: the text follows into the blob store."""
+        """The same for a call that ends at once: the text is on its way into the blob store, and what refers to it waits for that."""
         text, limit = text_in(result.body), job.tool.max_result_chars
         if limit is None or len(text) <= limit:
             return result
-        self._session.runtime.start(self._put(text))
+        self._session.append_after(self._session.runtime.start(self._put(text)))
         return cut(result, text, limit, ref_of(text.encode()), self._turn.plan.tools)
 
     async def _put(self, text: str) -> BlobRef | None:

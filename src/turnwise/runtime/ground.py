@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -32,6 +32,7 @@ from .attachments import holds_bytes, without_bytes
 from .changed import overrides_of
 from .expiry import Expiry
 from .home import at_home
+from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime, default_runtime_if_any
@@ -39,7 +40,7 @@ from .sizes import Sizes
 from .turn import Turn
 
 if TYPE_CHECKING:
-    from ..core.store import Journals
+    from ..core.store import Journals, Records, ScopeKind
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
@@ -74,6 +75,8 @@ class Ground(Generic[Ctx]):
         "_prefix_base",
         "_process",
         "_reading",
+        "_puts",
+        "_records",
         "_store",
         "_turn",
         "agent",
@@ -129,6 +132,8 @@ class Ground(Generic[Ctx]):
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
         self._blobs: Blobs | None = None
+        self._puts: set[asyncio.Task[Any]] | None = None
+        self._records: Records | None = None
         self._bound = False
         self._expiry: Expiry | None = None
         self.parked: Wishes | None = None
@@ -197,9 +202,18 @@ class Ground(Generic[Ctx]):
 
     @property
     def blobs(self) -> Blobs:
+        """Where bytes are kept: by the store if it keeps bytes, else by the runtime, else with the session."""
         if self._blobs is None:
-            self._blobs = MemoryBlobs()
+            kept = self._keeper()
+            self._blobs = MemoryBlobs() if kept is None else kept
         return self._blobs
+
+    def _keeper(self) -> Blobs | None:
+        """Who keeps bytes beyond the session."""
+        of_tenant = getattr(self._store, "blobs", None)
+        if of_tenant is not None:
+            return of_tenant(self.state.principal.tenant)
+        return self.runtime.blobs if hasattr(self, "runtime") else None
 
     @property
     def has_blobs(self) -> bool:
@@ -210,9 +224,16 @@ class Ground(Generic[Ctx]):
         """Keep bytes where that session keeps them."""
         self._blobs = other._blobs
 
-    async def read_file(self, path: Path) -> bytes:
-        """A file's bytes, read in a thread."""
-        return await self.runtime.blocking.run(path.read_bytes)
+    def open_file(self, path: Path) -> Pieces:
+        """A file's bytes, read piece by piece in threads."""
+        return pieces_of(path, self.runtime.blocking)
+
+    def append_after(self, put: asyncio.Task[Any]) -> None:
+        """Let nothing that is folded from now on become durable before these bytes are, or cannot be: it refers to them (rule D1)."""
+        if self._puts is None:
+            self._puts = set()
+        self._puts.add(put)
+        put.add_done_callback(self._puts.discard)
 
     def plan_of(self, turn: Turn) -> TurnPlan:
         """What the turn runs with by now: the session's settings may change from step to step."""
@@ -244,14 +265,14 @@ class Ground(Generic[Ctx]):
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
-            self._store = runtime.store or MemoryJournals()
-        if self._blobs is None:
-            self._blobs = runtime.blobs
+            self._store = MemoryJournals() if runtime.store is None else runtime.store
         self._append_now = getattr(self._store, "append_now", None)
         if self._append_now is None and hasattr(self._store, "heartbeat"):
             from .claims import claims_of
 
             self.claims = claims_of(self, runtime, self._store, self.claims)
+        if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
+            self._blobs = self._keeper()
         if not self._bound:
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
@@ -351,6 +372,20 @@ class Ground(Generic[Ctx]):
     def settled(self) -> bool:
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
+
+    async def records(self, kind: ScopeKind) -> Records:
+        """Where records of such scopes are kept: in the store if it keeps records; else in the runtime's memory, those of the session in
+        its own. Ties the session to the running loop."""
+        runtime, store = await self._bind(), self._store
+        if hasattr(store, "put_record"):
+            return cast("Records", store)
+        if kind != "session":
+            return runtime.records
+        if self._records is None:
+            from ..store.memory import MemoryStore
+
+            self._records = MemoryStore(runtime.clock.wall)
+        return self._records
 
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""

@@ -16,6 +16,7 @@ from .timers import Timer
 from .watched import WatchedStream
 
 if TYPE_CHECKING:
+    from ..store.scopes import State
     from .actor import Actor
 
 MAX_UNREAD_PROGRESS = 1000
@@ -42,9 +43,20 @@ class Overseen(WatchedStream):
         if self._host is None:
             runtime = self._session.runtime
             self._host = ToolHost(
-                runtime.clock, runtime.spawn, self._report, SessionArtifacts(self._session), self.spending.remaining
+                runtime.clock,
+                runtime.spawn,
+                self._report,
+                SessionArtifacts(self._session),
+                self.spending.remaining,
+                self._state_for,
             )
         return self._host
+
+    def _state_for(self, call_id: str) -> State:
+        """The scoped state that a tool's call can reach."""
+        from .scoped_state import state_of
+
+        return state_of(self._session, call_id)
 
     def tell(self, events: list[Event]) -> None:
         """Hand events to the consumer, which need not be waiting."""

@@ -12,10 +12,11 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
 from ..core.errors import ErrorInfo, SessionClosed
+from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
 from .gates import Gates, ProviderLimits
 from .prefix import Prefix
@@ -26,6 +27,8 @@ from .timers import Timers
 if TYPE_CHECKING:
     from ..core.store import Journals
     from .lease import Lease
+    from ..core.store import Journals, Records
+    from ..store.scopes import State
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -65,6 +68,7 @@ class Runtime:
         self.store = store
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self.blobs = blobs
+        self._records: Records | None = None
         self.retry_budgets = RetryBudgets(self.clock)
         self.gates = Gates(limits or {})
         self.closed = False
@@ -123,6 +127,22 @@ class Runtime:
 
             self._spawn = ProcessSpawn()
         return self._spawn
+
+    @property
+    def records(self) -> Records:
+        """Where scoped state is kept that is no session's: in the store if it keeps records, else in memory, as long as this runtime."""
+        if self._records is None:
+            from ..store.memory import MemoryStore
+
+            keeps = hasattr(self.store, "put_record")
+            self._records = cast("Records", self.store) if keeps else MemoryStore(self.clock.wall)
+        return self._records
+
+    def scopes(self, principal: Principal = LOCAL, *, agent: str = "", session: str = "", writer: str = "") -> State:
+        """Scoped state outside of a session: `runtime.scopes(Principal("acme", "ann")).user`. See `State`."""
+        from ..store.scopes import State
+
+        return State(self.records, principal, agent=agent, session=session, writer=writer, runtime=self)
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """Tie the runtime to the running loop. Raises `SessionClosed` if it was closed, `RuntimeError` on another loop."""

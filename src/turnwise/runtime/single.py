@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -29,6 +28,7 @@ from ..store.memory import MemoryBlobs
 from . import refusals
 from .attachments import Prompt, accept, without_bytes
 from .attempt import Attempt
+from .pieces import pieces_of
 from .plan import Target, check_extras, target_of, watch_of
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime
@@ -220,7 +220,7 @@ class ModelStream(EventStream):
         if isinstance(given, Request):
             head, messages = given.head, list(repair(given.messages))
         else:
-            body = await accept(given, self, lambda path: self._read(runtime, path))
+            body = await accept(given, self, lambda path: pieces_of(path, runtime.blocking))
             head, messages = RequestHead(""), [UserMessage(body, 1, 1)]
         if not messages:
             raise config_error("empty_prompt", "The request has no messages.", "Give it at least one.")
@@ -230,10 +230,6 @@ class ModelStream(EventStream):
         handles = [resolve_model(model, runtime.environ) for model in self._models]
         self._targets = tuple([target_of(handle, head, runtime) for handle in handles])
         check_extras(self._targets)
-
-    @staticmethod
-    async def _read(runtime: Runtime, path: Path) -> bytes:
-        return await runtime.blocking.run(path.read_bytes)
 
     # --- one try after the other --------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class Steps:
     async def inject(self, prompt: Prompt) -> bool:
         """Say something before the next model call. True once it is durable; False if the turn is over."""
         session = self._session
-        body = await accept(prompt, session, session.read_file)
+        body = await accept(prompt, session, session.open_file)
         if self._turn.over:
             return False
         current = session.state.turn

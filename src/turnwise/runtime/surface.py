@@ -7,12 +7,13 @@ brought to the loop on which the session lives.
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
 from ..core.compaction import Compaction, CompactReport
-from ..core.content import BlobRef
+from ..core.content import Audio, BlobRef, Document, Image
 from ..core.inputs_rare import ChangeSettings, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
@@ -24,7 +25,7 @@ from ..tools.context import Ctx
 from . import follow_ups, history_ops
 from .answering import Answering
 from .artifacts import SessionArtifacts
-from .attachments import Prompt, accept
+from .attachments import Prompt, accept, kept
 from .changed import Tools, changed
 from .follow_ups import FollowUp
 from .home import at_home
@@ -32,7 +33,7 @@ from .plan import INHERITED, Wishes
 from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
-    pass
+    from ..store.scopes import State
 
 
 class Surface(Answering[Ctx]):
@@ -92,6 +93,24 @@ class Surface(Answering[Ctx]):
         the text's sha256. Raises `SessionError` (`unknown_artifact`), `StateError` (`missing_blob`)."""
         return await SessionArtifacts(self).data(which)
 
+    def open_artifact(self, which: BlobRef | str) -> AsyncIterator[bytes]:
+        """The same, piece by piece: `async for piece in session.open_artifact(id): …`. What does not fit into memory can be read so, where
+        the store gives it piece by piece. Any `BlobRef` will do, those of attachments too. The first step raises what `artifact`
+        raises; the last one, `StateError` (`damaged_blob`)."""
+        return SessionArtifacts(self).pieces(which)
+
+    async def attach(
+        self, data: bytes | AsyncIterator[bytes], media_type: str, name: str = "file"
+    ) -> Image | Audio | Document:
+        """Put a picture, sound or PDF into the session's blob store, whole or as its bytes come in; a block for prompts: `session.run([
+        "What is this?", block])`. The same bytes are kept once. Raises `ConfigError` (`unsupported_file`), what `data` raises (then nothing
+        is kept), and what the blob store raises (`StateError`: `blob_too_large`)."""
+        return await at_home(self, lambda: self._attach(data, media_type, name))
+
+    async def _attach(self, data: bytes | AsyncIterator[bytes], media_type: str, name: str) -> Image | Audio | Document:
+        await self._bind()
+        return await kept(data, media_type, name, self)
+
     # --- settings and state ---------------------------------------------------------------------------------------------
 
     async def set(
@@ -147,6 +166,14 @@ class Surface(Answering[Ctx]):
         return status_of(self)
 
     @property
+    def scopes(self) -> State:
+        """What tools and programs remember outside the transcript: `session.scopes.session`, `.agent`, `.user`, `.global_`. A tool's own
+        way there is `context.state`. See `State`; `undo` and `rewind` take nothing of it back."""
+        from .scoped_state import state_of
+
+        return state_of(self)
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all turns so far, failed attempts included."""
         return self.state.usage
@@ -187,7 +214,7 @@ class Surface(Answering[Ctx]):
 
     async def _accepted(self, prompt: Prompt) -> Any:
         await self._bind()
-        return await accept(prompt, self, self.read_file)
+        return await accept(prompt, self, self.open_file)
 
     def _context_for(self, given: Ctx | None) -> Any:
         """The caller's object for a turn: the one given, the session's, or that of the turn whose tool is calling."""

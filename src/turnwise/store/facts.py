@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ..core.changes import Parked, Resumed, TurnContinued
+from ..core.changes import Compacted, Parked, Resumed, TurnContinued
 from ..core.content import Audio, BlobRef, Document, Image, Text
 from ..core.entries import (
     CallOutcome,
@@ -96,12 +96,24 @@ def _refs(entry: Entry) -> Iterator[BlobRef]:
     if isinstance(entry, CallOutcome):
         yield from _of_result(entry.result)
         return
-    for message in entry.history if isinstance(entry, SessionCreated) else _messages(entry):
+    for message in _kept(entry):
         if isinstance(message, ToolMessage):
             for result in message.results:
                 yield from _of_result(result)
         elif type(message.body) is tuple:
             yield from _of_blocks(message.content)
+
+
+def _kept(entry: Entry) -> Iterator[Message]:
+    """The messages that an entry brings into the session, also what stands for others in what the model is sent."""
+    if isinstance(entry, SessionCreated):
+        yield from entry.history
+        yield from [view.change.summary for view in entry.views if view.change.summary is not None]
+    elif isinstance(entry, Compacted):
+        if entry.change.summary is not None:
+            yield entry.change.summary
+    else:
+        yield from _messages(entry)
 
 
 def _of_result(result: ToolResult) -> Iterator[BlobRef]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ..core.errors import ErrorInfo, SessionBusy, StateError
+from ..core.errors import ErrorInfo, SessionBusy, SessionError, StateError
 from ..core.store import Owner
 
 
@@ -151,5 +151,80 @@ def version_conflict(key: str, expect: int, version: int) -> StateError:
             "version_conflict",
             f"The record {key!r} {there}; {wanted}.",
             "Somebody else has changed it: read it again and decide anew.",
+        )
+    )
+
+
+# --- scoped state -----------------------------------------------------------------------------------------------------
+
+
+def _record(code: str, message: str, hint: str, *, retryable: bool = False) -> StateError:
+    return StateError(ErrorInfo("state", code, message, hint, retryable=retryable))
+
+
+def missing_record(key: str) -> StateError:
+    return _record(
+        "missing_record",
+        f"There is no record {key!r} to update.",
+        "Give update a default=, or set the record first.",
+    )
+
+
+def value_too_large(key: str, size: int, limit_bytes: int) -> StateError:
+    return _record(
+        "value_too_large",
+        f"The value for {key!r} has {size} bytes as JSON; {limit_bytes} are the most.",
+        "Nothing was written. Keep large things as files or artifacts and their names here, or split the value over several keys.",
+    )
+
+
+def contended(key: str, tries: int) -> StateError:
+    return _record(
+        "record_contended",
+        f"The record {key!r} was changed by others each of the {tries} times that it was to be updated.",
+        "Nothing was written. Try again later, or give each writer a key of its own and add them up when reading.",
+        retryable=True,
+    )
+
+
+def newer_schema(key: str, schema: int, known: int) -> StateError:
+    return _record(
+        "newer_schema",
+        f"The record {key!r} has schema {schema}; this program knows it up to {known}.",
+        "A newer release of the program wrote it: use that one.",
+    )
+
+
+def no_migration(key: str, schema: int, known: int) -> StateError:
+    return _record(
+        "no_migration",
+        f"The record {key!r} is of schema {schema}, and nothing says how that becomes schema {schema + 1} on the way to {known}.",
+        f"Give its StateKey a migration from {schema}.",
+    )
+
+
+def migration_failed(key: str, schema: int, error: Exception) -> StateError:
+    return _record(
+        "migration_failed",
+        f"The record {key!r} could not be migrated from schema {schema}: {type(error).__name__}: {error}",
+        "The record is as it was. Mend the migration; it gets the plain JSON data of that schema.",
+    )
+
+
+def damaged_record(key: str, kind: str, why: str) -> StateError:
+    return _record(
+        "damaged_record",
+        f"The record {key!r} cannot be read as {kind}: {why}.",
+        "Read it without a type to see what is there. A changed shape needs a new schema number and a migration.",
+    )
+
+
+def two_readers() -> SessionError:
+    return SessionError(
+        ErrorInfo(
+            "session",
+            "two_readers",
+            "Another task is reading these changes already.",
+            "One task at a time may iterate; let it pass them on, or watch twice.",
         )
     )

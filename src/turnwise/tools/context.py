@@ -20,6 +20,8 @@ from .process import DEFAULT_LIMIT_BYTES, Printed, ProcessResult, run_process
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from ..store.scopes import State
+
     Ctx = TypeVar("Ctx", default=Any)
 else:
     from typing import TypeVar
@@ -38,6 +40,7 @@ class ToolHost(msgspec.Struct, frozen=True):
     report: Report
     artifacts: Artifacts | None = None
     remaining: Callable[[], Remaining] = Remaining
+    state: Callable[[str], State] | None = None
 
 
 class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
@@ -46,7 +49,8 @@ class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
     `context` is the caller's own object, as given to `run`, `stream` or `session`; it is never journalled. `cancelled`
     turns True when the call is to stop: coroutines are cancelled anyway, functions in threads must look at it.
     `deadline` is a reading of the runtime's monotonic clock, None if the call has no time limit. In tests of your own
-    tools `ToolContext(my_context)` is enough; only `run_process` needs a host.
+    tools `ToolContext(my_context)` is enough; only `run_process` needs a host. `scopes` is what `state` gives there, if it is
+    set; else that is kept in memory, as long as this context.
     """
 
     context: Ctx
@@ -60,6 +64,7 @@ class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
     host: ToolHost | None = None
     cancelled: bool = False
     output: Printed | None = None
+    scopes: State | None = None
 
     def progress(self, message: str, data: Any = None) -> None:
         """Tell watchers how far the call is (`tool.progress`). `data` must be JSON data. Callable from the tool's thread.
@@ -79,6 +84,17 @@ class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
         """What is left of the turn's limits by now, and of those of the turns above it; None where there is no limit. Callable from
         the tool's thread."""
         return Remaining() if self.host is None else self.host.remaining()
+
+    @property
+    def state(self) -> State:
+        """What tools remember outside the transcript, for the session, the user, the agent (`context.state.user.get("lang")`); see `State`.
+        A tool that is a plain function uses `context.state.user.sync`. Its writer is `session/call`: the same when a call is run
+        again after a crash."""
+        if self.scopes is None:
+            if self.host is not None and self.host.state is not None:
+                return self.host.state(self.call_id)
+            self.scopes = _state_in_memory(self)
+        return self.scopes
 
     @property
     def printed(self) -> str:
@@ -118,3 +134,12 @@ class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):
                 ErrorInfo("tool", "no_runtime", "This ToolContext has no runtime: no process can be started.")
             )
         return self.host.spawn
+
+
+def _state_in_memory(context: ToolContext[Any]) -> State:
+    """For a context made by hand."""
+    from ..store.memory import MemoryStore
+    from ..store.scopes import State
+
+    principal, session = context.principal, context.session or "session"
+    return State(MemoryStore(), principal, agent="agent", session=session, writer=f"{session}/{context.call_id}")

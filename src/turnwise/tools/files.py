@@ -12,11 +12,12 @@ from typing import Any, cast
 
 import msgspec
 
-from ..core.content import Audio, Document, Image, Inline, Text, UserBlock
+from ..core.content import Audio, Document, Image, Inline, Source, Text, UserBlock
 from ..core.errors import ToolError
 
 IMAGES = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp"))
 """What the providers take as pictures; others are text (SVG) or have to be converted."""
+PDF = "application/pdf"
 MAX_FILE_BYTES = 32 * 1024 * 1024
 
 
@@ -61,15 +62,28 @@ def _read(file: File) -> UserBlock:
     return block
 
 
+def media_type_of(name: str) -> str:
+    """What a file of that name is, as its ending says; "" if that says nothing."""
+    return mimetypes.guess_type(name)[0] or ""
+
+
+def is_media(kind: str) -> bool:
+    """Whether models see, hear or read that media type as it is."""
+    return kind in IMAGES or kind.startswith("audio/") or kind == PDF
+
+
+def media_block(name: str, source: Source, kind: str) -> Image | Audio | Document:
+    """The content block for bytes of such a media type."""
+    if kind in IMAGES:
+        return Image(source)
+    return Document(source, name) if kind == PDF else Audio(source)
+
+
 def block_of(name: str, data: bytes, media_type: str | None = None) -> UserBlock | None:
     """The content block for a file of that name; None if it is nothing that a model can read."""
-    kind = media_type or mimetypes.guess_type(name)[0] or ""
-    if kind in IMAGES:
-        return Image(Inline(data, kind))
-    if kind.startswith("audio/"):
-        return Audio(Inline(data, kind))
-    if kind == "application/pdf":
-        return Document(Inline(data, kind), name)
+    kind = media_type or media_type_of(name)
+    if is_media(kind):
+        return media_block(name, Inline(data, kind), kind)
     try:
         return Text(f"<file name={name!r}>\n{data.decode()}\n</file>")
     except UnicodeDecodeError:

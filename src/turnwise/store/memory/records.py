@@ -7,14 +7,19 @@ from bisect import bisect_right
 from ...core.store import Record, Scope
 from ..refusals import version_conflict
 
+VERSIONS_KEPT_S = 3600.0
+SWEEP_AFTER = 1000
+
 
 class Records:
     """Every question comes with the time."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_sweep_at", "_written")
 
     def __init__(self) -> None:
         self._kept: dict[Scope, dict[str, Record]] = {}
+        self._written = 0
+        self._sweep_at = SWEEP_AFTER
 
     def get(self, scope: Scope, key: str, now: float) -> Record | None:
         record = self._kept.get(scope, {}).get(key)
@@ -34,6 +39,9 @@ class Records:
     ) -> Record:
         """Raises `StateError` (`version_conflict`)."""
         self._compare(scope, key, expect, now)
+        self._written += 1
+        if self._written >= self._sweep_at:
+            self._sweep(now)
         kept = self._kept.setdefault(scope, {})
         before, living = kept.get(key), self.get(scope, key, now)
         record = kept[key] = Record(
@@ -67,6 +75,15 @@ class Records:
 
     def sizes(self) -> list[int]:
         return [len(record.value) for kept in self._kept.values() for record in kept.values()]
+
+    def _sweep(self, now: float) -> None:
+        """Forget what expired long ago; again when as many were written as are left, so that a write costs no more for it."""
+        for scope, kept in list(self._kept.items()):
+            for key in [key for key, record in kept.items() if not _lives(record, now - VERSIONS_KEPT_S)]:
+                del kept[key]
+            if not kept:
+                del self._kept[scope]
+        self._written, self._sweep_at = 0, max(SWEEP_AFTER, sum(map(len, self._kept.values())))
 
     def _compare(self, scope: Scope, key: str, expect: int | None, now: float) -> None:
         if expect is None:

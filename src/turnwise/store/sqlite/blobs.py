@@ -22,12 +22,16 @@ from typing import BinaryIO
 from ...core.errors import StateError
 from ...core.store import Collected
 from ..refusals import blob_too_large, damaged_blob, missing_blob
+from .clock import wall
 from .place import blobs_folder, folder_name, make_folder
 from .schema import sync_file
 from .threads import Threads
 
 PIECE_BYTES = 262_144
 """What is read, or gathered before it is written, at a time."""
+
+LONGEST_UPLOAD_S = 86_400.0
+"""What was last written to longer ago than that, by the machine's clock, is not being put any more."""
 
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 _numbers = count(1)
@@ -252,8 +256,9 @@ def collect(folder: Path, older_than: float, is_used: Callable[[str], bool]) -> 
                 path.unlink()
                 blobs, size = blobs + 1, size + found.st_size
     for path in _children(folder / "new"):
-        if path.stat().st_mtime < older_than - 86400.0:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < wall() - LONGEST_UPLOAD_S:
+                path.unlink()
     return Collected(blobs, size)
 
 

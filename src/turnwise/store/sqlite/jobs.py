@@ -9,12 +9,14 @@ from typing import Any
 
 
 class Job:
-    """Something to be done in a transaction, and the future of what comes of it. `run` may be called again after a rollback."""
+    """Something to be done in a transaction, and the future of what comes of it. `run` may be called again after a rollback. `quick`: it
+    touches a few rows; only such jobs may be done on an event loop."""
 
-    __slots__ = ("error", "future", "loop", "value")
+    __slots__ = ("error", "future", "loop", "quick", "value")
     writes = True
 
-    def __init__(self) -> None:
+    def __init__(self, quick: bool) -> None:
+        self.quick = quick
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.value: Any = None
@@ -43,8 +45,8 @@ class Task(Job):
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Callable[[Connection], Any]) -> None:
-        super().__init__()
+    def __init__(self, function: Callable[[Connection], Any], quick: bool = False) -> None:
+        super().__init__(quick)
         self._function = function
 
     def run(self, db: Connection) -> Any:
@@ -56,6 +58,9 @@ class Opening(Job):
 
     __slots__ = ()
     writes = False
+
+    def __init__(self) -> None:
+        super().__init__(quick=False)
 
     def run(self, db: Connection) -> None:
         return None

@@ -20,6 +20,8 @@ from .clock import is_busy
 from .jobs import Job
 from .schema import SEQ_BITS, SEQ_MASK, one_moment
 
+QUICK_BYTES = 65_536
+"""What an append may have to be written on the event loop."""
 MAX_KEYS = 20_000
 """Sessions whose keys are remembered."""
 
@@ -70,10 +72,10 @@ class Append(Job):
         keys: Keys,
         now: Callable[[], float],
     ) -> None:
-        super().__init__()
+        self._data = encode_entries(entries)
+        super().__init__(quick=sum(map(len, self._data)) <= QUICK_BYTES)
         self.session, self.after = session, after
         self._claim, self._keys, self._now = claim, keys, now
-        self._data = encode_entries(entries)
         self._facts = facts_of(entries)
         self._blobs = [
             sha256

@@ -59,7 +59,11 @@ def _index(db: Connection, key: int, session: str, after: int, until: int) -> in
         "SELECT id, crc, data FROM entries WHERE id > ? AND id <= ? ORDER BY id", (base + after, base + until)
     )
     found = list[tuple[int, str]]()
+    before = base + after
     for id, crc, data in _readable(rows):
+        if id <= before:
+            break  # the file is damaged: there is no end to what comes like this
+        before = id
         try:
             entry = checked(session, id - base, id, crc, data)
         except StateError:

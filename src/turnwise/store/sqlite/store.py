@@ -139,7 +139,7 @@ class SqliteStore:
     # --- sessions -------------------------------------------------------------------------------------------------------
 
     async def create(self, session: NewSession) -> SessionInfo:
-        return await self._write(lambda db: sessions_sql.create(db, session, self._now()))
+        return await self._write(lambda db: sessions_sql.create(db, session, self._now()), quick=True)
 
     async def info(self, session: str) -> SessionInfo | None:
         return await self._read(lambda db: sessions_sql.info(db, session))
@@ -148,7 +148,7 @@ class SqliteStore:
         return await self._read(lambda db: sessions_sql.listed(db, query, self._now()))
 
     async def edit(self, session: str, edit: Edit) -> SessionInfo:
-        return await self._write(lambda db: sessions_sql.edit(db, session, edit))
+        return await self._write(lambda db: sessions_sql.edit(db, session, edit), quick=True)
 
     async def delete(self, session: str) -> bool:
         return await self._write(lambda db: sessions_sql.delete(db, session, self._now()))
@@ -176,19 +176,19 @@ class SqliteStore:
     # --- leases ---------------------------------------------------------------------------------------------------------
 
     async def heartbeat(self, owner: Owner, ttl_s: float) -> None:
-        await self._write(lambda db: leases_sql.heartbeat(db, owner, self._now() + ttl_s))
+        await self._write(lambda db: leases_sql.heartbeat(db, owner, self._now() + ttl_s), quick=True)
 
     async def retire(self, owner: str) -> None:
         await self._write(lambda db: leases_sql.retire(db, owner))
 
     async def claim(self, session: str, owner: str) -> int:
-        return await self._write(lambda db: leases_sql.claim(db, session, owner, self._now()))
+        return await self._write(lambda db: leases_sql.claim(db, session, owner, self._now()), quick=True)
 
     async def holds(self, session: str, claim: Claim) -> bool:
         return await self._read(lambda db: leases_sql.holds(db, session, claim))
 
     async def release(self, session: str, claim: Claim) -> None:
-        await self._write(lambda db: leases_sql.release(db, session, claim))
+        await self._write(lambda db: leases_sql.release(db, session, claim), quick=True)
 
     # --- blobs ----------------------------------------------------------------------------------------------------------
 
@@ -227,11 +227,14 @@ class SqliteStore:
         return await self._write(
             lambda db: records.put_record(
                 db, scope, key, value, self._now(), expect=expect, schema=schema, writer=writer, ttl_s=ttl_s
-            )
+            ),
+            quick=len(value) <= journal_sql.QUICK_BYTES,
         )
 
     async def delete_record(self, scope: Scope, key: str, *, expect: int | None = None) -> bool:
-        return await self._write(lambda db: records.delete_record(db, scope, key, self._now(), expect=expect))
+        return await self._write(
+            lambda db: records.delete_record(db, scope, key, self._now(), expect=expect), quick=True
+        )
 
     async def records(self, scope: Scope, prefix: str = "", *, after: str = "", limit: int = 100) -> Sequence[Record]:
         return await self._read(lambda db: records.records(db, scope, prefix, after, limit, self._now()))
@@ -280,11 +283,11 @@ class SqliteStore:
 
     # --- who does it ----------------------------------------------------------------------------------------------------
 
-    async def _write(self, function: Callable[[Connection], T]) -> T:
+    async def _write(self, function: Callable[[Connection], T], *, quick: bool = False) -> T:
         writer = self._writer
         if writer.full:
             await writer.room()
-        return await writer.submit(Task(function))
+        return await writer.submit(Task(function, quick))
 
     async def _read(self, function: Callable[[Connection], T]) -> T:
         await self._prepare()

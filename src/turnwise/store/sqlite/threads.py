@@ -101,16 +101,24 @@ class Threads(Generic[R]):
     def _main(self) -> None:
         held: list[R] = []
         try:
-            while (call := self._next()) is not None:
-                if not call.future.cancelled():
-                    self._do(call, held)
-                with self._lock:
-                    self._calls -= 1
+            while self._do_one(held):
+                pass
         finally:
             for one in held:
                 self._close(one)
             with self._lock:
                 self._threads.discard(threading.current_thread())
+
+    def _do_one(self, held: list[R]) -> bool:
+        """Wait for a call and do it; whether there will be more. Nothing of it is kept, least of all the store that it came from."""
+        call = self._next()
+        if call is None:
+            return False
+        if not call.future.cancelled():
+            self._do(call, held)
+        with self._lock:
+            self._calls -= 1
+        return True
 
     def _next(self) -> _Call[R] | None:
         while True:

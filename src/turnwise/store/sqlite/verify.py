@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from sqlite3 import Connection, DatabaseError
-from typing import Any, Literal
+from typing import Literal
 from zlib import crc32
 
 import msgspec
@@ -21,6 +21,9 @@ from .place import folder_name
 from .schema import SEQ_BITS, SEQ_MASK, one_moment
 
 Kind = Literal["file", "session", "entry", "snapshot", "blob", "missing_blob"]
+
+_REFERENCES = """SELECT tenant, sha256 FROM blob_refs JOIN sessions ON key = session
+    WHERE session = ? AND sha256 > ? ORDER BY sha256 LIMIT 1000"""
 
 MAX_FILE_REPORTS = 100
 """Lines that SQLite's check says at most."""
@@ -70,8 +73,8 @@ def verified(db: Connection, path: Path, *, thorough: bool = True) -> Verified:
                 found += damage
                 good[session] = damage[0].entry - 1
         found += _strays(db, known)
-        found += _snapshots(db)
-        referred = _references(db, found)
+        found += _snapshots(db, known)
+        referred = _references(db, known, found)
     blobs, there = 0, set[tuple[str, str]]()
     for folder in folders_of(path):
         for file in files_in(folder):
@@ -122,10 +125,11 @@ def _journal(db: Connection, key: int, session: str, last: int) -> tuple[list[Da
     try:
         for id, crc, data in rows:
             number = id - base
-            if number > last:
-                found.append(Damage("entry", f"the session's row says that there are {last}", session, number))
+            if not expected <= number <= last:
+                what = f"entry {number} comes here, of {last} that there should be"
+                found.append(Damage("entry", what, session, min(expected, number)))
                 return found, good
-            found += [Damage("entry", "it is not there", session, n) for n in range(expected, number)]
+            found += _gap(session, expected, number)
             expected = number + 1
             try:
                 checked(session, number, id, crc, data)
@@ -136,45 +140,58 @@ def _journal(db: Connection, key: int, session: str, last: int) -> tuple[list[Da
         _refuse_busy(error)
         found.append(Damage("entry", f"this one, and maybe later ones, cannot be read: {error}", session, expected))
         return found, good
-    found += [Damage("entry", "it is not there", session, n) for n in range(expected, last + 1)]
-    return found, good
+    return [*found, *_gap(session, expected, last + 1)], good
+
+
+def _gap(session: str, first: int, end: int) -> list[Damage]:
+    """The entries from `first` up to `end` (not with it) are not there."""
+    if first == end:
+        return []
+    what = "it is not there" if end == first + 1 else f"this one and those up to {end - 1} are not there"
+    return [Damage("entry", what, session, first)]
 
 
 def _strays(db: Connection, known: dict[int, str]) -> Iterator[Damage]:
     """Entries of sessions whose rows are not there."""
-    key = 0
+    after = 0
     try:
-        while (
-            row := db.execute("SELECT id FROM entries WHERE id >= ? LIMIT 1", (key << SEQ_BITS,)).fetchone()
-        ) is not None:
-            key = row[0] >> SEQ_BITS
-            if key not in known:
-                yield Damage("session", f"there are entries (from id {row[0]} on) of a session whose row is not there")
-            key += 1
+        while row := db.execute("SELECT id FROM entries WHERE id >= ? LIMIT 1", (after,)).fetchone():
+            (id,) = row
+            if id < after:
+                return  # the order is broken: SQLite's check says so
+            if id >> SEQ_BITS not in known:
+                yield Damage("session", f"there are entries (from id {id} on) of a session whose row is not there")
+            after = ((id >> SEQ_BITS) + 1) << SEQ_BITS
     except (DatabaseError, OverflowError) as error:
         _refuse_busy(error)
 
 
-def _snapshots(db: Connection) -> Iterator[Damage]:
-    try:
-        rows = db.execute("SELECT sessions.id, crc, data FROM snapshots JOIN sessions ON key = session")
-        for session, crc, data in rows:
-            if crc32(data) != crc:
+def _snapshots(db: Connection, known: dict[int, str]) -> Iterator[Damage]:
+    for key, session in known.items():
+        try:
+            row = db.execute("SELECT crc, data FROM snapshots WHERE session = ?", (key,)).fetchone()
+            if row is not None and not (isinstance(row[1], bytes) and crc32(row[1]) == row[0]):
                 yield Damage("snapshot", "it is made again when the session is opened", session)
-    except DatabaseError as error:
-        _refuse_busy(error)
-        yield Damage("file", f"some snapshots cannot be read: {error}")
+        except DatabaseError as error:
+            _refuse_busy(error)
+            yield Damage("snapshot", f"it cannot be read: {error}", session)
 
 
-def _references(db: Connection, found: list[Damage]) -> list[tuple[Any, ...]]:
-    try:
-        return db.execute(
-            "SELECT tenant, sha256, sessions.id FROM blob_refs JOIN sessions ON key = blob_refs.session"
-        ).fetchall()
-    except DatabaseError as error:
-        _refuse_busy(error)
-        found.append(Damage("file", f"the references to attachments cannot be read: {error}"))
-        return []
+def _references(db: Connection, known: dict[int, str], found: list[Damage]) -> list[tuple[str, str, str]]:
+    """(tenant, sha256, session) of every reference to a blob."""
+    referred = list[tuple[str, str, str]]()
+    for key, session in known.items():
+        after = ""
+        try:
+            while rows := db.execute(_REFERENCES, (key, after)).fetchall():
+                referred += [(tenant, sha256, session) for tenant, sha256 in rows]
+                if rows[-1][1] <= after:
+                    break  # the order is broken: SQLite's check says so
+                after = rows[-1][1]
+        except (DatabaseError, TypeError) as error:
+            _refuse_busy(error)
+            found.append(Damage("session", f"its references to attachments cannot be read: {error}", session))
+    return referred
 
 
 def _refuse_busy(error: Exception) -> None:

@@ -113,7 +113,7 @@ class Writer:
     def flush(self) -> None:
         """What the loop's tasks have submitted in this turn of the loop: done here, or queued."""
         jobs, self._near = self._near, []
-        if not jobs or (self._is_at_hand(len(jobs)) and self._write_here(jobs)):
+        if not jobs or (self._is_at_hand(jobs) and self._write_here(jobs)):
             return
         for job in jobs:
             self._enqueue(job)
@@ -165,10 +165,11 @@ class Writer:
 
     # --- on the loop ----------------------------------------------------------------------------------------------------
 
-    def _is_at_hand(self, jobs: int) -> bool:
+    def _is_at_hand(self, jobs: list[Job]) -> bool:
         return (
             self._may_near
-            and jobs <= MAX_NEAR
+            and len(jobs) <= MAX_NEAR
+            and all(job.quick for job in jobs)
             and not self._ahead
             and self._db is not None
             and not self._paused
@@ -215,19 +216,8 @@ class Writer:
 
     def _main(self) -> None:
         try:
-            while True:
-                taken, last = self._take()
-                if self._waiting:
-                    self._let_in()
-                batch = [job for job in taken if not job.future.cancelled()]
-                with self._writing:
-                    if batch:
-                        self._write(batch)
-                with self._lock:
-                    self._ahead -= len(taken)
-                settle(batch)
-                if last:
-                    return
+            while self._do_some():
+                pass
         finally:
             with self._lock:
                 self._thread = None
@@ -244,6 +234,20 @@ class Writer:
                 return taken, False
             job = queue.get()
         return taken, True
+
+    def _do_some(self) -> bool:
+        """Wait for jobs and do them; whether there will be more. Nothing of them is kept, least of all the store that they came from."""
+        taken, last = self._take()
+        if self._waiting:
+            self._let_in()
+        batch = [job for job in taken if not job.future.cancelled()]
+        with self._writing:
+            if batch:
+                self._write(batch)
+        with self._lock:
+            self._ahead -= len(taken)
+        settle(batch)
+        return not last
 
     def _refuse_rest(self) -> None:
         """What came in from another thread while the store was being closed."""

@@ -155,6 +155,9 @@ async def records_expire(t: Trial) -> None:
     expect(again.created_at > made.created_at, "created_at of a record written anew is that of the one before")
     await t.outlive()
     same(await t.store.get_record(USER, "k2"), again, "a record that was written anew without a time to live")
+    await t.store.put_record(USER, "k2", b"null", expect=2, ttl_s=0.0)
+    same(await t.store.get_record(USER, "k2"), None, "a record that was written with no time to live at all")
+    same((await t.store.put_record(USER, "k2", b"4", expect=0)).version, 4, "the version of the one written after it")
 
 
 @promises(

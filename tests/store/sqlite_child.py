@@ -1,4 +1,4 @@
-"""What the tests of the SQLite store have done by processes of their own: `python child.py WHAT PATH …`. Each prints lines for its parent."""
+"""What the tests of the SQLite store have done by processes of their own: `python sqlite_child.py WHAT PATH …`. Each prints lines for its parent."""
 
 from __future__ import annotations
 
