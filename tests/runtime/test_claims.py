@@ -27,15 +27,13 @@ async def test_a_turn_takes_the_claim_and_gives_it_back(any_host: Host) -> None:
         session = any_host.agent(provider, look, store=store, runtime=runtime).session()
         await session.run("Hi")
         claims = [claim for _, _, claim in store.appends]
-        assert all(claims) and [c.fence for c in claims if c] == [0, *[1] * (len(claims) - 1)]
-        assert [c.hold for c in claims if c] == [*[True] * (len(claims) - 1), False]
-        assert store.claims == {} and store.beats == 1
+        assert [c.fence for c in claims] == [0, *[1] * (len(claims) - 1)]
+        assert [c.hold for c in claims] == [*[True] * (len(claims) - 1), False]
+        assert store.held == {} and store.beats == 1
         await session.run("Again")
-        assert store.appends[len(claims)][2] is not None and store.beats == 1
+        assert store.appends[len(claims)][2].fence == 0 and store.beats == 1
         await session.set(temperature=0.5)
-        last = store.appends[-1][2]
-        assert last is not None and not last.hold and store.claims == {}
-    assert store.leases == {}, "a runtime that closes ends its lease"
+        assert not store.appends[-1][2].hold and store.held == {}
 
 
 async def test_a_parked_turn_is_nobodys(host: Host) -> None:
@@ -47,7 +45,7 @@ async def test_a_parked_turn_is_nobodys(host: Host) -> None:
         agent = host.agent(provider, look, store=store, runtime=runtime, approvals=lambda _: Ask())
         session = agent.session()
         parked = await session.run("Hi")
-        assert parked.reason == "parked" and store.claims == {}
+        assert parked.reason == "parked" and store.held == {}
 
 
 async def run_beside(host: Host, provider: ScriptedProvider, store: Leased, runtime: Runtime, id: str) -> Any:
@@ -71,7 +69,7 @@ async def test_one_of_two_proceeds(host: Host) -> None:
         slowly = await open_stored(host.agent(provider, slow), first.id, store=store, runtime=one)
         running = asyncio.create_task(slowly.run("Slowly"))
         await inside.wait()
-        before = len(store.journals[first.id])
+        before = len(store.journal(first.id))
         requests = len(provider.requests)
         for _ in range(2):
             with pytest.raises(SessionBusy) as refused:
@@ -82,12 +80,12 @@ async def test_one_of_two_proceeds(host: Host) -> None:
                     raise AssertionError("it has begun")
             assert not second.running
         assert await recover(second) is None
-        assert len(store.journals[first.id]) == before and len(provider.requests) == requests
+        assert len(store.journal(first.id)) == before and len(provider.requests) == requests
         release.set()
         assert (await running).reason == "completed"
         done = await second.run("Now")
         assert done.reason == "completed" and done.turn == 3
-        said = [e.message.text for e in store.journals[first.id] if isinstance(e, InputAccepted)]
+        said = [e.message.text for e in store.journal(first.id) if isinstance(e, InputAccepted)]
         assert said == ["Hi", "Slowly", "Now"]
 
 
@@ -102,12 +100,12 @@ async def test_who_is_behind_reads_on(host: Host) -> None:
             result = await (second if number % 2 else first).run(str(number))
             assert result.turn == number
         await first.set(temperature=0.5)  # behind as well: read on, and said again
-        assert names(store.journals[first.id]).count("TurnEnded") == 5
+        assert names(store.journal(first.id)).count("TurnEnded") == 5
         both = [second.set(top_p=0.5), second.follow_up("six"), second.set(temperature=0.7)]
         _, waiting, _ = await asyncio.gather(*both)
         assert (await waiting.result()).turn == 6
         assert (second.settings.temperature, second.settings.top_p) == (0.7, 0.5)
-        assert tuple(fold(store.journals[first.id]).transcript) == second.messages
+        assert tuple(fold(store.journal(first.id)).transcript) == second.messages
 
 
 async def test_a_late_append_is_refused(host: Host) -> None:
@@ -130,13 +128,13 @@ async def test_a_late_append_is_refused(host: Host) -> None:
             assert second.state.running
             result = await recover(second)
             assert result is not None and result.reason == "completed" and result.text == "Found."
-            journal = list(store.journals[first.id])
+            journal = list(store.journal(first.id))
             go.set()
             events = await reading
             assert names(events).count("TurnFinished") == 1 and "ToolFinished" not in names(events)
             ended = turn.result
             assert ended.error is not None and ended.error.code == "lease_lost"
-            assert store.journals[first.id] == journal, "something was appended by who had lost its claim"
+            assert store.journal(first.id) == journal, "something was appended by who had lost its claim"
         outcomes = [e.result.outcome for e in journal if isinstance(e, CallOutcome)]
         assert [type(o).__name__ for o in outcomes] == ["Unknown", "Unknown"]
         assert names(journal).count("TurnEnded") == 1
@@ -153,13 +151,14 @@ def test_the_claim_is_asked_about_before_an_effect(taken_over: bool) -> None:
         async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
             agent = ANTHROPIC.agent(provider, look, store=store, runtime=runtime)
             session = agent.session()
-            lease = lease_of(runtime, store)  # pyright: ignore[reportArgumentType]
+            lease = lease_of(runtime, store)
 
             async def stopped(when: str, number: int) -> None:
                 if when == "written" and number == 1:  # between an append that took effect and what follows from it
                     await silence(lease)
                     if taken_over:
-                        store.claims[session.id] = "another", 99
+                        store.now += 31.0
+                        await store.take_for("another", session.id)
 
             store.pause = stopped
             async with session.stream("Hi") as turn:
@@ -198,7 +197,7 @@ async def test_a_cancelled_beginning_leaves_nothing_running(host: Host) -> None:
             await beginning
         go.set()
         await until(lambda: not session.running)
-        assert isinstance(store.journals[session.id][-1], TurnEnded) and store.claims == {}
+        assert isinstance(store.journal(session.id)[-1], TurnEnded) and store.held == {}
         assert (await session.run("Again")).reason == "completed"
 
 
@@ -215,10 +214,10 @@ async def test_a_store_that_fails_lets_go(host: Host) -> None:
         session = host.agent(provider, look, store=store, runtime=runtime).session()
         with pytest.raises(StateError):
             await session.run("Hi")
-        await until(lambda: store.claims == {})
+        await until(lambda: store.held == {})
         failing[0] = False
         assert (await session.run("Again")).reason == "completed"
-        journal = store.journals[session.id]
+        journal = store.journal(session.id)
         assert names(journal).count("TurnEnded") == 2 and "Interrupted" in names(journal)
         outcomes = [type(e.result.outcome).__name__ for e in journal if isinstance(e, CallOutcome)]
         assert outcomes[:2] == ["Unknown", "Unknown"], "what was lost from sight is not said to be cancelled"
@@ -253,20 +252,12 @@ def test_a_lease_that_cannot_be_renewed() -> None:
     @in_virtual_time
     async def run() -> None:
         store = Leased()
-        beat, down = store.heartbeat, [False]
-
-        async def heartbeat(*given: Any) -> None:
-            if down[0]:
-                raise OSError("no connection")
-            await beat(*given)
-
-        store.heartbeat = heartbeat
 
         @tool(name="look")
         async def slow(what: str) -> str:
-            down[0] = what == "b"
+            store.down = what == "b"
             await asyncio.sleep(25)
-            down[0] = False
+            store.down = False
             await asyncio.sleep(10)
             return what
 
@@ -281,12 +272,11 @@ async def test_a_session_that_was_never_written_begins_with_its_creation(host: H
     store = Leased()
     async with Runtime() as runtime, ScriptedProvider([repeat(reply(call("look", what="a")))]) as provider:
         session = host.agent(provider, store=store, runtime=runtime).session()
-        store.claims[session.id] = "another", 1
-        store.leases["another"] = 30.0
+        await store.take_for("another", session.id)
         with pytest.raises(SessionBusy):
             await session.run("Hi")
-        assert session.id not in store.journals
-        store.now = 31.0
+        assert store.journal(session.id) == []
+        store.now += 31.0
         async with session.stream("Hi") as turn:
             await turn.close("left")
-        assert type(store.journals[session.id][0]) is SessionCreated
+        assert type(store.journal(session.id)[0]) is SessionCreated

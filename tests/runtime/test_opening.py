@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.runtime.conftest import Host, assert_valid, in_virtual_time, names, of, read_all, said, until
-from tests.runtime.leased import Leased
+from tests.runtime.leased import Leased, stored
 from tests.runtime.test_store import found, look
 
 from turnwise import Agent, Runtime, tool
@@ -31,17 +31,11 @@ async def journal_of(
     async with Runtime() as runtime:
         session = host.agent(provider, *tools, store=store, runtime=runtime, **options).session(id="s")
         await session.run(prompt)
-    return store.journals["s"]
-
-
-def stored(entries: list[Entry]) -> Leased:
-    store = Leased()
-    store.journals["s"] = list(entries)
-    return store
+    return store.journal()
 
 
 async def opened(store: Leased, agent: Agent[Any], runtime: Runtime) -> Any:
-    return await open_stored(agent, "s", store=store, runtime=runtime)  # pyright: ignore[reportArgumentType]
+    return await open_stored(agent, "s", store=store, runtime=runtime)
 
 
 async def test_an_opened_session_is_what_it_was(any_host: Host) -> None:
@@ -58,12 +52,12 @@ async def test_an_opened_session_is_what_it_was(any_host: Host) -> None:
             again = await opened(store, any_host.agent(provider, look), two)
             assert (again.messages, again.usage, again.settings) == (session.messages, session.usage, session.settings)
             assert again.history == session.history and not again.state.running
-            fresh = not store.snapshots
+            fresh = await store.snapshot("s") is None
             assert await save_snapshot(again) is fresh
         assert (
             msgspec.json.encode(await again.run("More")) and again.messages[: len(session.messages)] == session.messages
         )
-        assert fold(store.journals["s"]) == again.state
+        assert fold(store.journal()) == again.state
         body = provider.requests[-1].body
         assert body["temperature"] == 0.5
 
@@ -113,18 +107,18 @@ async def test_a_turn_goes_on_wherever_its_process_ended(any_host: Host) -> None
 
 
 async def goes_on_from(host: Host, provider: ScriptedProvider, before: list[Entry]) -> None:
-    store, counted = stored(before), Counted()
+    store, counted = await stored(before), Counted()
     async with Runtime() as runtime:
         session = await opened(store, host.agent(provider, *counted.tools()), runtime)
         assert session.state.running
         with pytest.raises(SessionBusy) as refused:
             await session.run("Something else")
-        assert refused.value.code == "turn_left" and store.journals["s"] == before
+        assert refused.value.code == "turn_left" and store.journal() == before
         result = await recover(session)
         assert result is not None and result.reason == "completed" and result.text == "Done."
         assert await recover(session) is None
         assert_valid(session.messages)
-    journal = store.journals["s"]
+    journal = store.journal()
     assert journal[: len(before)] == before and names(journal).count("TurnEnded") == 1
     assert fold(journal).transcript == session.state.transcript
     had = {e.result.call_id for e in of(CallOutcome, before)}
@@ -137,7 +131,7 @@ async def goes_on_from(host: Host, provider: ScriptedProvider, before: list[Entr
         1 for c, e in started.items() if c not in had and not e.idempotent
     )
     assert len(counted.ran) == expected, "a call that had its outcome was run again, or one that was due was not"
-    assert store.claims == {}
+    assert store.held == {}
 
 
 async def test_a_recovered_turn_is_watched_like_any_other(host: Host) -> None:
@@ -145,7 +139,9 @@ async def test_a_recovered_turn_is_watched_like_any_other(host: Host) -> None:
         journal = await journal_of(host, provider, *Counted().tools())
         started = [i for i, e in enumerate(journal) if type(e) is CallStarted][1]
         async with Runtime() as runtime:
-            session = await opened(stored(journal[: started + 1]), host.agent(provider, *Counted().tools()), runtime)
+            session = await opened(
+                await stored(journal[: started + 1]), host.agent(provider, *Counted().tools()), runtime
+            )
             watcher = session.watch(after=0)
             async with session.stream(Move.RESUME) as turn:
                 events = await read_all(turn)
@@ -176,7 +172,7 @@ async def test_steers_and_follow_ups_survive(host: Host) -> None:
             await inside.wait()
             assert await session.steer("and this")
             await session.follow_up("then that")
-            left = stored(store.journals["s"])
+            left = await stored(store.journal())
             go.set()
             await running
             await until(lambda: not session.running)
@@ -199,7 +195,7 @@ async def test_a_follow_up_begins_that_was_about_to(host: Host) -> None:
         from turnwise.core.changes import FollowUpQueued
         from turnwise.core.messages import UserMessage
 
-        store = stored([*store.journals["s"], FollowUpQueued(UserMessage("then that"), 0.0, None, 1)])
+        store = await stored([*store.journal(), FollowUpQueued(UserMessage("then that"), 0.0, None, 1)])
         async with Runtime() as two:
             again = await opened(store, host.agent(provider, look), two)
             result = await recover(again)
@@ -227,7 +223,7 @@ async def test_a_parked_turn_goes_on_in_another_process(host: Host) -> None:
             third = await opened(store, host.agent(provider, look, approvals=lambda _: Ask()), three)
             done = await third.resume()
             assert done.reason == "completed" and third.pending == ()
-            assert [type(e.result.outcome).__name__ for e in of(CallOutcome, store.journals["s"])] == ["Denied", "Ok"]
+            assert [type(e.result.outcome).__name__ for e in of(CallOutcome, store.journal())] == ["Denied", "Ok"]
 
 
 def test_what_waits_expires_in_another_process() -> None:
@@ -246,12 +242,12 @@ def test_what_waits_expires_in_another_process() -> None:
                 session = ANTHROPIC.agent(provider, look, store=store, runtime=one, approvals=ask).session(id="s")
                 await session.run("Hi")
                 await session.close()
-            assert fold(store.journals["s"]).turn.pending  # type: ignore[union-attr]
+            assert fold(store.journal()).turn.pending  # type: ignore[union-attr]
             async with Runtime() as two:
                 again = await opened(store, ANTHROPIC.agent(provider, look, approvals=ask), two)
                 await until(lambda: not again.pending)
                 assert (await again.resume()).reason == "completed"
-            outcomes = of(CallOutcome, store.journals["s"])
+            outcomes = of(CallOutcome, store.journal())
             assert [type(e.result.outcome).__name__ for e in outcomes] == ["Denied", "Denied"]
 
     run()
@@ -262,12 +258,12 @@ async def test_a_turn_that_was_left_can_be_ended_instead(host: Host) -> None:
     async with ScriptedProvider([repeat(steps)]) as provider:
         journal = await journal_of(host, provider, *Counted().tools())
         started = [i for i, e in enumerate(journal) if type(e) is CallStarted][1]
-        store = stored(journal[: started + 1])
+        store = await stored(journal[: started + 1])
         async with Runtime() as runtime:
             session = await opened(store, host.agent(provider, *Counted().tools()), runtime)
             assert session.interrupt()
-            await until(lambda: isinstance(store.journals["s"][-1], TurnEnded))
-            assert {type(e.result.outcome).__name__ for e in of(CallOutcome, store.journals["s"])} == {"Unknown"}
+            await until(lambda: isinstance(store.journal()[-1], TurnEnded))
+            assert {type(e.result.outcome).__name__ for e in of(CallOutcome, store.journal())} == {"Unknown"}
             assert (await session.run("Go on")).reason == "completed"
 
 
@@ -277,7 +273,7 @@ async def test_a_crash_loop_ends(host: Host) -> None:
         journal = await journal_of(host, provider, *Counted().tools())
         begun = names(journal).index("InputAccepted") + 1
         crashes = [Recovered(1, 0.0, n + 1) for n in range(2)]
-        store = stored([*journal[:begun], *crashes])
+        store = await stored([*journal[:begun], *crashes])
         async with Runtime() as runtime:
             session = await opened(store, host.agent(provider, *Counted().tools(), max_recoveries=2), runtime)
             result = await recover(session)
@@ -292,13 +288,13 @@ async def test_inputs_to_a_turn_that_was_left(host: Host) -> None:
     async with ScriptedProvider([repeat(steps)]) as provider:
         journal = await journal_of(host, provider, *Counted().tools())
         begun = names(journal).index("InputAccepted") + 1
-        store = stored(journal[:begun])
+        store = await stored(journal[:begun])
         async with Runtime() as runtime:
             session = await opened(store, host.agent(provider, *Counted().tools()), runtime)
             before = len(provider.requests)
             assert await session.steer("and this")
             await session.set(temperature=0.5)
-            assert len(provider.requests) == before and store.claims == {}
+            assert len(provider.requests) == before and store.held == {}
             result = await recover(session)
             assert result is not None and result.reason == "completed"
             assert "and this" in said(session)
@@ -308,11 +304,11 @@ async def test_recovery_of_what_another_process_drives(host: Host) -> None:
     """D3: nothing to do, and nothing written."""
     async with ScriptedProvider([repeat(steps)]) as provider:
         journal = await journal_of(host, provider, *Counted().tools())
-        store = stored(journal[:3])
-        store.claims["s"], store.leases["another"] = ("another", 1), 30.0
+        store = await stored(journal[:3])
+        await store.take_for("another")
         async with Runtime() as runtime:
             session = await opened(store, host.agent(provider, *Counted().tools()), runtime)
-            assert await recover(session) is None and store.journals["s"] == journal[:3]
-            store.now = 31.0
+            assert await recover(session) is None and store.journal() == journal[:3]
+            store.now += 31.0
             result = await recover(session)
             assert result is not None and result.reason == "completed"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from asyncio import CancelledError
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..core.content import BlobRef, Text
-from ..core.errors import error_of
 from ..core.events import Notice
 from ..core.outcomes import OK, Failed, ToolResult, result_of
 from ..tools import ToolContext, failure_of, render_result
@@ -28,7 +28,6 @@ from ..tools.summaries import Returned
 from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
 from .job import AnyTool, Job, printed
-from .refusals import lease_lost
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -87,7 +86,7 @@ class Bodies:
             await runtime.sleep(runtime.random.random() * min(RETRY_CAP_S, RETRY_BASE_S * 2 ** (tries - 1)))
             claims = self._session.claims
             if claims is not None and not await claims.ensure():
-                raise error_of(lease_lost(self._session.id))
+                raise CancelledError
 
     async def _once(self, job: Job) -> Returned:
         tool, context, blocking = job.tool, job.context, self._session.runtime.blocking

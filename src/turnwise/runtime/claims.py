@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.changes import Parked, Recovered, Resumed, TurnContinued
 from ..core.entries import Entry, InputAccepted, TurnEnded
-from ..core.errors import SessionBusy, StateError, TurnwiseError, error_of
+from ..core.errors import ErrorInfo, SessionBusy, StateError, TurnwiseError
 from ..core.inputs import Input, Interrupt
 from ..core.store import Claim
+from ..store.refusals import lease_lost
 from . import refusals, snapshots
 from .lease import Lease, lease_of
 
@@ -61,7 +62,7 @@ class Claims:
         if session.lost is not None:
             self.let_go()
         elif not lease.sure and not await self._still_holds():
-            raise error_of(refusals.lease_lost(session.id))
+            raise lease_lost(session.id, lease.owner.id)
 
     async def _still_holds(self) -> bool:
         """Ask the store, with the lease renewed. Raises what the store raises."""
@@ -80,7 +81,7 @@ class Claims:
             session.lose(refusals.append_failed(error, session.id))
             return False
         if not holds and session.lost is None:
-            session.lose(refusals.lease_lost(session.id))
+            session.lose(self._lost_to_another())
         return holds
 
     async def look(self) -> None:
@@ -89,9 +90,12 @@ class Claims:
         if self.fence and session.lost is None:
             with contextlib.suppress(Exception):  # asked again before the next effect
                 if not await lease.store.holds(session.id, lease.claim(self.fence)):
-                    session.lose(refusals.lease_lost(session.id))
+                    session.lose(self._lost_to_another())
 
     # --- losing -------------------------------------------------------------------------------------------------------
+
+    def _lost_to_another(self) -> ErrorInfo:
+        return lease_lost(self._session.id, self._lease.owner.id).info
 
     def let_go(self) -> None:
         """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it."""

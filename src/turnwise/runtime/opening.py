@@ -13,8 +13,9 @@ from ..core.errors import SessionBusy
 from ..core.result import TurnResult
 from ..core.store import Store
 from ..store.projection import read_state
+from ..store.refusals import unknown_session
 from ..tools.context import Ctx
-from . import follow_ups, refusals, snapshots
+from . import follow_ups, snapshots
 from .changed import overrides_of
 from .claims import is_left
 from .follow_ups import WELL
@@ -45,7 +46,7 @@ async def open_stored(
     """
     found = await read_state(store, session_id)
     if found is None:
-        raise refusals.unknown_session(session_id)
+        raise unknown_session(session_id)
     state, snapshot = found
     created = SessionCreated(state.id, state.principal, state.created_at)
     overrides = overrides_of(agent, state.settings, None)
@@ -61,12 +62,12 @@ async def open_stored(
 
 async def recover(session: Session[Any]) -> TurnResult | None:
     """Go on with a turn whose process is gone, to its end, and then with what was said ahead; the account of the turn, whatever became
-    of it. None if there is nothing to go on with, or a living process does.
+    of it. A parked turn goes on if all that it waited for has come. None if there is nothing to go on with, or a living process does.
 
     Cancelling it interrupts the turn. To watch the turn, or to ask for its typed answer, use
     `session.stream(Move.RESUME, output=…)` instead.
     """
-    if not is_left(session):
+    if not is_left(session) and not _waits_for_nobody(session):
         return await _next_of(session)
     turn = Turn(session, Move.RESUME.begin(session, None), Wishes(session.context, watched=False))
     try:
@@ -76,6 +77,12 @@ async def recover(session: Session[Any]) -> TurnResult | None:
     except SessionBusy:
         return None
     return turn.result
+
+
+def _waits_for_nobody(session: Session[Any]) -> bool:
+    """Whether a turn is parked though all that it waited for has come: its process ended before it could go on."""
+    turn = session.state.turn
+    return turn is not None and turn.phase == "parked" and not turn.pending and not session.running
 
 
 async def _next_of(session: Session[Any]) -> TurnResult | None:

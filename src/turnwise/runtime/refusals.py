@@ -89,28 +89,6 @@ def unfinished(session: str, turn: TurnState) -> SessionBusy:
     )
 
 
-def unknown_session(session: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "unknown_session",
-            f"There is no session {session} in this store.",
-            "List the sessions to see what there is; a session that was deleted does not come back.",
-            session=session,
-        )
-    )
-
-
-def lease_lost(session: str) -> ErrorInfo:
-    return ErrorInfo(
-        "state",
-        "lease_lost",
-        "This process was silent for longer than its lease, and another one has taken the session over.",
-        "Nothing more was written here. See how the turn went on: open the session again.",
-        session=session,
-    )
-
-
 def parked(session: str, pending: int) -> SessionBusy:
     return SessionBusy(
         ErrorInfo(

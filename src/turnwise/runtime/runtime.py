@@ -25,10 +25,9 @@ from .seams import SystemChance, SystemClock, Uuid7
 from .timers import Timers
 
 if TYPE_CHECKING:
-    from ..core.store import Journals
-    from .lease import Lease
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .lease import Lease
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
