@@ -10,7 +10,7 @@ import asyncio
 import gc
 import inspect
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -50,6 +50,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever is kept by default is kept elsewhere: no test touches the real data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNWISE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """What earlier tests left alive (modules, reports) stays, too: so the collection after a test costs what the test made."""
@@ -60,7 +68,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_sessionfinish() -> None:
     """What was set aside as alive and is garbage since is looked at once, by pytest's own last collections."""
-    if "TURNWISE_MUTANT" not in os.environ:  # a run for a planted bug is short, and its nursery holds much that is no garbage
+    if (
+        "TURNWISE_MUTANT" not in os.environ
+    ):  # a run for a planted bug is short, and its nursery holds much that is no garbage
         gc.unfreeze()
 
 
