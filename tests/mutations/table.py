@@ -23,6 +23,7 @@ import rows_stores
 import rows_streams
 import rows_surface
 import rows_transcript
+import rows_transfer
 import rows_watchers
 from row import Row
 
@@ -48,4 +49,5 @@ ROWS: list[Row] = [
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,
+    *rows_transfer.ROWS,
 ]
