@@ -60,7 +60,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_sessionfinish() -> None:
     """What was set aside as alive and is garbage since is looked at once, by pytest's own last collections."""
-    if "TURNWISE_MUTANT" not in os.environ:  # a run for a planted bug is short, and its nursery holds much that is no garbage
+    if (
+        "TURNWISE_MUTANT" not in os.environ
+    ):  # a run for a planted bug is short, and its nursery holds much that is no garbage
         gc.unfreeze()
 
 

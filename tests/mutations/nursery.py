@@ -41,7 +41,9 @@ def main() -> None:
     asyncio.new_event_loop().close()
     for name in (*_SHARED, *[m.name for m in pkgutil.iter_modules(_pytest.__path__, "_pytest.")]):
         importlib.import_module(name)
-    inspect.getmodule(compile("", "nowhere.py", "exec"))  # so that it knows the files of all modules, as a traceback needs
+    inspect.getmodule(
+        compile("", "nowhere.py", "exec")
+    )  # so that it knows the files of all modules, as a traceback needs
     gc.freeze()  # collections in children leave these pages shared
     for line in sys.stdin:
         asked = json.loads(line)

@@ -17,6 +17,7 @@ import rows_models
 import rows_output
 import rows_postgres
 import rows_results
+import rows_sessions
 import rows_state
 import rows_stores
 import rows_streams
@@ -41,6 +42,7 @@ ROWS: list[Row] = [
     *rows_budget.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
+    *rows_sessions.ROWS,
     *rows_models.ROWS,
     *rows_postgres.ROWS,
     *rows_output.ROWS,

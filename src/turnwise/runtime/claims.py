@@ -97,15 +97,15 @@ class Claims:
     def _lost_to_another(self) -> ErrorInfo:
         return lease_lost(self._session.id, self._lease.owner.id).info
 
-    def let_go(self) -> None:
-        """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it."""
+    def let_go(self) -> asyncio.Task[None] | None:
+        """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it. Returns what
+        gives the claim back, if there was one."""
         fence, lease = self.fence, self._lease
         lost = self._session.lost
         if lost is not None and lost.code in ("lease_lost", "session_busy", "append_conflict"):
             self.drove = 0
         self._forget()
-        if fence:
-            self._session.runtime.start(self._release(lease.claim(fence)))
+        return self._session.runtime.start(self._release(lease.claim(fence))) if fence else None
 
     async def _release(self, claim: Claim) -> None:
         with contextlib.suppress(Exception):  # it ends with the lease, or is not ours any more
