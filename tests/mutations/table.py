@@ -17,6 +17,7 @@ import rows_models
 import rows_output
 import rows_postgres
 import rows_results
+import rows_resume
 import rows_sessions
 import rows_state
 import rows_stores
@@ -37,6 +38,7 @@ ROWS: list[Row] = [
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
     *rows_results.ROWS,
+    *rows_resume.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_budget.ROWS,
