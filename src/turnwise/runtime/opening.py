@@ -97,5 +97,6 @@ async def _next_of(session: Session[Any]) -> TurnResult | None:
 
 
 async def save_snapshot(session: Session[Any]) -> bool:
-    """Keep the session's state as it is now, so that it is opened quickly; false if it is kept already, or cannot be kept now."""
+    """Have the session's state kept as it is now, so that it is opened quickly; false if it cannot be: the store has no snapshots or
+    fails, or something is still on its way into the journal."""
     return session.claims is not None and await session.claims.save()
