@@ -16,6 +16,7 @@ import rows_flow
 import rows_models
 import rows_output
 import rows_results
+import rows_sqlite
 import rows_state
 import rows_stores
 import rows_streams
@@ -44,4 +45,5 @@ ROWS: list[Row] = [
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,
+    *rows_sqlite.ROWS,
 ]
