@@ -6,8 +6,11 @@ import asyncio
 import gc
 import os
 import signal
+import sqlite3
 import threading
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -324,3 +327,47 @@ async def test_a_cancelled_close_still_closes(tmp_path: Path) -> None:
     await store.close()
     await asyncio.to_thread(join_closing)
     assert threads() == []
+
+
+# --- programs that keep the file locked ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's transaction, as a database browser leaves it open."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+
+
+async def test_the_loop_does_not_wait_for_another_program(tmp_path: Path) -> None:
+    """C1: appends wait, in the thread; everything else goes on, and reads do."""
+    store = SqliteStore(tmp_path / "t.db")
+    await write(store, "s", 3)
+    with locked(tmp_path / "t.db") as other:
+        appending = asyncio.ensure_future(store.append("s", 3, [ended()]))
+        longest, before = 0.0, time.monotonic()
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            now = time.monotonic()
+            longest, before = max(longest, now - before), now
+        assert not appending.done()
+        assert longest < 1.0
+        assert len(await store.read("s")) == 3
+        other.execute("ROLLBACK")
+        assert await appending == 0
+    assert len(await store.read("s")) == 4
+    await store.close()
+
+
+async def test_a_program_that_never_lets_go_is_named(tmp_path: Path) -> None:
+    """D4: an error of its own, not "database is locked"; nothing is written, and it goes on afterwards."""
+    store = SqliteStore(tmp_path / "t.db", busy_timeout_s=0.1)
+    await write(store, "s", 3)
+    with locked(tmp_path / "t.db"):
+        with pytest.raises(StateError) as caught:
+            await store.append("s", 3, [ended()])
+        assert caught.value.code == "store_busy" and caught.value.info.retryable
+        assert len(await store.read("s")) == 3
+    await store.append("s", 3, [ended()])
+    await store.close()

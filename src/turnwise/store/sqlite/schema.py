@@ -84,9 +84,9 @@ VERSION = len(MIGRATIONS)
 
 
 def open_to_write(path: Path, durability: Durability, busy_timeout_s: float) -> Connection:
-    """The connection that writes: makes the file, and migrates it, if that is needed."""
+    """The connection that writes: makes the file, and migrates it, if that is needed. Afterwards it waits for nobody: who uses it does."""
     make_file(path)
-    return patiently(lambda: _opened(path, "rw", durability, busy_timeout_s), busy_timeout_s)
+    return patiently(lambda: _opened(path, "rw", durability, 0.0), busy_timeout_s)
 
 
 def open_to_read(path: Path, busy_timeout_s: float) -> Connection:
@@ -101,8 +101,8 @@ def connect(path: Path, mode: str, wait_s: float) -> Connection:
     )
 
 
-def _opened(path: Path, mode: str, durability: Durability | None, busy_timeout_s: float) -> Connection:
-    db = connect(path, mode, busy_timeout_s)
+def _opened(path: Path, mode: str, durability: Durability | None, wait_s: float) -> Connection:
+    db = connect(path, mode, wait_s)
     try:
         version = checked_version(db, path)
         if durability is not None:

@@ -109,7 +109,6 @@ class SqliteStore:
         self._front = Front(self._writer, self._transactions, on_loop=durability == "normal")
         self._readers: Threads[Connection] = Threads("reader", MAX_READERS, path, open_reader, Connection.close)
         self._files: Threads[None] = Threads("files", MAX_FILE_THREADS, path, _nothing)
-        self._ready = False
         self._forgotten = weakref.finalize(self, _let_go, self._watch, self._writer, self._readers, self._files)
         self._forgotten.atexit = False
 
@@ -293,9 +292,8 @@ class SqliteStore:
         """Readers do not make files, nor migrate them."""
         if self._closed:
             raise store_closed()
-        if not self._ready:
+        if not self._transactions.opened:
             await self._front.do(Opening())
-            self._ready = True
 
     def _file_threads(self) -> Threads[None]:
         if self._closed:
