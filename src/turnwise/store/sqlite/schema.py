@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Literal
@@ -123,9 +123,11 @@ def _opened(path: Path, mode: str, durability: Durability | None, wait_s: float)
 
 def checked_version(db: Connection, path: Path) -> int:
     """The version of the file's schema; 0 if it is empty. Raises `StateError`: `not_a_store`, `store_newer`; SQLite's own errors."""
-    version = pragma(db, "user_version")
-    if pragma(db, "application_id") != APPLICATION_ID:
-        if version or db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    with nullcontext() if db.in_transaction else one_moment(db):  # another process may be making the file
+        version, application = pragma(db, "user_version"), pragma(db, "application_id")
+        empty = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    if application != APPLICATION_ID:
+        if version or not empty:
             raise not_a_store(path)
         return 0
     if version > VERSION:

@@ -91,6 +91,11 @@ class Threads(Generic[R]):
                 call.error = store_closed()
                 call_on(call.loop, _resolve, call)
 
+    def forget(self) -> None:
+        """Nobody can call anything here any more: the threads end. Takes no lock."""
+        for _ in range(self._limit):
+            self._queue.put(None)
+
     # --- the threads ----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:

@@ -97,6 +97,10 @@ class Watch:
                 wait.error = error
                 self._tell(wait, 0)
 
+    def forget(self) -> None:
+        """Nobody can call anything here any more: the thread ends when it looks next. Takes no lock."""
+        self._ending = True
+
     # --- the thread -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
