@@ -190,7 +190,7 @@ def test_a_fork_that_cannot_be_made_safe_is_refused_in_the_child(
 
 def test_many_make_the_file_at_the_same_time(tmp_path: Path) -> None:
     """D4: whoever comes second finds a file that is being made, and takes it neither for a foreign nor for a locked one."""
-    for round in range(10):
+    for round in range(5):
         stores = [SqliteStore(tmp_path / f"{round}.db") for _ in range(5)]
         at = time.time() + 0.03
         children: list[int] = []
