@@ -36,14 +36,11 @@ if TYPE_CHECKING:
     from .runtime.sessions import Drained, Sessions, SessionsStatus
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
-<<<<<<< HEAD
+    from .runtime.titles import Titles
     from .runtime.transfer.export import export_session
     from .runtime.transfer.importing import import_session
     from .runtime.transfer.prune import prune
     from .runtime.transfer.upkeep import backup_store, verify_store
-=======
-    from .runtime.titles import Titles
->>>>>>> resume
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore

@@ -19,6 +19,7 @@ import rows_postgres
 import rows_results
 import rows_resume
 import rows_sessions
+import rows_sqlite
 import rows_state
 import rows_stores
 import rows_streams
@@ -52,4 +53,5 @@ ROWS: list[Row] = [
     *rows_doors.ROWS,
     *rows_stores.ROWS,
     *rows_transfer.ROWS,
+    *rows_sqlite.ROWS,
 ]
