@@ -17,7 +17,9 @@ import rows_models
 import rows_output
 import rows_postgres
 import rows_results
+import rows_resume
 import rows_sessions
+import rows_sqlite
 import rows_state
 import rows_stores
 import rows_streams
@@ -38,6 +40,7 @@ ROWS: list[Row] = [
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
     *rows_results.ROWS,
+    *rows_resume.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_budget.ROWS,
@@ -50,4 +53,5 @@ ROWS: list[Row] = [
     *rows_doors.ROWS,
     *rows_stores.ROWS,
     *rows_transfer.ROWS,
+    *rows_sqlite.ROWS,
 ]

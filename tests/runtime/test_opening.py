@@ -31,7 +31,7 @@ from turnwise.errors import ConfigError, SessionBusy, StateError
 from turnwise.events import ToolFinished, ToolStarted, TurnFinished, TurnRecovered
 from turnwise.runtime.history_ops import Move
 from turnwise.runtime.opening import open_stored, recover, save_snapshot
-from turnwise.store.projection import decode_state, encode_state
+from turnwise.store.projection import PART, decode_state, encode_state
 from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, repeat, reply, text
 from turnwise.tools.approval import Ask
 
@@ -390,9 +390,11 @@ async def test_what_was_encoded_is_not_encoded_again(host: Host) -> None:
         third = await goes_on(session)
         assert [bytes(part.raw) for part in third] == [part.raw for part in first], "encoded anew though it was at hand"
         assert all(type(part.raw) is memoryview for part in third)
-        await session.rewind(150)
+        await session.rewind(191)
+        await session.run("Hi")
         fourth = await goes_on(session)
-        assert [part is other for part, other in zip(fourth, third, strict=False)] == [True, True]
+        assert len(session.history) > 3 * PART
+        assert [part is other for part, other in zip(fourth, third, strict=True)] == [True, True, False]
 
 
 async def test_a_damaged_snapshot_is_noticed_before_a_turn(host: Host) -> None:
@@ -409,3 +411,23 @@ async def test_a_damaged_snapshot_is_noticed_before_a_turn(host: Host) -> None:
         assert raised.value.code == "damaged_snapshot"
         assert (await again.run("Again")).reason == "completed"
         assert again.state == fold(store.journal())
+
+
+async def test_a_snapshot_is_never_ahead_of_the_journal() -> None:
+    """D1: while an append is on its way, what it brings is not saved."""
+    go = asyncio.Event()
+
+    async def pause(when: str, number: int) -> None:
+        if when == "before" and number == 1:
+            await go.wait()
+
+    store = Leased(pause)
+    async with Runtime() as runtime:
+        session = Agent("openai:m", api_key="k", store=store, runtime=runtime).session(id="s")
+        await session.set(temperature=0.5)
+        changing = asyncio.create_task(session.set(temperature=0.7))
+        await until(lambda: store.begun == 2)
+        assert not await save_snapshot(session) and await store.snapshot("s") is None
+        go.set()
+        await changing
+        assert await save_snapshot(session)
