@@ -121,6 +121,14 @@ ROWS = [
         (f"{LEFT}test_what_a_dead_process_left_is_found_and_continued[shared]",),
     ),
     Row(
+        "D3",
+        "a turn that another process was quicker to end counts as one that could not be continued",
+        "runtime/opening.py",
+        'if isinstance(error, SessionBusy) or error.code == "not_parked":',
+        "if isinstance(error, SessionBusy):",
+        (f"{LEFT}test_a_turn_that_another_process_has_ended_meanwhile_is_none_to_recover",),
+    ),
+    Row(
         "D2",
         "a turn that was left is not finished before the session goes on",
         "runtime/wanted.py",

@@ -18,6 +18,7 @@ from turnwise.core.outcomes import Ok, Unknown
 from turnwise.core.store import Owner
 from turnwise.errors import SessionBusy, SessionError
 from turnwise.events import TurnFinished
+from turnwise.runtime.opening import open_stored, recover
 from turnwise.store.memory import MemoryStore
 from turnwise.testing import ScriptedProvider, call, hang, repeat, reply
 
@@ -138,6 +139,18 @@ async def test_two_processes_that_recover_at_once_continue_each_turn_once(kind: 
         for session_id in ids:
             assert names(await store.read(session_id)).count("TurnEnded") == 1
         assert len(provider.requests) - asked == 20
+
+
+async def test_a_turn_that_another_process_has_ended_meanwhile_is_none_to_recover() -> None:
+    """D3: both saw it as left; the slower one finds it over, which is no failure."""
+    async with ScriptedProvider([OK]) as provider, Runtime() as here, Runtime() as there:
+        agent, store = ANTHROPIC.agent(provider), SharedStore()
+        session_id = await left_behind(store, (await journal_of(agent))[:2])
+        one, two = [await open_stored(agent, session_id, store=store, runtime=runtime) for runtime in (here, there)]
+        result = await recover(one)
+        assert result is not None and result.reason == "completed"
+        assert await recover(two) is None
+        assert said(two) == ["Hi", "Fine."] and (await two.run("Again")).turn == 2
 
 
 async def test_opening_a_session_continues_its_turn_in_the_background() -> None:
