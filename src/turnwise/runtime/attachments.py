@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
-from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, Text, UserBlock
+from ..core.content import Audio, BlobRef, Block, Document, Image, Inline, ProviderFile, Text, Url, UserBlock
 from ..core.errors import ConfigError, config_error
 from ..core.messages import Message, ToolMessage
 from ..core.protocols import Blobs
@@ -42,17 +42,35 @@ class BlobOwner(Protocol):
 
 
 async def accept(prompt: Prompt, owner: BlobOwner, open_file: OpenFile) -> str | tuple[UserBlock, ...]:
-    """A prompt as a message body. Raises `ConfigError`: `empty_prompt`, `unreadable_file`, `unsupported_file`, `file_too_large`; and
+    """A prompt as a message body. Raises `ConfigError`: `empty_prompt`, `invalid_value`, `unreadable_file`, `unsupported_file`, `file_too_large`; and
     what the blob store raises (`blob_too_large`)."""
     if isinstance(prompt, str):
         if not prompt.strip():
             raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
         return prompt
     parts = [prompt] if isinstance(prompt, (Path, Text, Image, Audio, Document)) else list(prompt)
+    for part in parts:
+        _check(part)
     blocks = [await _block(part, owner, open_file) for part in parts]
     if not any(not isinstance(b, Text) or b.text.strip() for b in blocks):
         raise config_error("empty_prompt", "The prompt is empty.", "Say something, or attach a file.")
     return await stored(tuple(blocks), owner)
+
+
+def _check(part: object) -> None:
+    """Refuse what would only be found out when the request is written."""
+    if isinstance(part, (Image, Audio, Document)):
+        given, wanted = part.source, (BlobRef, Url, ProviderFile, Inline)
+        hint = "Give a pathlib.Path, what session.attach(data, media_type) returns, or Image.of(data, media_type)."
+    elif isinstance(part, Text):
+        given, wanted, hint = part.text, (str,), "Give it a string."
+    elif isinstance(part, (str, Path)):
+        return
+    else:
+        given, wanted, hint = part, (), "Say strings, content blocks and paths."
+    if not isinstance(given, wanted):
+        what = "A prompt" if given is part else type(part).__name__
+        raise config_error("invalid_value", f"{what} cannot hold {type(given).__name__}.", hint)
 
 
 async def stored(blocks: tuple[AnyBlock, ...], owner: BlobOwner) -> tuple[AnyBlock, ...]:

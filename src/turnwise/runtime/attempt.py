@@ -20,7 +20,7 @@ from ..models.handle import Sealed
 from ..wire.base import Decoder
 from .attachments import loaded
 from .learn import learn
-from .refusals import silence
+from .refusals import silence, unwritable
 from .said import BYTES_PER_TOKEN, Asker, Said
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Attempt(Said):
             body = asker.prefix.body(sealed.head, transcript, codec, blobs, asker.reminder(asked))
         except TurnwiseError as error:
             return ModelFailed(error.info)
+        except Exception as error:  # else nobody would ever hear of this model call
+            return ModelFailed(unwritable(error))
         self._body_bytes = sum(map(len, body))
         if not asker.is_light(self, self._body_bytes) and not await asker.weigh(self, self._body_bytes):
             return None

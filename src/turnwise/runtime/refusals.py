@@ -45,6 +45,15 @@ def not_compacted(why_not: str) -> ErrorInfo:
     )
 
 
+def unwritable(error: Exception) -> ErrorInfo:
+    return ErrorInfo(
+        "config",
+        "unwritable_request",
+        f"The request cannot be written: {type(error).__name__}: {error}",
+        "A message or setting holds a value of a wrong type: see which one was given last.",
+    )
+
+
 def compaction_failed(error: Exception) -> ErrorInfo:
     return ErrorInfo(
         "session",
