@@ -10,10 +10,15 @@ import asyncio
 import gc
 import inspect
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from tests.examples import examples
+
+settings.register_profile("turnwise", examples(100))  # for what names no number of its own
+settings.load_profile("turnwise")
 
 LIMIT_S = float(os.environ.get("TURNWISE_TEST_LIMIT_S", "30"))
 """Seconds that a test may take, on its loop."""
@@ -43,6 +48,30 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """What the imports made is there to stay: collecting after each test need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever is kept by default is kept elsewhere: no test touches the real data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNWISE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What earlier tests left alive (modules, reports) stays, too: so the collection after a test costs what the test made."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """What was set aside as alive and is garbage since is looked at once, by pytest's own last collections."""
+    if (
+        "TURNWISE_MUTANT" not in os.environ
+    ):  # a run for a planted bug is short, and its nursery holds much that is no garbage
+        gc.unfreeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -162,6 +162,7 @@ def prepared(name: str, blocks: list[Block], folder: Path) -> Generator[Page]:
             patch.setenv(f"{model}_API_KEY", "test")
             patch.setenv(f"{model}_BASE_URL", provider.url + path)
         patch.delenv("TURNWISE_MODEL", raising=False)
+        patch.setenv("TURNWISE_HOME", str(folder / ".home"))
         patch.setenv("PATH", f"{shims}{os.pathsep}{os.environ['PATH']}")
         patch.chdir(folder)
         yield Page(name, folder, runner)

@@ -129,6 +129,12 @@ ALLOWED: dict[str, dict[str, str]] = {
         "threads": "watches whether the parent is alive",
     },
     "store/memory/store.py": {"clock": "the default of MemoryStore(wall=…)"},
+    "store/postgres/database.py": {"timers": "pauses between two tries, and bounds what close() waits for"},
+    "store/postgres/link.py": {"timers": "a statement has a limit"},
+    "store/postgres/waiting.py": {
+        "tasks": "one task looks for all who wait, while anybody does",
+        "timers": "how often it looks, and how long somebody waits",
+    },
     "testing/clock.py": {"loops": "the loop with virtual time"},
     "testing/record.py": {"environment": "TURNWISE_RECORD says whether to record"},
     "testing/scripted.py": {
@@ -150,6 +156,12 @@ ALLOWED: dict[str, dict[str, str]] = {
         "environment": "which models have a key",
         "loops": "the program's own loop",
     },
+    "frontends/cli/keeping.py": {
+        "children": "signal 0: does the process live that has the session?",
+        "timers": "the lease of one that does not is waited for",
+    },
+    "frontends/cli/sessions.py": {"loops": "the program's own loop"},
+    "frontends/cli/sessions_upkeep.py": {"loops": "the program's own loop"},
     "frontends/cli/demo/story.py": {"loops": "the program's own loop"},
     "frontends/cli/demo/tools.py": {"timers": "a tool that takes its time, to be interrupted"},
     "frontends/cli/local.py": {

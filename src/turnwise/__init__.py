@@ -32,9 +32,14 @@ if TYPE_CHECKING:
     from .runtime.session import Session
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
+    from .runtime.transfer.export import export_session
+    from .runtime.transfer.importing import import_session
+    from .runtime.transfer.prune import prune
+    from .runtime.transfer.upkeep import backup_store, verify_store
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
+    from .store.postgres import PostgresStore
     from .store.scopes import State
     from .store.shapes import StateKey, StateRecord
     from .store.sqlite import SqliteStore
@@ -70,6 +75,7 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
@@ -101,8 +107,13 @@ _HOMES = {
     "Usage": "core.usage",
     "UserMessage": "core.messages",
     "Watcher": "runtime.watch",
+    "backup_store": "runtime.transfer.upkeep",
+    "export_session": "runtime.transfer.export",
+    "import_session": "runtime.transfer.importing",
+    "prune": "runtime.transfer.prune",
     "replay": "core.replay",
     "tool": "tools",
+    "verify_store": "runtime.transfer.upkeep",
 }
 
 __all__ = [
@@ -130,6 +141,7 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "PostgresStore",
     "Principal",
     "ProposedCall",
     "ProviderLimits",
@@ -161,8 +173,13 @@ __all__ = [
     "Usage",
     "UserMessage",
     "Watcher",
+    "backup_store",
+    "export_session",
+    "import_session",
+    "prune",
     "replay",
     "tool",
+    "verify_store",
 ]
 
 

@@ -28,6 +28,7 @@ from .core.events import (
     ToolStarted,
     TurnFinished,
     TurnParked,
+    TurnRecovered,
     TurnStarted,
     UsageUpdated,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "ToolStarted",
     "TurnFinished",
     "TurnParked",
+    "TurnRecovered",
     "TurnStarted",
     "UsageUpdated",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.compaction import Compaction, Drop, Mask, Summarise
 from turnwise.core.compaction_plan import (
@@ -125,7 +126,7 @@ def valid(history: list[Message]) -> list[Message]:
 @given(
     histories(), st.lists(st.tuples(settings_of, answers, st.floats(0.05, 1.0), st.booleans()), min_size=1, max_size=4)
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_compactions_one_after_the_other(
     history: list[Message], rounds: list[tuple[Compaction, object, float, bool]]
 ) -> None:
@@ -162,7 +163,7 @@ def test_compactions_one_after_the_other(
 
 
 @given(histories(), settings_of)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_what_the_model_has_not_seen_stays(history: list[Message], wanted: Compaction) -> None:
     """X2: results that were never sent, and input that was never answered, are kept as they are unless nothing else helps."""
     history = valid(history)
@@ -178,7 +179,7 @@ def test_what_the_model_has_not_seen_stays(history: list[Message], wanted: Compa
 
 
 @given(histories(), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_masking_again_changes_nothing(history: list[Message], times: int) -> None:
     """X6: idempotent."""
     history = valid(history)

@@ -7,10 +7,11 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.core.world import OVERLOADED, REFUSED, World
+from tests.examples import examples
 
 from turnwise.core.content import Text, Thinking, ToolCall
 from turnwise.core.errors import ErrorInfo
@@ -77,7 +78,7 @@ def refused(api: str, transcript: list[Message]) -> list[Any]:
 
 MEDDLING = [
     *("steer", "steer", "follow up", "drop follow-ups", "interrupt", "wait", "settings", "clear", "rewind", "compact"),
-    *("undo", "late", "crash", "crash"),
+    *("undo", "late", "crash", "recover", "recover"),
 ]
 
 
@@ -167,6 +168,8 @@ class Chaos(RuleBasedStateMachine):
                 self.undo_compaction()
             case "late":
                 self.outcome_from_outside(data)
+            case "recover":
+                self.world.recover(data.draw(st.sampled_from([0, 1, 3, 3, 3])))
             case _:
                 self.crash()
 
@@ -297,11 +300,11 @@ class Chaos(RuleBasedStateMachine):
     def call_begins(self, data: st.DataObject) -> None:
         call = self.some(data, self.world.due)
         self.world.begun[call.id] = call
-        self.feed(CallBegins(call.id, "sha"))
+        self.feed(CallBegins(call.id, "sha", data.draw(st.booleans())))
 
     @precondition(lambda self: self.world.due)
     @rule(data=st.data())
-    def call_begins_again(self, data: st.DataObject) -> None:
+    def another_call_begins(self, data: st.DataObject) -> None:
         """The same rule once more, so that it is chosen more often."""
         self.call_begins(data)
 
@@ -385,7 +388,5 @@ def calls_of(message: Message) -> bool:
     return isinstance(message, AssistantMessage) and bool(message.tool_calls)
 
 
-Chaos.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Chaos.TestCase.settings = examples(200, stateful_step_count=60, suppress_health_check=list(HealthCheck))
 TestChaos = Chaos.TestCase

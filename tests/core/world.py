@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from turnwise.core.content import Text, ToolCall
-from turnwise.core.entries import Entry, SessionCreated
+from turnwise.core.entries import CallOutcome, Entry, SessionCreated
 from turnwise.core.errors import ErrorInfo
 from turnwise.core.events import Event, TurnFinished
 from turnwise.core.evolve import fold
@@ -21,8 +21,10 @@ from turnwise.core.inputs import (
     SkipCalls,
     UserInput,
 )
+from turnwise.core.inputs_rare import Recover
 from turnwise.core.limits import Limits
 from turnwise.core.messages import AssistantMessage, ResponseInfo
+from turnwise.core.outcomes import Unknown
 from turnwise.core.principal import LOCAL
 from turnwise.core.repair import repair
 from turnwise.core.replay import replay
@@ -107,8 +109,34 @@ class World:
         assert msgspec.json.encode(played.state) == msgspec.json.encode(self.state), "live and replayed state differ"
         assert played.events == self.events, "live and replayed events differ"
 
+    def recover(self, budget: int) -> None:
+        """The process is gone; another one folds the journal and takes the turn on (rule D2)."""
+        turn = self.state.turn
+        open_calls = [c for c in (turn.awaited if turn is not None else ()) if c.result is None]
+        lost = {c.call.id for c in open_calls if c.started and not c.idempotent}
+        self.machine = Machine(fold(list(self.journal)), self.machine.policy)
+        self.calling, self.halting = None, False
+        self.due.clear()
+        self.begun.clear()
+        running, parked = self.state.running, turn is not None and turn.phase == "parked"
+        ending, number = turn is not None and turn.phase == "ending", 0 if turn is None else turn.recovered + 1
+        folded = self.feed(Recover(budget))
+        assert bool(folded.entries) is (running and not parked)
+        if not folded.entries:
+            return
+        outcomes = {e.result.call_id: e.result.outcome for e in folded.entries if type(e) is CallOutcome}
+        assert {c for c, o in outcomes.items() if type(o) is Unknown} >= lost, "D2: what became of a call is made up"
+        if ending or number > budget:
+            assert not self.state.running and not self.due
+            assert ending or last_result(self).cause == "crash_loop"
+            return
+        assert set(outcomes) == lost, "D2: a call was closed that can still run"
+        waiting = {c.call.id for c in open_calls if c.waits is not None}
+        assert set(self.due) == {c.call.id for c in open_calls} - lost - waiting, "D2: not what was open is due"
+        assert self.calling is not None or self.due or waiting or not self.state.running, "D2: nothing goes on"
+
     def resume(self) -> None:
-        """The process is gone; another one folds the journal."""
+        """The process is gone; another one folds the journal, without a word."""
         self.machine = Machine(fold(list(self.journal)), self.machine.policy)
         self.calling, self.halting = None, False
         self.due.clear()

@@ -12,8 +12,9 @@ from typing import Any
 import genai_prices
 import pytest
 from genai_prices import data_snapshot
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise import Usage
 from turnwise.errors import ConfigError
@@ -62,7 +63,7 @@ ROWS = [
 OURS = {"google": "gemini", "aws": "bedrock", "x-ai": "xai"}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(ROWS), usages(), st.integers(0, 400))
 def test_as_genai_prices_itself_counts(row: tuple[str, str], usage: Usage, day: int) -> None:
     """On every model that it has a price for, at any time: tiers, dates and hours included."""

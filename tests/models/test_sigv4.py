@@ -10,8 +10,9 @@ from botocore import auth as botocore_auth
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.models.auth import Outgoing
 from turnwise.models.sigv4 import Credentials, sign
@@ -65,7 +66,7 @@ KEYS = st.builds(Credentials, st.just("AKIDEXAMPLE"), TEXTS.filter(bool), st.non
     KEYS,
     st.floats(0, 4e9),
 )
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_the_same_as_botocore(
     method: str,
     host: str,

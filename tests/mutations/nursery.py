@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import inspect
 import json
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -20,20 +22,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _pytest
 import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LIMIT_S = "10"
 """For each async test, with and without a bug: many a bug makes its test wait for ever."""
-_SHARED = ("aiohttp", "hypothesis.strategies", "hypothesis.stateful", "msgspec", "pydantic", "unittest.mock")
-"""What many tests import and is no part of the project."""
+_SHARED = (
+    *("aiohttp", "hypothesis.strategies", "hypothesis.stateful", "msgspec", "pydantic", "unittest.mock"),
+    *("anthropic.types", "cohere.v2.raw_client", "google.genai.types", "ollama", "openai.types.responses"),
+    *("botocore.session", "botocore.validate", "genai_prices.data_snapshot"),
+)
+"""What many tests import and is no part of the project, or takes long to import."""
 
 
 def main() -> None:
     asyncio.new_event_loop().close()
-    for name in _SHARED:
+    for name in (*_SHARED, *[m.name for m in pkgutil.iter_modules(_pytest.__path__, "_pytest.")]):
         importlib.import_module(name)
+    inspect.getmodule(
+        compile("", "nowhere.py", "exec")
+    )  # so that it knows the files of all modules, as a traceback needs
     gc.freeze()  # collections in children leave these pages shared
     for line in sys.stdin:
         asked = json.loads(line)

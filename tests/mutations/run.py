@@ -112,7 +112,7 @@ class Lab:
         """Plant the bug, run its tests, and see whether they fail, and for the right reason."""
         with tempfile.TemporaryDirectory(prefix="turnwise-mutant-") as folder:
             copy = Path(folder) / "src"
-            shutil.copytree(self.unchanged, copy)
+            shutil.copytree(self.unchanged, copy, copy_function=os.link)
             if problem := _plant(copy, row):
                 return Verdict(row, False, problem)
             status, said = self.pytest(copy, row.tests, limit_s=LIMIT_S)
@@ -158,6 +158,7 @@ def _plant(copy: Path, row: Row) -> str:
         compile(changed, row.file, "exec")
     except SyntaxError as error:
         return f"its new text is not Python: {error}"
+    file.unlink()  # it is a link to the unchanged one
     file.write_text(changed)
     for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
         compiled.unlink()

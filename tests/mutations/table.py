@@ -15,6 +15,7 @@ import rows_execution
 import rows_flow
 import rows_models
 import rows_output
+import rows_postgres
 import rows_results
 import rows_sqlite
 import rows_state
@@ -22,6 +23,7 @@ import rows_stores
 import rows_streams
 import rows_surface
 import rows_transcript
+import rows_transfer
 import rows_watchers
 from row import Row
 
@@ -42,8 +44,10 @@ ROWS: list[Row] = [
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_models.ROWS,
+    *rows_postgres.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,
     *rows_sqlite.ROWS,
+    *rows_transfer.ROWS,
 ]

@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.runtime.conftest import (
     ANTHROPIC,
     OPENAI,
@@ -423,7 +424,7 @@ EXPECTED: dict[str, tuple[type, ...]] = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     host=st.sampled_from([ANTHROPIC, OPENAI]),
     wanted=st.lists(st.sampled_from(["quick", "slow", "thread", "writes", *EXPECTED]), min_size=1, max_size=6),

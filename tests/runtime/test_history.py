@@ -6,8 +6,9 @@ import base64
 from collections.abc import Sequence
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.runtime.conftest import Host, assert_valid, goes_on
 
 from turnwise import AssistantMessage, Image, Text, ToolMessage, UserMessage
@@ -39,7 +40,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(history=st.lists(MESSAGES, max_size=6))
 def test_repair_is_idempotent_and_leaves_a_valid_history(history: Sequence[Message]) -> None:
     """T6, T1: whatever comes in, what comes out keeps every rule, and mending it again changes nothing."""

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.runtime.conftest import (
     ANTHROPIC,
     OPENAI,
@@ -29,7 +30,7 @@ from turnwise.events import Event, TextDelta, ToolStarted
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, hang, repeat, reply, text
 
-FEW = settings(max_examples=30, deadline=None)
+FEW = examples(30)
 
 
 @tool

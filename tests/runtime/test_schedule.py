@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.runtime.schedule import Schedule
 from turnwise.tools import Tool, tool
@@ -42,7 +43,7 @@ calls = st.lists(
 ).map(lambda given: [Call(n, t, r) for n, (t, r) in enumerate(given)])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(calls, st.integers(1, 6), st.data())
 def test_the_order_of_clashing_calls_is_kept(given: list[Call], bound: int, data: st.DataObject) -> None:
     """E5: of two calls that clash the earlier has ended when the later begins; no bound is passed; whoever may run, runs."""

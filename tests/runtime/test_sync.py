@@ -23,6 +23,8 @@ from turnwise import Agent, Runtime, tool
 from turnwise.errors import *
 from turnwise.testing import ScriptedProvider, call, fail, hang, repeat, reply, text
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: a shell's background jobs inherit that it is ignored
+
 def agent_of(provider, *tools, **options):
     return Agent("anthropic:a-model", base_url=provider.anthropic_url, api_key="test", tools=tools, **options)
 """

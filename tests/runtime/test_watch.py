@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.runtime.conftest import (
     ANTHROPIC,
     OPENAI,
@@ -151,7 +152,7 @@ def assert_whole(seen: Sequence[Event], turn: Turn) -> None:
     assert got == said[len(said) - len(got) :], (got, said)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     host=st.sampled_from([ANTHROPIC, OPENAI, Host("anthropic", False)]),
     at=st.integers(0, 25),
@@ -307,7 +308,7 @@ async def reconnect(host: Host, at: int, suspending: bool, policy: WatchPolicy) 
         assert behind == everything[told_by(await store.read(session.id), cursor) :]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     host=st.sampled_from([ANTHROPIC, OPENAI, Host("openai", False)]),
     at=st.integers(0, 22),
@@ -487,7 +488,7 @@ async def test_progress_is_joined_for_a_coalescing_watcher(host: Host) -> None:
 # --- the queue by itself -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     size=st.integers(1, 8),
     batches=st.lists(

@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.store import server
+from tests.store.postgres_row import postgres
+
 from turnwise import SqliteStore
 from turnwise.store.memory import MemoryStore
 from turnwise.testing.store_conformance import StoreUnderTest
@@ -49,5 +52,6 @@ async def sqlite(folder: Path) -> StoreUnderTest:
 
 STORES = [
     Kind("memory", memory),
+    Kind("postgres", postgres, server.skip()),
     Kind("sqlite", sqlite),
 ]

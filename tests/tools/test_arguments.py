@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import ConfigError
@@ -74,7 +74,6 @@ any_text = st.text(st.characters(codec=None, exclude_categories=())) | json_valu
 
 
 @pytest.mark.parametrize("made", TOOLS, ids=lambda t: t.name)
-@settings(deadline=None)
 @given(any_text)
 def test_any_text_is_either_decoded_as_it_is_or_refused_with_a_problem(made: Any, text: str) -> None:
     try:

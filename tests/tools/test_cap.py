@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import Image, ResultBlock, Text
 from turnwise.tools.cap import MIN_RESULT_CHARS, NOTE_CHARS, Cut, capped, cut_of, left_out, text_in
@@ -42,7 +43,7 @@ def bodies() -> st.SearchStrategy[Body]:
     return texts | st.lists(block, min_size=1, max_size=6).map(tuple)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(bodies(), st.integers(MIN_RESULT_CHARS, 6_000))
 def test_what_stays_is_bounded_and_whole(body: Body, limit: int) -> None:
     """E7: at most `limit` characters, both ends kept as they are, the rest told; pictures stay, in their order."""
@@ -68,7 +69,7 @@ def blocks(body: Body) -> tuple[ResultBlock, ...]:
     return (Text(body),) if isinstance(body, str) else body
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.sampled_from(CLUSTERS), min_size=1, max_size=8), st.integers(0, 40))
 def test_nothing_is_cut_inside_a_character(parts: list[str], shift: int) -> None:
     """E7: the clusters that the text is made of are whole on both sides, wherever the cut falls."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import ToolError
@@ -145,7 +145,6 @@ async def test_a_command_ended_by_a_signal_says_which(calling: Any) -> None:
         assert (await ctx.run_process(["sh", "-c", "kill -TERM $$"])).returncode == -signal.SIGTERM
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet="aöß€𝄞", max_size=4000).map(str.encode), max_size=40), st.integers(1, 30))
 def test_printed_is_the_end_of_it_and_begins_at_a_character(pieces: list[bytes], repeat: int) -> None:
     printed, whole = Printed(), b"".join(pieces * repeat)

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 import msgspec
 import pydantic
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from msgspec import UNSET
+from tests.examples import examples
 
 from turnwise import Model
 from turnwise.errors import ConfigError
@@ -31,7 +32,7 @@ from turnwise.tools.output import (
     output_spec,
 )
 
-RELIABLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RELIABLY = examples(100, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import Native, Opaque, Text, Thinking, ToolCall
 from turnwise.core.decoded import BlockAdded, BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
@@ -216,7 +217,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=8), st.lists(st.floats(0, 1), max_size=6))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_split_of_any_mixture(pieces: list[bytes], cuts: list[float]) -> None:
     """S1 where the decoder takes short cuts: runs of regular deltas between everything else, cut anywhere."""
     begin, end = sse(START, TEXT, text("a")), sse(STOP, END)
@@ -504,7 +505,7 @@ def check_sound(found: list[Any]) -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from([200, 204, 404, 500]), st.sampled_from([{}, SSE, JSON]))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_garbage(body: bytes, status: int, headers: dict[str, str]) -> None:
     """S8."""
     found = events([body], status, headers)
@@ -547,7 +548,7 @@ JUNK = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_wrong_types_anywhere(data: st.DataObject) -> None:
     """S8: one value of a good stream, or of a good answer, is replaced by anything."""
     name = data.draw(st.sampled_from(NAMES))

@@ -16,8 +16,9 @@ from typing import IO, Any, Required, get_origin
 import pytest
 import typing_extensions
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import (
     Audio,
@@ -315,7 +316,7 @@ def histories(draw: st.DrawFn) -> list[Message]:
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_history_keeps_the_rules(history: list[Message]) -> None:
     """T1, T5, T8."""
     written = sent(*history)
@@ -324,7 +325,7 @@ def test_any_history_keeps_the_rules(history: list[Message]) -> None:
 
 
 @given(histories(), st.data())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.DataObject) -> None:
     """T7: the bytes of a message do not depend on what comes later, nor on where the encoding paused."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(history)), max_size=3)))

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.eventstream import EventStreamBuffer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall
 from turnwise.core.decoded import BlockAdded, BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
@@ -319,7 +320,7 @@ PARTS: st.SearchStrategy[Part] = st.one_of(
 
 
 @given(st.lists(PARTS, max_size=5), st.booleans(), st.lists(st.floats(0, 1), max_size=5))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_served_answers_say_the_same_in_both_forms(parts: list[Part], interleaved: bool, cuts: list[float]) -> None:
     """S5, S6, S1: whatever a model says, with calls taking turns, cut anywhere."""
     response = Response(tuple(parts), interleaved=interleaved, usage=Usage(100, 20, 30, 10))
@@ -638,7 +639,7 @@ GARBAGE = st.lists(
 
 
 @given(GARBAGE, st.sampled_from([200, 204, 400, 500]))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_garbage(chunks: list[bytes], status: int) -> None:
     """S8, S1: never an exception, always one end, the same however it is split."""
     body = b"".join(chunks)

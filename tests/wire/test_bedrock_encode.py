@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import (
     Audio,
@@ -386,7 +387,7 @@ def histories(draw: st.DrawFn) -> list[Message]:
 
 
 @given(histories())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_history_is_accepted(history: list[Message]) -> None:
     """T1, T5, T8."""
     body = accepted(head(tools=[WEATHER]), *history)
@@ -394,7 +395,7 @@ def test_any_history_is_accepted(history: list[Message]) -> None:
 
 
 @given(histories(), st.data())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.DataObject) -> None:
     """T7: the bytes of a message do not depend on what comes later, nor on where the encoding paused."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(history)), max_size=3)))
@@ -405,7 +406,7 @@ def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.
 
 
 @given(st.lists(st.text(max_size=8) | st.from_regex(r"t[0-9]{1,2}\.s[0-9]\.c[0-9]", fullmatch=True), unique=True))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_ids_stay_different(ids: list[str]) -> None:
     """T4: within the pattern of every model, Mistral's nine letters and digits included."""
     results = sent(ToolMessage(tuple([ToolResult(i, "x") for i in ids])))[0]["content"] if ids else []

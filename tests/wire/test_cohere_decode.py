@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import Native, Opaque, Text, Thinking
 from turnwise.core.decoded import BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
@@ -371,7 +372,7 @@ def test_citations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure(events([sse(more(0, "x"), cited, cited, cited, end())])).error.code == "protocol"
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(body=st.binary(max_size=200), cut=st.integers(0, 400), status=st.sampled_from([200, 400, 500]))
 def test_any_bytes_end_with_one_answer(body: bytes, cut: int, status: int) -> None:
     """S8."""
@@ -390,7 +391,7 @@ json_values = st.recursive(
 kinds = st.sampled_from([*sorted(cohere_fold.KNOWN), "error", "debug"])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(made=st.lists(st.tuples(kinds, json_values, json_values), max_size=4), split=st.integers(1, 60))
 def test_any_json_ends_with_one_answer(made: list[Any], split: int) -> None:
     """S8, S1: values of the wrong type in the right places."""
@@ -426,7 +427,6 @@ part_lists = st.tuples(
 ).map(lambda groups: [part for group in groups for part in group])
 
 
-@settings(deadline=None)
 @given(parts=part_lists, interleaved=st.booleans(), split=st.integers(1, 60))
 def test_served_whole_and_streamed_are_equal(parts: list[Any], interleaved: bool, split: int) -> None:
     """S1, S5, S6."""

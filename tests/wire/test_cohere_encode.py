@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.wire.official import cohere_problems
 
 from turnwise.core.content import (
@@ -213,7 +214,7 @@ def test_both_checkers_see_mistakes() -> None:
         assert check(API, broken) != [], broken
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(history=_histories(), at=st.integers(0, 12))
 def test_any_history_is_accepted(history: list[Message], at: int) -> None:
     """T8, T7."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.wire.framing.crlf import CrlfSseFramer
 from turnwise.wire.framing.limits import FramingError
@@ -30,7 +31,7 @@ def cut(framer: SseFramer, chunks: list[bytes]) -> list[bytes]:
 @example(data=b"data: a\r\n\r\ndata: b\r\n\r\ndata: c", split=40)
 @example(data=b"\xef\xbb\xbfdata: a\r\n\r\ndata: b\r\n\r\n", split=40)
 @example(data=b"data: a\r\ndata: b\r\n\r\n\r\n\r\ndata:  \r\n\r\n", split=40)
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_both_ways_give_the_same(data: bytes, split: int) -> None:
     careful = cut(SseFramer(), [data[i : i + 1] for i in range(len(data))])
     assert cut(CrlfSseFramer(), [data]) == careful

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.wire.framing.event_stream import MAX_HEADER_BYTES, EventStreamFramer, Message, write_message
 from turnwise.wire.framing.limits import FramingError
@@ -121,7 +122,7 @@ HEADERS = st.dictionaries(st.text(min_size=1, max_size=10).filter(lambda n: len(
 
 
 @given(st.lists(st.tuples(HEADERS, st.binary(max_size=300)), max_size=6), st.lists(st.floats(0, 1), max_size=6))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_is_written_is_read_wherever_it_is_split(
     messages: list[tuple[Mapping[str, Any], bytes]], cuts: list[float]
 ) -> None:
@@ -224,7 +225,7 @@ def test_a_message_cut_short_is_dropped() -> None:
 @given(
     st.lists(st.binary(max_size=200) | st.sampled_from([A, B, A[:40], prelude(500, 20), prelude(16, 0)]), max_size=6)
 )
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_garbage(chunks: list[bytes]) -> None:
     """S8, S1: nothing but a framing error, and the same one however it is split."""
     data = b"".join(chunks)

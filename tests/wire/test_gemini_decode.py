@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import Image, Inline, Opaque, Text, Thinking, ToolCall
 from turnwise.core.decoded import DecoderEvent, ResponseEnded, ResponseFailed
@@ -119,7 +120,7 @@ spoken = st.lists(texts | thoughts | calls | st.just(redacted(SIG)), max_size=6)
 
 
 @given(parts=spoken, split=st.integers(1, 50), array=st.booleans(), interleaved=st.booleans())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_what_is_served_comes_back_alike(parts: list[Any], split: int, array: bool, interleaved: bool) -> None:
     made = reply(*parts, interleaved=interleaved).answer
     assert isinstance(made, Response)
@@ -444,7 +445,7 @@ json_like = st.recursive(
     split=st.integers(1, 20),
 )  # fmt: skip
 @example(data=b"[" * 200_000, status=200, split=100_000)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_no_bytes_raise_and_one_event_ends_it(data: bytes, status: int, split: int) -> None:
     chunks = [data[i : i + split] for i in range(0, len(data), split)]
     events = events_of(chunks, status)

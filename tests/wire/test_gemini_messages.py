@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.wire.gemini_support import ORIGINS, body_of, call, head, own, result, sent
 
 from turnwise import Agent, ToolError
@@ -339,7 +340,7 @@ def histories(draw: st.DrawFn) -> list[Message]:
 
 @BOTH
 @given(history=histories(), cut=st.integers(0, 12))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_any_history_is_accepted_and_prefix_stable(api: str, history: list[Message], cut: int) -> None:
     """T7, T8"""
     body_of(head(tools=[WEATHER]), *history, api=api)

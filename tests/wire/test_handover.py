@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.providers import PROVIDERS, Provider
 from tests.wire.official import official_problems
 
@@ -377,7 +378,7 @@ async def test_media_arrive_or_are_refused_by_name(medium: str, there: str) -> N
         assert_accepted(Seen("gemini", provider.requests[-1], False))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     itinerary=st.lists(
         st.tuples(st.sampled_from(sorted(HOSTS)), st.sampled_from(sorted(LEGS))), min_size=2, max_size=6

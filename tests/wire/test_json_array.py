@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.wire.framing.json_array import JsonArrayFramer
 from turnwise.wire.framing.limits import FramingError
@@ -28,7 +29,7 @@ def cut(chunks: list[bytes], framer: JsonArrayFramer | None = None) -> list[byte
 
 
 @given(st.lists(objects, max_size=5), separators, indents, st.integers(1, 30), st.booleans())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_objects_come_out_however_the_bytes_are_split(
     found: list[dict[str, Any]], separator: bytes, indent: int | None, split: int, is_ascii: bool
 ) -> None:

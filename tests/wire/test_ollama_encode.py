@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.wire.official import ollama_problems
 
 from turnwise.core.content import (
@@ -202,7 +203,7 @@ def test_what_was_received_can_be_sent(name: str) -> None:
         assert now["function"] == {k: v for k, v in was["function"].items() if k != "index"}
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(history=_histories(), at=st.integers(0, 12))
 def test_any_history_keeps_the_rules(history: list[Message], at: int) -> None:
     """T8, T7."""
@@ -413,7 +414,6 @@ def test_different_ids_stay_different(pair: list[str]) -> None:
     assert len({c["id"] for c in made}) == 2
 
 
-@settings(deadline=None)
 @given(names=st.lists(st.sampled_from(sorted(HISTORIES)), min_size=1, max_size=4), data=st.data())
 def test_two_goes_give_the_same_bytes(names: list[str], data: st.DataObject) -> None:
     """T7."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall, Url
 from turnwise.core.decoded import BlockAdded, BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
@@ -333,7 +334,6 @@ def odd_streams(draw: st.DrawFn) -> bytes:
 
 
 @given(odd_streams(), st.lists(st.integers(0, 600), max_size=5))
-@settings(deadline=None)
 def test_odd_streams_are_read_alike_however_split(body: bytes, at: list[int]) -> None:
     """S1, S8: the short way for regular bursts gives what the careful way gives."""
     expected = events(bytewise(body))
@@ -685,7 +685,6 @@ def test_signatures_on_calls_are_kept() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.text(max_size=6)), max_size=30))
-@settings(deadline=None)
 def test_interleaved_fragments_find_their_calls(pieces: list[tuple[int, str]]) -> None:
     """S6: whatever the order, each call gets its own fragments in order."""
     begun = [call(i, f"id{i}", f"f{i}", "") for i in range(4)]
@@ -768,7 +767,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.lists(JSON_VALUES, max_size=4), st.booleans())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_wrong_types_never_raise(values: list[Any], whole_: bool) -> None:
     """S8: anything in any place, in a stream, in a document, in a choice."""
     check_safe([sse(*values)], 200, SSE)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response as SdkResponse
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
+from tests.examples import examples
 
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall
 from turnwise.core.decoded import BlockSealed, ResponseEnded, ResponseFailed, ResponseStarted
@@ -394,7 +395,6 @@ def odd_streams(draw: st.DrawFn) -> bytes:
 
 
 @given(odd_streams(), st.lists(st.integers(0, 600), max_size=5))
-@settings(deadline=None)
 def test_odd_streams_are_read_alike_however_split(body: bytes, at: list[int]) -> None:
     """S1, S8."""
     expected = events(bytewise(body), headers=SSE)
@@ -601,7 +601,6 @@ def test_a_calls_extras_are_kept() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.text(max_size=6)), max_size=30))
-@settings(deadline=None)
 def test_interleaved_fragments_find_their_items(pieces: list[tuple[int, str]]) -> None:
     """S6: whatever the order, each item gets its own fragments in order."""
     kinds: list[dict[str, Any]] = [
@@ -667,7 +666,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.lists(JSON_VALUES, max_size=4), st.sampled_from(TYPES), st.sampled_from([200, 500]))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_wrong_types_never_raise(values: list[Any], kind: str, status: int) -> None:
     """S8: anything in any place, in a stream, in a document, in an item."""
     items = [{**v, "type": kind} if isinstance(v, dict) else v for v in values]

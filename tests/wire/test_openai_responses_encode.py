@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses.response_create_params import (
     ResponseCreateParamsNonStreaming,
     ResponseCreateParamsStreaming,
 )
+from tests.examples import examples
 
 from turnwise.core.content import (
     Audio,
@@ -531,7 +532,6 @@ IDS = (
 
 
 @given(st.lists(IDS, min_size=1, max_size=8, unique=True))
-@settings(deadline=None)
 def test_ids_fit_and_stay_apart(ids: list[str]) -> None:
     """T4: in the API's pattern, alike for call and result, and different ids stay different."""
     asked = sent(AssistantMessage(tuple([ToolCall(i, "f", "", "call_same") for i in ids])))
@@ -583,7 +583,7 @@ def histories(draw: st.DrawFn) -> list[Message]:
 
 
 @given(histories(), st.data())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.DataObject) -> None:
     """T7: the bytes of a message do not depend on what comes later, nor on where the encoding paused."""
     places = [0, *sorted(data.draw(st.lists(st.integers(0, len(history)), max_size=3))), len(history)]
@@ -593,7 +593,7 @@ def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_history_is_accepted(history: list[Message]) -> None:
     """T1, T5, T8."""
     assert problems_of(body_of(head(), UserMessage("go"), *history)) == []

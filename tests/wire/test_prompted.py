@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise import Agent, tool
 from turnwise.core.content import Image, Inline, Native, Opaque, Text, Thinking, ToolCall
@@ -250,7 +251,7 @@ def joined(events: list[DecoderEvent]) -> list[DecoderEvent]:
 
 
 @given(ANSWERS, st.data())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_splits_change_nothing(answer: str, data: st.DataObject) -> None:
     """S1."""
     cuts = sorted(data.draw(st.sets(st.integers(0, len(answer)), max_size=8)))
@@ -274,7 +275,6 @@ def test_every_split_of_one_answer(streamed: bool) -> None:
 
 
 @given(ANSWERS)
-@settings(deadline=None)
 def test_nothing_is_lost(answer: str) -> None:
     """What is no call is text, letter for letter but for white space in front of a call; nothing raises (S8)."""
     message = said(answer)
@@ -286,9 +286,9 @@ def test_nothing_is_lost(answer: str) -> None:
 
 
 def test_long_answers_take_linear_time() -> None:
-    """S8: a megabyte of what could be calls, character by character."""
+    """S8: half a megabyte of what could be calls, character by character."""
     for piece in ("<tool_call>", '<tool_call>"</tool_call>', " ", '<tool_call>{"name":"f","a":"</tool_call>'):
-        text = piece * (200_000 // len(piece))
+        text = piece * (100_000 // len(piece))
         out = PromptedDecoder(Says([*[TextDelta(c) for c in text], ResponseEnded("stop")]), "s", 1).finish()
         assert type(out[-1]) is ResponseEnded
 

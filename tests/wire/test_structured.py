@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from turnwise.tools.plain import problems
 from turnwise.wire.structured import COMMON, OPENAI, RULES, Rules, native_schema, rules_of
 
-RELIABLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RELIABLY = examples(100, suppress_health_check=[HealthCheck.too_slow])
 PERSON: dict[str, Any] = {
     "type": "object",
     "title": "Person",

@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.providers import PROVIDERS, Provider
 from tests.wire.histories import histories
 from tests.wire.official import official_problems
@@ -58,7 +59,7 @@ def rows_of(body: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("name", PROVIDERS)
 @given(history=histories())
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_any_history_may_be_followed(name: str, history: list[Message]) -> None:
     """It is the last thing that the user says, and the whole is what official types and semantic validators accept."""
     provider = PROVIDERS[name]
@@ -85,7 +86,7 @@ def test_any_history_may_be_followed(name: str, history: list[Message]) -> None:
 
 @pytest.mark.parametrize("profile", ["openai", "mistral", "perplexity"])
 @given(history=histories())
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_any_history_may_be_followed_where_partners_take_turns(profile: str, history: list[Message]) -> None:
     codec = chat_codec(PROFILES[profile])
     head = codec.encode_head(RequestHead("m", "Be brief."))
@@ -103,7 +104,7 @@ def test_any_history_may_be_followed_where_partners_take_turns(profile: str, his
 
 @pytest.mark.parametrize("name", PROVIDERS)
 @given(history=histories(), cut=st.integers(1, 12))
-@settings(max_examples=12, deadline=None)
+@examples(12)
 def test_it_is_no_part_of_what_is_kept(name: str, history: list[Message], cut: int) -> None:
     """T7: a request that follows has the bytes that it would have had without it, cache marks and all."""
     codec, head = placed(PROVIDERS[name])

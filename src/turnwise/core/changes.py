@@ -53,6 +53,18 @@ class Parked(msgspec.Struct, frozen=True, gc=False, tag="turn.parked", omit_defa
     v: int = 1
 
 
+class Recovered(msgspec.Struct, frozen=True, gc=False, tag="turn.recovered", omit_defaults=True):
+    """The process that drove the turn is gone, and another one has taken it on: for the `number`th time since a step or a call last
+    came to its end. The calls in `again` had started and are run once more. `given_up`: it happened too often, and the turn ends."""
+
+    turn: int
+    at: float
+    number: int
+    again: tuple[str, ...] = ()
+    given_up: bool = False
+    v: int = 1
+
+
 class Resumed(msgspec.Struct, frozen=True, gc=False, tag="turn.resumed", omit_defaults=True):
     """A parked turn goes on."""
 
@@ -192,6 +204,7 @@ ChangeEntry = (
     | LoopFound
     | NestedSpent
     | Parked
+    | Recovered
     | Resumed
     | Rewound
     | SettingsChanged

@@ -34,6 +34,7 @@ from .inputs_rare import (
     Expire,
     FollowUp,
     LimitHit,
+    Recover,
     Resume,
     Rewind,
     SpentElsewhere,
@@ -42,6 +43,7 @@ from .inputs_rare import (
 )
 from .messages import AssistantMessage, ResponseInfo, UserMessage
 from .outcomes import Cancelled, Denied, Outcome, result_of
+from .recovery import closed, recovered
 from .result import TurnReason
 from .state import CallState, SessionState, TurnState
 from .view import WHOLE, back_to
@@ -86,12 +88,15 @@ def decide_rare(state: SessionState, turn: TurnState | None, given: Input, now: 
 def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
     if type(given) is SpentElsewhere:
         return [NestedSpent(turn.number, given.usage, now, given.steps, given.calls)]
+    if type(given) is Recover:
+        taken_on = recovered(turn, given, now)
+        return [*taken_on, *halted(turn, Halted(lost=True), now)] if turn.phase == "ending" else taken_on
     if turn.phase == "ending":
         return []
     match given:
         case CallWaits():
             call = turn.find(given.call_id) if turn.phase == "tools" else None
-            if call is None or call.started or call.result is not None or call.waits is not None:
+            if call is None or call.result is not None or call.waits is not None or (call.started and not call.again):
                 return []
             return [
                 CallWaiting(given.call_id, call.call.name, given.kind, now, given.reason, given.expires_at),
@@ -148,7 +153,7 @@ def steer(turn: TurnState, given: Steer, now: float) -> list[Entry]:
     message = steer_message(turn, given.body, now)
     entries: list[Entry] = [SteerAccepted(message, given.client_ref, given.skip, given.at_once)]
     if given.skip:
-        entries += [no_run(c.call, SKIPPED, now) for c in turn.awaited if c.result is None and not c.started]
+        entries += [closed(c, SKIPPED, now) for c in turn.awaited if c.result is None and (c.again or not c.started)]
     return entries
 
 
@@ -159,7 +164,7 @@ def steer_message(turn: TurnState, body: str | tuple[UserBlock, ...], now: float
 def halted(turn: TurnState, given: Halted, now: float) -> list[Entry]:
     """Everything has stopped: what is open is closed, and the turn ends."""
     why = Cancelled("the turn was interrupted")
-    entries: list[Entry] = [no_run(c.call, why, now, c.started) for c in turn.awaited if c.result is None]
+    entries: list[Entry] = [closed(c, why, now, lost=given.lost) for c in turn.awaited if c.result is None]
     if given.text and not turn.awaited and turn.keep == "partial":
         info = ResponseInfo(given.provider, given.model, usage=given.usage, completed_at=now)
         entries.append(PartialKept(AssistantMessage(given.text, turn.number, turn.step, now, True, info)))
@@ -181,9 +186,9 @@ def cause_of(turn: TurnState) -> InterruptCause:
     return turn.interrupt or "user"
 
 
-def no_run(call: ToolCall, outcome: Outcome, now: float, ran: bool = False) -> CallOutcome:
-    """The outcome of a call that did not return."""
-    return CallOutcome(result_of(call.id, outcome), call.name, ran, now)
+def no_run(call: ToolCall, outcome: Outcome, now: float) -> CallOutcome:
+    """The outcome of a call that never ran."""
+    return CallOutcome(result_of(call.id, outcome), call.name, False, now)
 
 
 def reached(turn: TurnState) -> str:
@@ -211,7 +216,7 @@ def _asking(turn: TurnState, call_id: str) -> CallState | None:
 
 def _denied(call: CallState, reason: str, expired: bool, now: float) -> list[Entry]:
     answer = ApprovalAnswered(call.call.id, False, now, reason, expired=expired)
-    return [answer, no_run(call.call, Denied(reason or "it was not allowed"), now)]
+    return [answer, closed(call, Denied(reason or "it was not allowed"), now)]
 
 
 def _expired(turn: TurnState, now: float) -> list[Entry]:
@@ -223,7 +228,7 @@ def _expired(turn: TurnState, now: float) -> list[Entry]:
         if waits.kind == "approval":
             entries += _denied(call, EXPIRED, True, now)
         else:
-            entries.append(no_run(call.call, Cancelled(EXPIRED), now))
+            entries.append(closed(call, Cancelled(EXPIRED), now))
     return entries
 
 

@@ -86,7 +86,7 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed",
 
 class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omit_defaults=True):
     """A tool is about to run. `arguments_sha256` fingerprints the final arguments; only an idempotent call may be run
-    again after a crash (rule D2), and only a `read_only` one leaves the world as it was."""
+    `again` after a crash (rule D2), and only a `read_only` one leaves the world as it was."""
 
     call_id: str
     name: str
@@ -94,6 +94,7 @@ class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omi
     idempotent: bool
     at: float
     read_only: bool = False
+    again: bool = False
     v: int = 1
 
 

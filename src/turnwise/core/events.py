@@ -24,6 +24,7 @@ from .events_rare import (
     LoopDetected,
     QuestionAsked,
     ResultAwaited,
+    TurnRecovered,
 )
 from .messages import Mark, StopReason
 from .outcomes import ToolResult
@@ -209,6 +210,7 @@ Event = (
     | ToolProgress
     | ToolFinished
     | Steered
+    | TurnRecovered
     | StepSnapshot
     | ApprovalRequested
     | ApprovalGiven

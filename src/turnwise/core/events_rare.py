@@ -70,6 +70,18 @@ class LoopDetected(msgspec.Struct, frozen=True, gc=False, tag="loop.detected", t
     action: str
 
 
+class TurnRecovered(msgspec.Struct, frozen=True, gc=False, tag="turn.recovered", tag_field="type"):
+    """The process that drove the turn is gone, and another one goes on with it; for the `number`th time since it last came forward.
+
+    What a step had said that was not finished does not count: drop it. `again` are the calls that had started and are run once more.
+    """
+
+    turn: int
+    step: int
+    number: int
+    again: tuple[str, ...] = ()
+
+
 class BudgetLow(msgspec.Struct, frozen=True, gc=False, tag="budget.low", tag_field="type"):
     """Little is left of a limit; told once for each."""
 

@@ -22,7 +22,7 @@ from .errors import illegal
 from .evolve_rare import evolve_rare
 from .messages import ToolMessage
 from .moves import count, enter_steers, next_step, running, say, step_over
-from .outcomes import ToolResult, problem_in
+from .outcomes import ToolResult, Unknown, problem_in
 from .state import RECENT_STEPS, CallState, SessionState, TurnState
 
 
@@ -78,6 +78,7 @@ def _step_committed(turn: TurnState, state: SessionState, entry: StepCommitted) 
     if len({call.id for call in calls}) != len(calls):
         raise illegal("two calls of one step share an id")
     turn.steps += 1
+    turn.recovered = 0
     turn.last = message
     turn.overflow, turn.overflowed = None, False
     state.context_limit = entry.context_limit
@@ -109,11 +110,11 @@ def _step_committed(turn: TurnState, state: SessionState, entry: StepCommitted) 
 
 def _call_started(turn: TurnState, entry: CallStarted) -> None:
     call = turn.call(entry.call_id)
-    if call.started or call.result is not None:
+    if (call.started and not call.again) or call.result is not None:
         raise illegal(f"call {entry.call_id!r} starts a second time")
     if call.waits is not None:
         raise illegal(f"call {entry.call_id!r} starts while it waits for someone")
-    call.started = True
+    call.started, call.idempotent, call.again = True, entry.idempotent, False
     if not entry.read_only:
         turn.changed.append(entry.name)
 
@@ -124,6 +125,8 @@ def _outcome(turn: TurnState, state: SessionState, result: ToolResult, at: float
         raise illegal(f"call {result.call_id!r} has an outcome already")
     call.result = result
     call.waits = None
+    if turn.recovered and type(result.outcome) is not Unknown:
+        turn.recovered = 0
     if final:
         _answered(turn, call)
     for other in turn.awaited:

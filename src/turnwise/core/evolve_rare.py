@@ -20,6 +20,7 @@ from .changes import (
     LoopFound,
     NestedSpent,
     Parked,
+    Recovered,
     Resumed,
     Rewound,
     SettingsChanged,
@@ -85,6 +86,8 @@ def _in_turn(state: SessionState, entry: Entry) -> None:
             if turn.phase != "tools" or not turn.pending:
                 raise illegal("a turn parks that waits for nobody")
             turn.phase, turn.parked_at = "parked", entry.at
+        case Recovered():
+            _recovered(running(state), state, entry)
         case Resumed():
             _resumed(running(state), state, entry.at)
         case LimitReached():
@@ -161,7 +164,7 @@ def _continued(state: SessionState, entry: TurnContinued) -> None:
 
 def _waiting(turn: TurnState, entry: CallWaiting) -> None:
     call = turn.call(entry.call_id)
-    if call.started or call.result is not None or call.waits is not None:
+    if (call.started and not call.again) or call.result is not None or call.waits is not None:
         raise illegal(f"call {entry.call_id!r} cannot wait any more")
     call.waits = Pending(entry.call_id, entry.name, call.call.arguments, entry.kind, entry.reason, entry.expires_at)
 
@@ -187,6 +190,21 @@ def _say_instead(turn: TurnState, call: ToolCall) -> None:
         [call if type(b) is ToolCall and b.id == call.id else b for b in saying.content]
     )
     turn.saying = msgspec.structs.replace(saying, body=body)
+
+
+def _recovered(turn: TurnState, state: SessionState, entry: Recovered) -> None:
+    """What was under way is due once more."""
+    if turn.phase == "parked":
+        raise illegal("a turn is recovered that waits for someone")
+    again = [turn.call(call_id) for call_id in entry.again]
+    if any(not call.started or not call.idempotent or call.result is not None for call in again):
+        raise illegal("a call is to run again that was not declared safe to repeat")
+    for call in again:
+        call.again = True
+    turn.recovered = entry.number
+    turn.asked_again += 1
+    if turn.phase == "model":
+        enter_steers(turn, state)
 
 
 def _resumed(turn: TurnState, state: SessionState, at: float) -> None:

@@ -92,13 +92,15 @@ class Interrupt(msgspec.Struct, frozen=True, gc=False):
 
 
 class Halted(msgspec.Struct, frozen=True, gc=False):
-    """After an interrupt: everything that ran has stopped or was abandoned. `text` is what the response had said so far."""
+    """After an interrupt: everything that ran has stopped or was abandoned. `text` is what the response had said so far. `lost`:
+    what ran was not stopped but lost from sight, so nobody knows how far it came."""
 
     text: str | None = None
     model: str = ""
     provider: str = ""
     usage: Usage | None = None
     error: ErrorInfo | None = None
+    lost: bool = False
 
 
 Input = (

@@ -46,6 +46,13 @@ class Resume(msgspec.Struct, frozen=True, gc=False):
     """A parked turn goes on."""
 
 
+class Recover(msgspec.Struct, frozen=True, gc=False):
+    """The process that drove the turn is gone, and another one takes it on (rule D2). `budget` is how often in a row that may happen
+    before the turn is given up, with no step or call finished in between."""
+
+    budget: int
+
+
 class Stop(msgspec.Struct, frozen=True, gc=False):
     """The turn ends before its next model call, because someone decided so."""
 
@@ -123,6 +130,7 @@ RareInput = (
     | Expire
     | FollowUp
     | LimitHit
+    | Recover
     | Resume
     | Rewind
     | SpentElsewhere

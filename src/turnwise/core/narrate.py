@@ -27,7 +27,7 @@ from .state import SessionState
 def narrate(entry: Entry, state: SessionState) -> list[Event]:
     """The events of an entry that was just folded into `state`."""
     if type(entry) is CallStarted:
-        return [ToolStarted(entry.call_id, entry.name)]
+        return [] if entry.again else [ToolStarted(entry.call_id, entry.name)]
     if type(entry) is CallOutcome:
         return _outcome(entry)
     if type(entry) is StepCommitted:

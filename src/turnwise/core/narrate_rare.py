@@ -13,6 +13,7 @@ from .changes import (
     LoopFound,
     NestedSpent,
     Parked,
+    Recovered,
     TurnContinued,
 )
 from .entries import Entry, SteerAccepted
@@ -29,6 +30,7 @@ from .events import (
     ResultAwaited,
     Steered,
     TurnParked,
+    TurnRecovered,
     TurnStarted,
     UsageUpdated,
 )
@@ -57,6 +59,8 @@ def narrate_rare(entry: Entry, state: SessionState) -> list[Event]:
         case Parked():
             result = result_of(state)
             return [TurnParked(result, result.pending)]
+        case Recovered():
+            return [TurnRecovered(entry.turn, state.turn.step if state.turn else 0, entry.number, entry.again)]
         case LoopFound():
             told: list[Event] = [
                 LoopDetected(entry.turn, entry.step, entry.names, entry.period, entry.repeats, entry.action)

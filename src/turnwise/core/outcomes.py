@@ -51,7 +51,7 @@ class Cancelled(msgspec.Struct, frozen=True, gc=False, tag="cancelled"):
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False, tag="unknown"):
-    """The process died while the tool ran: it may or may not have had its effect."""
+    """The process died while the tool ran, or lost its journal: the tool may or may not have had its effect."""
 
 
 Outcome = Ok | Failed | Timeout | InvalidArguments | UnknownTool | Denied | Cancelled | Unknown
@@ -112,4 +112,4 @@ def explain(outcome: Outcome) -> str:
             tail = " It could not be stopped and may still be running." if still else ""
             return f"The call was cancelled{': ' + reason if reason else ''}.{tail}"
         case Unknown():
-            return "The process stopped while the tool was running; it is not known whether the tool had its effect."
+            return "The tool was running when its process stopped or lost its journal; it is not known whether it had its effect."

@@ -22,6 +22,7 @@ from .changes import (
     LimitReached,
     LoopFound,
     NestedSpent,
+    Recovered,
     Resumed,
     Rewound,
     SettingsChanged,
@@ -66,6 +67,7 @@ from .inputs_rare import (
     DropFollowUps,
     FollowUp,
     LimitHit,
+    Recover,
     Resume,
     Rewind,
     SpentElsewhere,
@@ -157,6 +159,8 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
             return Deny(entry.call_id, entry.reason, entry.expired), entry.at
         case Resumed():
             return Resume(), entry.at
+        case Recovered():
+            return Recover(entry.number - 1 if entry.given_up else entry.number), entry.at
         case TurnContinued():
             return Continue(entry.limits, entry.client_ref), entry.at
         case FollowUpQueued():

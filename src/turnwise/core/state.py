@@ -33,10 +33,13 @@ RECENT_STEPS = 512
 
 
 class CallState(msgspec.Struct):
-    """One call of the step whose outcomes are awaited. `waits` while it waits for someone; `allowed` once it may run."""
+    """One call of the step whose outcomes are awaited. `waits` while it waits for someone; `allowed` once it may run; `again` if it
+    had `started` before a crash, and is to be run once more."""
 
     call: ToolCall
     started: bool = False
+    idempotent: bool = False
+    again: bool = False
     result: ToolResult | None = None
     waits: Pending | None = None
     allowed: bool = False
@@ -47,8 +50,8 @@ class TurnState(msgspec.Struct):
     number of the model it goes to, `tried` how often this step has failed with that model. `first` is where its messages begin in
     the history. `asked_again` counts what makes the same model call or calls due once more: compactions, answers. `answer` is what a call
     brought as the answer, if `answered`; `problems` counts answers that were not what was asked for, `refused` says what was wrong
-    with the last one that a call brought. `changed` names the tools that may have changed something outside. It began at
-    `began_at` and was parked for `rested_s` seconds before it was parked last, at `parked_at`."""
+    with the last one that a call brought. `changed` names the tools that may have changed something outside. `recovered` counts the
+    crashes since it last came forward. It began at `began_at` and was parked for `rested_s` seconds before it was parked last, at `parked_at`."""
 
     number: int
     limits: Limits
@@ -88,6 +91,7 @@ class TurnState(msgspec.Struct):
     overflow: ErrorInfo | None = None
     overflowed: bool = False
     compacted_step: int = 0
+    recovered: int = 0
     reason: TurnReason = "completed"
     cause: str = ""
     error: ErrorInfo | None = None

@@ -19,6 +19,7 @@ those after an input: a machine on a folded journal wants what is due.
     done     (at once)         TurnEnded                                      ended
     any      Steer             SteerAccepted                                  enters before the next model call
     any      Interrupt         Interrupted                                    ending; nothing new is started
+    any      Recover           Recovered (+ outcomes of calls that got lost)  what was under way is due again | ended
     ending   CallEnded         CallOutcome                                    ending
     ending   Halted            CallOutcome (open calls), PartialKept, TurnEnded   ended
 
@@ -99,16 +100,18 @@ class Machine:
     """A session's state and what was already asked of the driver for it; the latter is never persisted.
 
     What the state wants depends on turn, phase, step, attempt and what made them due once more, so the driver is asked once for each
-    of them. `_handed` are the calls of the step that the driver has.
+    of them. `_handed` are the calls of the step that the driver has. `resting`: nothing is wanted of a turn that nobody drives, until
+    there is an input.
     """
 
     __slots__ = ("_asked", "_handed", "policy", "state")
 
-    def __init__(self, state: SessionState, policy: Policy) -> None:
+    def __init__(self, state: SessionState, policy: Policy, *, resting: bool = False) -> None:
         self.state = state
         self.policy = policy
         turn = state.turn
-        self._asked = _due(turn) if turn is not None and turn.phase in ("ended", "parked") else None
+        resting = resting or (turn is not None and turn.phase in ("ended", "parked"))
+        self._asked = _due(turn) if turn is not None and resting else None
         self._handed: set[str] = set()
 
     def feed(self, given: Input, now: float) -> Folded:
@@ -180,9 +183,11 @@ class Machine:
         handed = self._handed
         due: list[Effect] = []
         for c in turn.awaited:
-            if c.result is None and not c.started and c.waits is None and (c.call.id not in handed or c.allowed):
+            if c.result is not None or c.waits is not None or (c.started and not c.again):
+                continue
+            if c.call.id not in handed or c.allowed:
                 handed.add(c.call.id)
-                due.append(RunTool(c.call, c.allowed))
+                due.append(RunTool(c.call, c.allowed or c.again))
         return due
 
 
@@ -306,7 +311,9 @@ def _begin(turn: TurnState, given: CallBegins, now: float) -> list[Entry]:
     if state is None or state.result is not None or state.waits is not None:
         return []
     name = state.call.name
-    return [CallStarted(given.call_id, name, given.arguments_sha256, given.idempotent, now, given.read_only)]
+    return [
+        CallStarted(given.call_id, name, given.arguments_sha256, given.idempotent, now, given.read_only, state.again)
+    ]
 
 
 def _outcome(turn: TurnState, given: CallEnded, now: float, policy: Policy) -> list[Entry]:

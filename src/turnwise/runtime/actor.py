@@ -8,8 +8,8 @@ happens within the call; with any other the rest follows in a task of the runtim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
 from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Park, RunTool, SkipCalls, UserInput
-from ..core.inputs_rare import Expire, Resume
+from ..core.inputs_rare import Expire, Recover, Resume
 from ..core.messages import AssistantMessage
 from ..core.result import TurnResult, result_of
 from ..core.state import SessionState
@@ -29,7 +29,6 @@ from .attachments import Prompt, accept
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .ground import Ground
-from .home import at_home
 from .learn import learn_needed
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
@@ -76,10 +75,21 @@ class Actor(Ground[Ctx]):
         turn.arm_watch()
         if self.hub is not None:
             self.hub.attach(turn)
-        self.machine.policy = plan.policy
+        self.start(turn, given)
+        if self.claims is not None:
+            await self.claims.begun(turn, lambda: self._input(opening, body, plan, turn.wishes.client_ref))
+
+    def start(self, turn: Turn, given: Input) -> None:
+        """Fold what a turn begins with."""
+        self.take_on(given, turn.plan.policy)
         self.post(given)
         if turn.stop_asked is not None:
             self.post(turn.stop_asked)
+
+    def restart(self, turn: Turn, given: Input) -> None:
+        """The turn begins once more, from a journal that has grown meanwhile."""
+        self._refuse_if_parked(given)
+        self.start(turn, given)
 
     async def _body(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.open_file)
@@ -99,18 +109,20 @@ class Actor(Ground[Ctx]):
             if not done:
                 raise error_of(refusals.APPEND_BLOCKED)
         if self._lost is not None:
-            await self._reload(patience_s)
+            await self.reload(patience_s)
+        if self.claims is not None:
+            await self.claims.ready(patience_s)
 
     def _refuse_if_parked(self, given: Input) -> None:
-        """Who begins a turn while one is parked has to say what becomes of that one."""
-        if type(given) is Resume:
+        """Who begins a turn while one is parked, or was left, has to say what becomes of that one."""
+        if type(given) is Resume or type(given) is Recover:
             if not self.state.running:
                 raise refusals.not_parked(self.id)
             self.forget_expiry()
-            self.fold(Expire())
-        elif self.state.running:
-            current = self.state.turn
-            raise refusals.parked(self.id, len(current.pending) if current is not None else 0)
+            if type(given) is Resume:
+                self.fold(Expire())
+        elif (current := self.state.turn) is not None and self.state.running:
+            raise refusals.unfinished(self.id, current)
 
     # --- folding and advancing ----------------------------------------------------------------------------------------
 
@@ -145,7 +157,9 @@ class Actor(Ground[Ctx]):
             elif self._turn is not None:
                 self._turn.halt()
             else:
-                self.fold(Halted())  # a parked turn: nothing runs that would have to be stopped
+                self.fold(
+                    Halted(lost=True)
+                )  # a turn that is parked or was left: nothing runs that would have to be stopped
         return True
 
     def post(self, given: Input) -> None:
@@ -204,9 +218,15 @@ class Actor(Ground[Ctx]):
         if self._puts:
             await asyncio.wait(self._puts)
         try:
-            await self._store.append(self.id, after, entries)
+            if self.claims is None:
+                await self._store.append(self.id, after, entries)
+            else:
+                await self.claims.append(after, entries)
         except Exception as error:
-            self.lose(refusals.append_failed(error, self.id))
+            if self.claims is not None and self.claims.takes(error):
+                self._lost = refusals.append_failed(error, self.id)
+            else:
+                self.lose(refusals.append_failed(error, self.id))
         else:
             self._release(counts, events, effects, account)
         if self._appending is not None:
@@ -265,6 +285,8 @@ class Actor(Ground[Ctx]):
         if self._prefix is not None:
             self.runtime.keep_encoded(self._prefix)
         turn.finish(result)
+        if self.claims is not None:
+            self.claims.turn_over()
         if self.state.queue and result.reason in WELL:
             begin_next(self)
 
@@ -272,6 +294,8 @@ class Actor(Ground[Ctx]):
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store."""
         self._lost = error
+        if self.claims is not None:
+            self.claims.let_go()
         turn = self._turn
         if turn is None or not turn.opened:
             return
@@ -330,40 +354,16 @@ class Actor(Ground[Ctx]):
         return await self.on_its_loop(lambda: self._apply(given))
 
     async def _apply(self, given: Input | Callable[[], Input]) -> bool:
+        reads = self.reads
         if not self.fold(given() if callable(given) else given):
             if self._lost is not None:
                 raise error_of(self._lost)
             return False
         self.advance()
         await self.until_durable()
-        return True
-
-    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
-        self._refuse_if_gone()
-
-        async def bound() -> T:
-            await self._bind()
-            if self._lost is not None and self._turn is None:
-                await self._reload(self.agent.deadlines.grace_s)
-            self._refuse_if_gone()
-            return await work()
-
-        return await at_home(self, bound)
-
-    async def until_durable(self) -> None:
-        """Wait until all that was folded is durable."""
-        while self._appending is not None:
-            await asyncio.wait((self._appending,))
-        if self._lost is not None:
-            raise error_of(self._lost)
+        return True if reads == self.reads else await self._apply(given)  # it went into a state that is no more
 
     # --- for watchers -------------------------------------------------------------------------------------------------
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing that was folded is still on its way into the journal."""
-        return not self._advancing
 
     def tell_running(self, notice: Notice) -> None:
         """Tell the consumer of the running turn, if there is one."""

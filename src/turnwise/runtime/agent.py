@@ -64,6 +64,8 @@ class Agent(Generic[Ctx]):
             model is told that nobody is there), or a function of the `Question` that answers it.
         parallel_calls: Tool calls of one turn that may run at once.
         output_retries: How often a model may correct an answer that is not of the form asked for (`run(…, output=…)`).
+        max_recoveries: How often in a row a turn is taken on whose process ended, with no step or call finished in between; then it
+            is given up (`crash_loop`).
         stream: Whether providers are asked for streamed responses.
         store: Where sessions of this agent are journalled (default: in memory, gone with the session).
         runtime: What owns tasks and connections (default: one per event loop).
@@ -93,6 +95,7 @@ class Agent(Generic[Ctx]):
         questions: Literal["ask", "decline"] | Callable[[Any], Any] = "ask",
         parallel_calls: int = 16,
         output_retries: int = 2,
+        max_recoveries: int = 3,
         stream: bool = True,
         store: Journals | None = None,
         runtime: Runtime | None = None,
@@ -108,6 +111,10 @@ class Agent(Generic[Ctx]):
         if output_retries < 0:
             raise config_error(
                 "invalid_value", f"Agent(output_retries={output_retries}) means nothing.", "Use 0 or more."
+            )
+        if max_recoveries < 0:
+            raise config_error(
+                "invalid_value", f"Agent(max_recoveries={max_recoveries}) means nothing.", "Use 0 or more."
             )
         self.name = name
         self.models = _models(model, models, connection)
@@ -126,6 +133,7 @@ class Agent(Generic[Ctx]):
         self.questions = questions
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
+        self.max_recoveries = max_recoveries
         self.runtime = runtime
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)

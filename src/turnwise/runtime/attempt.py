@@ -54,6 +54,9 @@ class Attempt(Said):
         if target.gate is not None:
             await target.gate.enter(self._body_bytes // BYTES_PER_TOKEN)
             self._gate = target.gate
+        if asker.claims is not None and not await asker.claims.ensure():
+            self._leave()
+            return None
         self.waiting_since, self.patience_s = runtime.loop.time(), self._deadlines.first_byte_s
         try:
             headers = sealed.headers

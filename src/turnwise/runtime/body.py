@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from asyncio import CancelledError
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,9 @@ class Bodies:
                 self._retries += 1
                 job.ticket = [None]
             await runtime.sleep(runtime.random.random() * min(RETRY_CAP_S, RETRY_BASE_S * 2 ** (tries - 1)))
+            claims = self._session.claims
+            if claims is not None and not await claims.ensure():
+                raise CancelledError
 
     async def _once(self, job: Job) -> Returned:
         tool, context, blocking = job.tool, job.context, self._session.runtime.blocking

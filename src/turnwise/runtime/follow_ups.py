@@ -165,6 +165,17 @@ def begin_next(session: Actor[Any]) -> None:
     handle.begin(session)
 
 
+async def next_result(session: Actor[Any]) -> TurnResult | None:
+    """Begin the first of those that wait, if nothing runs, and wait for its account; None if none waits."""
+    queue = session.state.queue
+    if not queue:
+        return None
+    first = queue[0]
+    handle = session.follow_up_handles.get(first.number) or _adopted(session, first)
+    begin_next(session)
+    return await handle.result()
+
+
 def _adopted(session: Actor[Any], queued: FollowUpQueued) -> FollowUp:
     """A handle for a follow-up that was queued by someone who is gone."""
     wishes = Wishes(session.context, watched=False, client_ref=queued.client_ref)

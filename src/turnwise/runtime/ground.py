@@ -1,12 +1,12 @@
 """What a session stands on: its runtime, store and blobs, and its state as it was read from the journal.
 
-How it moves is in `actor`. Nothing here folds an input but `_reload`, which closes what a lost append has left open.
+How it moves is in `actor`. Nothing here folds an input but `reload`, which closes what a lost append has left open.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -17,22 +17,21 @@ from ..core.entries import Entry, SessionCreated
 from ..core.errors import ErrorInfo, error_of
 from ..core.events import Event
 from ..core.evolve import evolve, fold
-from ..core.inputs import (
-    Effect,
-    Halted,
-    Interrupt,
-)
+from ..core.inputs import Effect, Halted, Input, Interrupt
+from ..core.inputs_rare import Recover
 from ..core.messages import Message
 from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
 from ..store.memory import MemoryBlobs, MemoryJournals
+from ..store.projection import read_state
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import holds_bytes, without_bytes
 from .changed import overrides_of
 from .expiry import Expiry
+from .home import at_home
 from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from ..core.store import Journals, Records, ScopeKind
     from .agent import Agent
     from .cache_breaks import Sent
+    from .claims import Claims
     from .follow_ups import FollowUp
     from .watch import Hub
 
@@ -70,14 +70,17 @@ class Ground(Generic[Ctx]):
         "_expiry",
         "_has_bytes",
         "_lost",
+        "_owner",
         "_prefix",
         "_prefix_base",
         "_process",
         "_puts",
+        "_reading",
         "_records",
         "_store",
         "_turn",
         "agent",
+        "claims",
         "context",
         "follow_up_handles",
         "hub",
@@ -85,6 +88,7 @@ class Ground(Generic[Ctx]):
         "machine",
         "overrides",
         "parked",
+        "reads",
         "runtime",
         "sizes",
         "state",
@@ -101,21 +105,29 @@ class Ground(Generic[Ctx]):
         context: Ctx | None = None,
         store: Journals | None = None,
         overrides: Overrides | None = None,
+        runtime: Runtime | None = None,
+        state: SessionState | None = None,
     ) -> None:
+        """`state` is what the journal of a stored session tells; `created` is then its first entry no more."""
         self.agent = agent
+        self._owner = runtime
+        self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = {}
-        self.state = SessionState()
         self._has_bytes = any(map(holds_bytes, created.history))
-        evolve(self.state, created)
         self._store = store
         self._created: SessionCreated | None = created
         self._entries: list[Entry] = [created]
         self._events: list[Event] = []
         self._counts: list[int] = [0]
         self.told: int = 0
+        self.state = state or SessionState()
+        if state is None:
+            evolve(self.state, created)
+        else:
+            self._created, self._entries, self._counts, self.told = None, [], [], state.seq
         self.hub: Hub | None = None
         self._effects: list[Effect] = []
         self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
@@ -132,6 +144,8 @@ class Ground(Generic[Ctx]):
         self._appending: asyncio.Task[None] | None = None
         self._advancing = False
         self._lost: ErrorInfo | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.reads = 0
         self._closed = False
         self._process = process.current()
 
@@ -154,6 +168,16 @@ class Ground(Generic[Ctx]):
     def forked(self) -> bool:
         """Whether this is the copy that a forked process got of its parent's session."""
         return self._process is not process.current()
+
+    @property
+    def lost(self) -> ErrorInfo | None:
+        """Why the journal cannot be written, until it has been read again."""
+        return self._lost
+
+    @property
+    def appending(self) -> asyncio.Task[None] | None:
+        """The append that is under way."""
+        return self._appending
 
     @property
     def bound(self) -> bool:
@@ -237,7 +261,7 @@ class Ground(Generic[Ctx]):
             runtime = self.runtime
             if not runtime.closed and runtime.loop is asyncio.get_running_loop():
                 return runtime
-        runtime = self.agent.runtime or default_runtime_if_any() or await default_runtime()
+        runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
         self.runtime = runtime
         if self._store is None:
@@ -245,12 +269,26 @@ class Ground(Generic[Ctx]):
         self._append_now = getattr(self._store, "append_now", None)
         if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
             self._blobs = self._keeper()
+        if self._append_now is None and hasattr(self._store, "heartbeat"):
+            from .claims import claims_of
+
+            self.claims = claims_of(self, runtime, self._store, self.claims)
         if not self._bound:
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
-            self.machine = Machine(self.state, Policy())
+            self.machine = Machine(self.state, Policy(), resting=self._created is None)
         self._bound = True
         return runtime
+
+    async def bind(self) -> None:
+        """Take the runtime of the running loop, before anything is asked of the session."""
+        await self._bind()
+
+    def take_on(self, given: Input, policy: Policy) -> None:
+        """The machine goes on by this policy; on a turn that was left, anew."""
+        if type(given) is Recover:
+            self.machine = Machine(self.state, policy)
+        self.machine.policy = policy
 
     async def _put_bytes_away(self, created: SessionCreated) -> None:
         """A history that was handed in with bytes in its messages is kept with references to them instead."""
@@ -261,30 +299,48 @@ class Ground(Generic[Ctx]):
         self.state, self._created = state, created
         self._entries = [created]
 
-    async def _reload(self, patience_s: float) -> None:
-        """After a failed append the journal is the truth: fold it again and end the turn that was running."""
+    async def reload(self, patience_s: float, *, whole: bool = False) -> None:
+        """After a failed append the journal is the truth: read it again, and end the turn that was running here. `whole`: without a
+        snapshot, which is damaged. Callers that come together share one reading; whose input was folded before has to fold it again
+        if `reads` has grown."""
+        if self._reading is None:
+            self._reading = self.runtime.start(self._reload(patience_s, whole))
+            self._reading.add_done_callback(self._read)
+        reading = self._reading
+        await asyncio.wait((reading,))
+        reading.result()
+
+    def _read(self, reading: asyncio.Task[None]) -> None:
+        if self._reading is reading:
+            self._reading = None
+
+    async def _reload(self, patience_s: float, whole: bool) -> None:
         assert self._store is not None
         if self._appending is not None:
             done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
             if not done:
                 raise error_of(self._lost or refusals.APPEND_BLOCKED)
-        written = list(await self._store.read(self.id))
-        if written:
-            self.state = fold(written)
-            self._entries, self._counts = [], []
+        found = await read_state(self._store, self.id, whole=whole)
+        if found is not None:
+            self.state, self._entries, self._counts = found[0], [], []
+            self.told = self.state.seq
         else:
-            assert self._created is not None, "a session's first entry is kept until it is durable"
-            self._entries, self._counts = [self._created], [0]
+            if self._created is None:
+                raise refusals.journal_shorter(self.id, self.told)
+            self._entries, self._counts, self.told = [self._created], [0], 0
             self.state = fold(self._entries)
-        self.told = len(written)
+        self.reads += 1
+        if self.hub is not None:
+            self.hub.fell_behind()
         self._events, self._effects, self._prefix, self._lost = [], [], None, None
         self.last_sent = None
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
-        self.machine = Machine(self.state, Policy())
+        self.machine = Machine(self.state, Policy(), resting=True)
         current = self.state.turn
-        if current is not None and current.phase not in ("parked", "ended"):
+        ours = self.claims is None or current is None or self.claims.drove == current.number
+        if ours and current is not None and current.phase not in ("parked", "ended"):
             now = self.runtime.clock.wall()
-            for given in (Interrupt("store"), Halted()):
+            for given in (Interrupt("store"), Halted(lost=True)):
                 folded = self.machine.feed(given, now)
                 self._entries += folded.entries
                 self._counts += [0] * len(folded.entries)
@@ -302,6 +358,34 @@ class Ground(Generic[Ctx]):
 
             self._records = MemoryStore(runtime.clock.wall)
         return self._records
+
+    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
+        self._refuse_if_gone()
+
+        async def bound() -> T:
+            await self._bind()
+            if self._lost is not None and self._turn is None:
+                await self.reload(self.agent.deadlines.grace_s)
+            self._refuse_if_gone()
+            return await work()
+
+        return await at_home(self, bound)
+
+    async def until_durable(self) -> None:
+        """Wait until all that was folded is durable."""
+        while self._appending is not None:
+            await asyncio.wait((self._appending,))
+        if self._lost is None:
+            return
+        if self.claims is None or self._turn is not None or self._lost.code != "append_conflict":
+            raise error_of(self._lost)
+        await self.reload(self.agent.deadlines.grace_s)  # others have written since the journal was read
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that was folded is still on its way into the journal."""
+        return not self._advancing
 
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""

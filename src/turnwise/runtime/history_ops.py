@@ -16,7 +16,7 @@ import msgspec
 from ..core.entries import SessionCreated
 from ..core.errors import config_error
 from ..core.inputs import Continue, Input, UserInput
-from ..core.inputs_rare import Clear, Resume, Rewind
+from ..core.inputs_rare import Clear, Recover, Resume, Rewind
 from ..core.messages import Message, UserMessage
 from ..core.repair import last_turn as number_of_last
 from ..core.state import SessionState
@@ -32,7 +32,8 @@ class Move(Enum):
     """How a turn begins without a prompt; given in place of one to `run`, `stream` and their kin.
 
     `CONTINUE`: the model is asked again with the conversation as it is; "Continue." is said in the user's place if the model had the
-    last word. `REGENERATE`: the last turn is taken back and its input given again. `RESUME`: a parked turn goes on.
+    last word. `REGENERATE`: the last turn is taken back and its input given again. `RESUME`: a parked turn goes on, or one whose process
+    is gone.
     """
 
     CONTINUE = "continue"
@@ -60,8 +61,11 @@ def _regenerate(session: Actor[Any], client_ref: str | None, plan: TurnPlan) -> 
     return UserInput(said.body, plan.limits, client_ref, instead_of=number)
 
 
-def _resume(_session: Actor[Any], _client_ref: str | None, _plan: TurnPlan) -> Input:
-    return Resume()
+def _resume(session: Actor[Any], _client_ref: str | None, _plan: TurnPlan) -> Input:
+    """A turn that runs and that nobody drives was left by its process: it is taken on (rule D2)."""
+    current = session.state.turn
+    left = current is not None and current.phase not in ("parked", "ended")
+    return Recover(session.agent.max_recoveries) if left else Resume()
 
 
 _OPENINGS: dict[Move, Callable[[Actor[Any], str | None, TurnPlan], Input]] = {
@@ -133,14 +137,18 @@ async def clear(session: Actor[Any]) -> None:
 
 def forked(session: Actor[Any], at: int | None, id: str, now: float) -> SessionCreated:
     """The first entry of a session that goes on from where this one is, or was after turn `at`."""
-    state = session.state
+    return fork_of(session.state, session.agent.name, at, id, now)
+
+
+def fork_of(state: SessionState, agent: str, at: int | None, id: str, now: float) -> SessionCreated:
+    """As `forked`, of a session that nobody has opened."""
     if at is not None:
         check_turn(state, "fork(at=", at)
     kept, shown = back_to(state.history, state.views, state.turns if at is None else at)
     history = tuple(state.history[:kept])
     last = number_of_last(history)
     views = tuple([msgspec.structs.replace(view, turn=min(view.turn, last)) for view in state.views[:shown]])
-    return SessionCreated(id, state.principal, now, history, state.id, views, state.settings, session.agent.name)
+    return SessionCreated(id, state.principal, now, history, state.id, views, state.settings, agent)
 
 
 def check_turn(state: SessionState, what: str, number: int) -> None:
@@ -156,6 +164,6 @@ def refuse_while_busy(session: Actor[Any]) -> None:
     """Raise `SessionBusy` while a turn runs or is parked: what it says cannot be taken from under it."""
     if session.running:
         raise refusals.busy(session.id)
-    if session.state.running:
-        current = session.state.turn
-        raise refusals.parked(session.id, len(current.pending) if current is not None else 0)
+    current = session.state.turn
+    if current is not None and session.state.running:
+        raise refusals.unfinished(session.id, current)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import process
 
 if TYPE_CHECKING:
-    from .actor import Actor
+    from .ground import Ground
 
 T = TypeVar("T")
 
 
-def home_of(session: Actor[Any]) -> asyncio.AbstractEventLoop | None:
+def home_of(session: Ground[Any]) -> asyncio.AbstractEventLoop | None:
     """The loop that the session lives on; None if that is nowhere by now."""
     if not session.bound or session.forked or session.runtime.closed:
         return None
@@ -26,7 +26,7 @@ def home_of(session: Actor[Any]) -> asyncio.AbstractEventLoop | None:
     return loop if loop.is_running() else None
 
 
-async def at_home(session: Actor[Any], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def at_home(session: Ground[Any], make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """What `make` comes to, on the session's own loop. Cancelling this cancels it there."""
     home = home_of(session)
     if home is None or process.in_loop(home):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, StateError, TurnwiseError
+
+if TYPE_CHECKING:
+    from ..core.state import TurnState
 
 APPEND_BLOCKED = ErrorInfo(
     "state", "append_blocked", "The journal store does not answer.", "Check the store and try again."
@@ -64,6 +69,21 @@ def busy(session: str) -> SessionBusy:
             "session_busy",
             "A turn is already running in this session.",
             "Wait for it, add to it with steer(), stop it with interrupt(), or use another session.",
+            session=session,
+        )
+    )
+
+
+def unfinished(session: str, turn: TurnState) -> SessionBusy:
+    """A turn has not ended that nobody drives at the moment."""
+    if turn.phase == "parked":
+        return parked(session, len(turn.pending))
+    return SessionBusy(
+        ErrorInfo(
+            "session",
+            "turn_left",
+            f"Turn {turn.number} of this session has not ended, and the process that drove it is gone.",
+            "Go on with it: session.resume(). Or end it: session.interrupt().",
             session=session,
         )
     )

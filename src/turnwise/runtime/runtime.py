@@ -27,6 +27,7 @@ from .timers import Timers
 if TYPE_CHECKING:
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .lease import Lease
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -41,7 +42,8 @@ class Runtime:
     Use it as `async with Runtime() as runtime:` or rely on the default one of the loop. `close()` interrupts running
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
-    name (`"*"`: all others): see `ProviderLimits`.
+    name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
+    sessions in a store that is shared: see `docs/resume.md`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Runtime:
         blobs: Blobs | None = None,
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
+        lease_s: float = 30.0,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -78,6 +81,8 @@ class Runtime:
         self._encoded: WeakKeyDictionary[Prefix, int] = WeakKeyDictionary()
         self._encoded_bytes = 0
         self.abandoned_bodies: set[asyncio.Task[Any]] = set()
+        self.lease_s = lease_s
+        self.leases: list[Lease] = []
 
     async def __aenter__(self) -> Self:
         self.bind()
@@ -222,6 +227,8 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        for lease in self.leases:
+            await lease.retire()
         await self._cancel_tasks()
         if self._timers is not None:
             self._timers.close()

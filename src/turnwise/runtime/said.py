@@ -26,6 +26,7 @@ from .runtime import Runtime
 
 if TYPE_CHECKING:
     from .attempt import Attempt
+    from .claims import Claims
     from .output import Answered
 
 AttemptPhase = Literal["", "retry_wait", "queued", "connecting", "waiting", "answering"]
@@ -47,6 +48,8 @@ class Asker(Protocol):
     def blobs(self) -> Blobs: ...
     @property
     def has_blobs(self) -> bool: ...
+    @property
+    def claims(self) -> Claims | None: ...
     def post(self, given: ModelReplied, /) -> None: ...
     def is_light(self, attempt: Attempt, body_bytes: int, /) -> bool:
         """Whether a request of that size need not be weighed."""

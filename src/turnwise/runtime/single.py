@@ -129,6 +129,7 @@ class ModelStream(EventStream):
         self.prefix = Prefix()
         self.blobs: Blobs = MemoryBlobs()
         self.has_blobs = False
+        self.claims = None
         self._targets: tuple[Target, ...] = ()
         self._turn = 1
         self._tried = 0

@@ -218,6 +218,12 @@ class Hub:
             else:
                 mailbox.wake()
 
+    def fell_behind(self) -> None:
+        """The journal was read anew and may have grown meanwhile: everybody reads on in it."""
+        for mailbox in self._mailboxes:
+            mailbox.live = False
+            mailbox.wake()
+
     # --- the turn that runs -------------------------------------------------------------------------------------------
 
     def attach(self, turn: WatchedStream) -> None:

@@ -1,0 +1,217 @@
+"""Who may write a session's journal: one process at a time, with a claim that the first append of a turn takes and the last gives back.
+
+Only stores that have leases (`core.store.Store`) are claimed in; others have the compare-and-set of their appends and nothing else. A claim is
+checked by the store with each append, by its fence. Between appends it is trusted for as long as the process's lease holds for
+certain (`lease`); after that the store is asked before anything is done (rule D3). What has no fence, an effect outside of the
+journal that began a moment before the claim was lost, cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..core.changes import Parked, Recovered, Resumed, TurnContinued
+from ..core.entries import Entry, InputAccepted, TurnEnded
+from ..core.errors import ErrorInfo, SessionBusy, StateError, TurnwiseError
+from ..core.inputs import Input, Interrupt
+from ..core.store import Claim
+from ..store.refusals import lease_lost
+from . import refusals, snapshots
+from .lease import Lease, lease_of
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .runtime import Runtime
+    from .turn import Turn
+
+BEGINS = (InputAccepted, TurnContinued, Resumed, Recovered)
+ENDS = (TurnEnded, Parked)
+
+
+class Claims:
+    """The claim of one session. `fence` is 0 while there is none; `drove` is the turn that was driven under the last one, 0 once
+    somebody else may have gone on with it."""
+
+    __slots__ = ("_beginning", "_lease", "_refused", "_session", "drove", "fence", "saved")
+
+    def __init__(self, session: Actor[Any], lease: Lease) -> None:
+        self._session = session
+        self._lease = lease
+        self._beginning = False
+        self._refused: TurnwiseError | None = None
+        self.fence = 0
+        self.drove = 0
+        self.saved = snapshots.Saved()
+
+    # --- appending ----------------------------------------------------------------------------------------------------
+
+    async def append(self, after: int, entries: Sequence[Entry]) -> None:
+        """Append under the claim, taking it or giving it back. When this returns the claim holds, if the turn goes on."""
+        session, lease = self._session, self._lease
+        hold, turn = held_after(entries, held=self.fence != 0), session.state.turns
+        await lease.ensure()
+        self.fence = await lease.store.append(session.id, after, entries, lease.claim(self.fence, hold))
+        if not hold:
+            self._forget()
+            return
+        self.drove = turn
+        lease.hold(self)
+        if session.lost is not None:
+            self.let_go()
+        elif not lease.sure and not await self._still_holds():
+            raise lease_lost(session.id, lease.owner.id)
+
+    async def _still_holds(self) -> bool:
+        """Ask the store, with the lease renewed. Raises what the store raises."""
+        lease = self._lease
+        await lease.ensure()
+        return self.fence != 0 and await lease.store.holds(self._session.id, lease.claim(self.fence))
+
+    async def ensure(self) -> bool:
+        """Whether the turn may do something now. If the claim is lost, or the store cannot be asked, the turn ends here."""
+        if self._lease.sure:
+            return True
+        session = self._session
+        try:
+            holds = await self._still_holds()
+        except Exception as error:
+            session.lose(refusals.append_failed(error, session.id))
+            return False
+        if not holds and session.lost is None:
+            session.lose(self._lost_to_another())
+        return holds
+
+    async def look(self) -> None:
+        """The lease was renewed late: another process may have taken the session over meanwhile."""
+        session, lease = self._session, self._lease
+        if self.fence and session.lost is None:
+            with contextlib.suppress(Exception):  # asked again before the next effect
+                if not await lease.store.holds(session.id, lease.claim(self.fence)):
+                    session.lose(self._lost_to_another())
+
+    # --- losing -------------------------------------------------------------------------------------------------------
+
+    def _lost_to_another(self) -> ErrorInfo:
+        return lease_lost(self._session.id, self._lease.owner.id).info
+
+    def let_go(self) -> None:
+        """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it."""
+        fence, lease = self.fence, self._lease
+        lost = self._session.lost
+        if lost is not None and lost.code in ("lease_lost", "session_busy", "append_conflict"):
+            self.drove = 0
+        self._forget()
+        if fence:
+            self._session.runtime.start(self._release(lease.claim(fence)))
+
+    async def _release(self, claim: Claim) -> None:
+        with contextlib.suppress(Exception):  # it ends with the lease, or is not ours any more
+            await self._lease.store.release(self._session.id, claim)
+
+    def _forget(self) -> None:
+        self.fence = 0
+        self._lease.let_go(self)
+
+    # --- the beginning of a turn --------------------------------------------------------------------------------------
+
+    async def ready(self, patience_s: float) -> None:
+        """Before a turn begins: see what became of a turn that this process does not drive, and have the transcript at hand. Raises
+        `SessionBusy` if another process drives it."""
+        session = self._session
+        if is_left(session):
+            await session.reload(patience_s)
+            if is_left(session):
+                await self._refuse_if_driven()
+        if not snapshots.thaw(session.state):
+            await session.reload(patience_s, whole=True)
+
+    async def _refuse_if_driven(self) -> None:
+        """Only the store knows whether the process that has the session is alive: it is asked as if to claim it."""
+        lease, session = self._lease, self._session
+        await lease.ensure()
+        fence = await lease.store.claim(session.id, lease.owner.id)
+        await lease.store.release(session.id, lease.claim(fence))
+
+    def takes(self, error: Exception) -> bool:
+        """Whether this is the first append's refusal, which is the business of whoever begins the turn."""
+        if not self._beginning or not isinstance(error, TurnwiseError):
+            return False
+        if not isinstance(error, SessionBusy) and error.code != "append_conflict":
+            return False
+        self._refused = error
+        return True
+
+    async def begun(self, turn: Turn, again: Callable[[], Input]) -> None:
+        """Wait until the turn's first append has claimed the session. If others have written to the journal since it was read, it is
+        read anew and the turn begun once more. Raises `SessionBusy`, and `StateError` (`append_conflict`): then nothing was written."""
+        session = self._session
+        self._beginning = True
+        try:
+            await self._first_append(turn)
+            if self._was_behind():
+                self._refused = None
+                await session.reload(turn.plan.deadlines.grace_s)
+                session.restart(turn, again())
+                await self._first_append(turn)
+        except BaseException as error:
+            self._beginning = False
+            if session.lost is None and not isinstance(error, TurnwiseError):
+                session.post(Interrupt("left"))
+            else:
+                info = error.info if isinstance(error, TurnwiseError) else session.lost
+                assert info is not None
+                session.lose(info)
+            raise
+        self._beginning = False
+        if (refused := self._refused) is not None:
+            self._refused = None
+            session.lose(refused.info)
+            raise refused
+
+    async def _first_append(self, turn: Turn) -> None:
+        appending = self._session.appending
+        if appending is not None:
+            await asyncio.wait((appending, turn.ended()), return_when=asyncio.FIRST_COMPLETED)
+
+    def _was_behind(self) -> bool:
+        current = self._session.state.turn
+        interrupted = current is not None and current.phase == "ending"
+        return isinstance(self._refused, StateError) and not interrupted
+
+    # --- the end of a turn --------------------------------------------------------------------------------------------
+
+    def turn_over(self) -> None:
+        """A turn has ended or is parked: perhaps the state is worth keeping."""
+        snapshots.consider(self._session, self._lease.store, self.saved)
+
+    async def save(self) -> bool:
+        """Save the session now; false if there is nothing to save, or it cannot be."""
+        return await snapshots.save(self._session, self._lease.store, self.saved)
+
+
+def claims_of(session: Any, runtime: Runtime, store: Any, before: Claims | None) -> Claims:
+    """The claims of a session in a store that has leases, under the lease of the runtime that it is bound to now."""
+    claims = Claims(session, lease_of(runtime, store))
+    if before is not None:
+        claims.saved = before.saved
+    return claims
+
+
+def held_after(entries: Sequence[Entry], *, held: bool) -> bool:
+    """Whether a turn is being driven after these entries."""
+    for entry in entries:
+        if isinstance(entry, BEGINS):
+            held = True
+        elif isinstance(entry, ENDS):
+            held = False
+    return held
+
+
+def is_left(session: Actor[Any]) -> bool:
+    """Whether the journal tells of a turn that runs and that nobody drives here."""
+    current = session.state.turn
+    driven = session.turn is not None and session.turn.opened
+    return current is not None and current.phase not in ("parked", "ended") and not driven

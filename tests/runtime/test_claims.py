@@ -1,0 +1,282 @@
+"""One writer per session (rule D3): claims are taken and given back with a turn's appends, asked about when the lease may have run out,
+and what comes of losing one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.runtime.conftest import ANTHROPIC, Host, in_virtual_time, names, read_all, until
+from tests.runtime.leased import Leased
+from tests.runtime.test_store import found, look
+
+from turnwise import Deadlines, Runtime, tool
+from turnwise.core.entries import CallOutcome, InputAccepted, SessionCreated, TurnEnded
+from turnwise.core.evolve import fold
+from turnwise.errors import SessionBusy, StateError
+from turnwise.runtime.lease import lease_of
+from turnwise.runtime.opening import open_stored, recover
+from turnwise.testing import ScriptedProvider, call, repeat, reply
+
+
+async def test_a_turn_takes_the_claim_and_gives_it_back(any_host: Host) -> None:
+    """D3: the first append takes it, the ones between show its fence, the last gives it back; then nothing beats."""
+    store = Leased()
+    async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+        session = any_host.agent(provider, look, store=store, runtime=runtime).session()
+        await session.run("Hi")
+        claims = [claim for _, _, claim in store.appends]
+        assert [c.fence for c in claims] == [0, *[1] * (len(claims) - 1)]
+        assert [c.hold for c in claims] == [*[True] * (len(claims) - 1), False]
+        assert store.held == {} and store.beats == 1
+        await session.run("Again")
+        assert store.appends[len(claims)][2].fence == 0 and store.beats == 1
+        await session.set(temperature=0.5)
+        assert not store.appends[-1][2].hold and store.held == {}
+
+
+async def test_a_parked_turn_is_nobodys(host: Host) -> None:
+    """C6: whoever comes next may go on with it."""
+    from turnwise.tools.approval import Ask
+
+    store = Leased()
+    async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+        agent = host.agent(provider, look, store=store, runtime=runtime, approvals=lambda _: Ask())
+        session = agent.session()
+        parked = await session.run("Hi")
+        assert parked.reason == "parked" and store.held == {}
+
+
+async def run_beside(host: Host, provider: ScriptedProvider, store: Leased, runtime: Runtime, id: str) -> Any:
+    return await open_stored(host.agent(provider, look), id, store=store, runtime=runtime)
+
+
+async def test_one_of_two_proceeds(host: Host) -> None:
+    """D3: the other is told at once, with nothing journalled; when the first is done it reads what was said, and goes on."""
+    store, release, inside = Leased(), asyncio.Event(), asyncio.Event()
+
+    @tool(name="look")
+    async def slow(what: str) -> str:
+        inside.set()
+        await release.wait()
+        return what
+
+    async with Runtime() as one, Runtime() as two, ScriptedProvider([repeat(found)]) as provider:
+        first = host.agent(provider, look, store=store, runtime=one).session()
+        await first.run("Hi")
+        second = await run_beside(host, provider, store, two, first.id)
+        slowly = await open_stored(host.agent(provider, slow), first.id, store=store, runtime=one)
+        running = asyncio.create_task(slowly.run("Slowly"))
+        await inside.wait()
+        before = len(store.journal(first.id))
+        requests = len(provider.requests)
+        for _ in range(2):
+            with pytest.raises(SessionBusy) as refused:
+                await second.run("Me, too")
+            assert refused.value.code == "session_busy" and refused.value.hint
+            with pytest.raises(SessionBusy):
+                async with second.stream("Me, too"):
+                    raise AssertionError("it has begun")
+            assert not second.running
+        assert await recover(second) is None
+        assert len(store.journal(first.id)) == before and len(provider.requests) == requests
+        release.set()
+        assert (await running).reason == "completed"
+        done = await second.run("Now")
+        assert done.reason == "completed" and done.turn == 3
+        said = [e.message.text for e in store.journal(first.id) if isinstance(e, InputAccepted)]
+        assert said == ["Hi", "Slowly", "Now"]
+
+
+async def test_who_is_behind_reads_on(host: Host) -> None:
+    """Two processes that take turns: what the other has appended meanwhile is read before the input is folded."""
+    store = Leased()
+    async with Runtime() as one, Runtime() as two, ScriptedProvider([repeat(found)]) as provider:
+        first = host.agent(provider, look, store=store, runtime=one).session()
+        await first.run("one")
+        second = await run_beside(host, provider, store, two, first.id)
+        for number in range(2, 6):
+            result = await (second if number % 2 else first).run(str(number))
+            assert result.turn == number
+        await first.set(temperature=0.5)  # behind as well: read on, and said again
+        assert names(store.journal(first.id)).count("TurnEnded") == 5
+        both = [second.set(top_p=0.5), second.follow_up("six"), second.set(temperature=0.7)]
+        _, waiting, _ = await asyncio.gather(*both)
+        assert (await waiting.result()).turn == 6
+        assert (second.settings.temperature, second.settings.top_p) == (0.7, 0.5)
+        assert tuple(fold(store.journal(first.id)).transcript) == second.messages
+
+
+async def test_a_late_append_is_refused(host: Host) -> None:
+    """D3: the owner was silent past its lease, another has taken over; its append is refused and its turn ends with that error."""
+    store, go, inside = Leased(), asyncio.Event(), asyncio.Event()
+
+    @tool(name="look")
+    async def slow(what: str) -> str:
+        inside.set()
+        await go.wait()
+        return "late"
+
+    async with Runtime() as one, Runtime() as two, ScriptedProvider([repeat(found)]) as provider:
+        first = host.agent(provider, slow, store=store, runtime=one).session()
+        async with first.stream("Hi") as turn:
+            reading = asyncio.create_task(read_all(turn))
+            await inside.wait()
+            store.now += 31.0
+            second = await run_beside(host, provider, store, two, first.id)
+            assert second.state.running
+            result = await recover(second)
+            assert result is not None and result.reason == "completed" and result.text == "Found."
+            journal = list(store.journal(first.id))
+            go.set()
+            events = await reading
+            assert names(events).count("TurnFinished") == 1 and "ToolFinished" not in names(events)
+            ended = turn.result
+            assert ended.error is not None and ended.error.code == "lease_lost"
+            assert store.journal(first.id) == journal, "something was appended by who had lost its claim"
+        outcomes = [e.result.outcome for e in journal if isinstance(e, CallOutcome)]
+        assert [type(o).__name__ for o in outcomes] == ["Unknown", "Unknown"]
+        assert names(journal).count("TurnEnded") == 1
+        assert (await first.run("Again")).turn == 2
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_the_claim_is_asked_about_before_an_effect(taken_over: bool) -> None:
+    """D3: when the lease may have run out the store is asked before the model is."""
+
+    @in_virtual_time
+    async def run() -> None:
+        store = Leased()
+        async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+            agent = ANTHROPIC.agent(provider, look, store=store, runtime=runtime)
+            session = agent.session()
+            lease = lease_of(runtime, store)
+
+            async def stopped(when: str, number: int) -> None:
+                if when == "written" and number == 1:  # between an append that took effect and what follows from it
+                    await silence(lease)
+                    if taken_over:
+                        store.now += 31.0
+                        await store.take_for("another", session.id)
+
+            store.pause = stopped
+            async with session.stream("Hi") as turn:
+                events = await read_all(turn)
+            assert store.asked
+            if taken_over:
+                assert turn.result.error is not None and turn.result.error.code == "lease_lost"
+                assert "ToolStarted" not in names(events) and len(store.appends) == 2
+            else:
+                assert turn.result.reason == "completed"
+
+    run()
+
+
+async def silence(lease: Any) -> None:
+    """As if the process had been stopped for longer than its lease."""
+    lease._until = lease._until_wall = 0.0
+
+
+async def test_a_cancelled_beginning_leaves_nothing_running(host: Host) -> None:
+    """C3: whoever gives up while the claim is being taken interrupts the turn, or never had one."""
+    hanging, go = asyncio.Event(), asyncio.Event()
+
+    async def pause(when: str, number: int) -> None:
+        if number == 0 and when == "before":
+            hanging.set()
+            await go.wait()
+
+    store = Leased(pause)
+    async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+        session = host.agent(provider, look, store=store, runtime=runtime).session()
+        beginning = asyncio.create_task(session.run("Hi"))
+        await hanging.wait()
+        beginning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await beginning
+        go.set()
+        await until(lambda: not session.running)
+        assert isinstance(store.journal(session.id)[-1], TurnEnded) and store.held == {}
+        assert (await session.run("Again")).reason == "completed"
+
+
+async def test_a_store_that_fails_lets_go(host: Host) -> None:
+    """A turn whose append failed is left in its journal for whoever comes first: here, for the session itself."""
+    failing = [True]
+
+    async def pause(when: str, number: int) -> None:
+        if number == 2 and when == "before" and failing[0]:
+            raise OSError("the disk is full")
+
+    store = Leased(pause)
+    async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+        session = host.agent(provider, look, store=store, runtime=runtime).session()
+        with pytest.raises(StateError):
+            await session.run("Hi")
+        await until(lambda: store.held == {})
+        failing[0] = False
+        assert (await session.run("Again")).reason == "completed"
+        journal = store.journal(session.id)
+        assert names(journal).count("TurnEnded") == 2 and "Interrupted" in names(journal)
+        outcomes = [type(e.result.outcome).__name__ for e in journal if isinstance(e, CallOutcome)]
+        assert outcomes[:2] == ["Unknown", "Unknown"], "what was lost from sight is not said to be cancelled"
+
+
+def test_a_lease_is_renewed_while_a_turn_runs() -> None:
+    """And not while nothing runs: an idle process writes nothing."""
+
+    @in_virtual_time
+    async def run() -> None:
+        store = Leased()
+
+        @tool(name="look", timeout_s=None)
+        async def slow(what: str) -> str:
+            await asyncio.sleep(100)
+            return what
+
+        async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+            agent = ANTHROPIC.agent(provider, slow, store=store, runtime=runtime, deadlines=Deadlines(turn_s=1000))
+            session = agent.session()
+            await session.run("Hi")
+            assert 10 <= store.beats <= 12
+            await asyncio.sleep(1000)
+            assert store.beats <= 13
+
+    run()
+
+
+def test_a_lease_that_cannot_be_renewed() -> None:
+    """While the store does not answer nothing new is done; when it answers again in time the turn goes on."""
+
+    @in_virtual_time
+    async def run() -> None:
+        store = Leased()
+
+        @tool(name="look")
+        async def slow(what: str) -> str:
+            store.down = what == "b"
+            await asyncio.sleep(25)
+            store.down = False
+            await asyncio.sleep(10)
+            return what
+
+        async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+            session = ANTHROPIC.agent(provider, slow, store=store, runtime=runtime).session()
+            assert (await session.run("Hi")).reason == "completed"
+
+    run()
+
+
+async def test_a_session_that_was_never_written_begins_with_its_creation(host: Host) -> None:
+    store = Leased()
+    async with Runtime() as runtime, ScriptedProvider([repeat(reply(call("look", what="a")))]) as provider:
+        session = host.agent(provider, store=store, runtime=runtime).session()
+        await store.take_for("another", session.id)
+        with pytest.raises(SessionBusy):
+            await session.run("Hi")
+        assert store.journal(session.id) == []
+        store.now += 31.0
+        async with session.stream("Hi") as turn:
+            await turn.close("left")
+        assert type(store.journal(session.id)[0]) is SessionCreated
