@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.result import TurnResult
     from .core.search import SearchHit
     from .core.settings import SessionSettings
+    from .core.store import Query, SessionInfo
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
+    from .runtime.kept import Kept
+    from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
+    from .runtime.sessions import Drained, Sessions, SessionsStatus
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
+    from .runtime.titles import Titles
     from .runtime.transfer.export import export_session
     from .runtime.transfer.importing import import_session
     from .runtime.transfer.prune import prune
@@ -62,9 +67,11 @@ _HOMES = {
     "Deadlines": "core.limits",
     "Deny": "tools.approval",
     "Document": "core.content",
+    "Drained": "runtime.sessions",
     "Drop": "core.compaction",
     "FollowUp": "runtime.follow_ups",
     "Image": "core.content",
+    "Kept": "runtime.kept",
     "Limits": "core.limits",
     "Loops": "core.loops",
     "Mask": "core.compaction",
@@ -79,11 +86,16 @@ _HOMES = {
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
     "ProviderLimits": "runtime.gates",
+    "Query": "core.store",
     "Reasoning": "core.request",
+    "Recovery": "runtime.recovery",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
     "SearchHit": "core.search",
     "Session": "runtime.session",
+    "SessionInfo": "core.store",
+    "Sessions": "runtime.sessions",
+    "SessionsStatus": "runtime.sessions",
     "SqliteStore": "store.sqlite",
     "State": "store.scopes",
     "StateChange": "store.state_watch",
@@ -96,6 +108,7 @@ _HOMES = {
     "SessionSettings": "core.settings",
     "SessionStatus": "runtime.status",
     "Text": "core.content",
+    "Titles": "runtime.titles",
     "Tool": "tools",
     "ToolContext": "tools",
     "ToolError": "core.errors",
@@ -128,9 +141,11 @@ __all__ = [
     "Deadlines",
     "Deny",
     "Document",
+    "Drained",
     "Drop",
     "FollowUp",
     "Image",
+    "Kept",
     "Limits",
     "Loops",
     "Mask",
@@ -145,13 +160,18 @@ __all__ = [
     "Principal",
     "ProposedCall",
     "ProviderLimits",
+    "Query",
     "Reasoning",
+    "Recovery",
     "Retry",
     "Runtime",
     "SearchHit",
     "Session",
+    "SessionInfo",
     "SessionSettings",
     "SessionStatus",
+    "Sessions",
+    "SessionsStatus",
     "SqliteStore",
     "State",
     "StateChange",
@@ -162,6 +182,7 @@ __all__ = [
     "Steps",
     "Summarise",
     "Text",
+    "Titles",
     "Tool",
     "ToolContext",
     "ToolError",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from tests.core.world import OVERLOADED, World, begin, last_result, reply
+from tests.core.world import OVERLOADED, REFUSED, World, begin, last_result, reply
 
-from turnwise.core.changes import Recovered
-from turnwise.core.entries import CallOutcome, CallStarted, Entry
+from turnwise.core.changes import CompactionFailed, Recovered
+from turnwise.core.entries import CallOutcome, CallStarted, Entry, TurnEnded
 from turnwise.core.events import ToolFinished, ToolStarted, TurnRecovered
 from turnwise.core.evolve import fold
 from turnwise.core.inputs import CallBegins, CallEnded, CallModel, Interrupt, ModelFailed, RunTool, Steer
-from turnwise.core.inputs_rare import Approve, CallWaits, FollowUp, Recover, Resume
+from turnwise.core.inputs_rare import Approve, CallWaits, CompactionEnded, FollowUp, Recover, Resume
+from turnwise.core.limits import Limits
 from turnwise.core.messages import UserMessage
 from turnwise.core.outcomes import Ok, ToolResult, Unknown
+from turnwise.core.replay import replay
 from turnwise.core.turn import Machine, Policy
+from turnwise.core.usage import Usage
 
 
 def crashed(world: World, budget: int = 3) -> list[Entry]:
@@ -146,6 +149,22 @@ def test_nothing_is_recovered_where_nothing_runs() -> None:
     world = begin()
     world.feed(reply(world, 0))
     assert not world.state.running and crashed(world) == []
+
+
+def test_what_happens_to_a_turn_that_nobody_drives_does_not_end_it() -> None:
+    """What is due was weighed when it was asked for; it is weighed again when somebody takes the turn on."""
+    world = begin(Limits(tokens=16))
+    world.feed(reply(world, 1))
+    world.feed(CallBegins("t1.s1.c0", "sha"))
+    world.feed(CallEnded(ToolResult("t1.s1.c0", "done")))
+    assert world.calling is not None
+    left = Machine(fold(world.journal), Policy(), resting=True)
+    folded = left.feed(CompactionEnded(left.state.base, "manual", error=REFUSED, usage=Usage(10, 0)), 9.0)
+    assert [type(e) for e in folded.entries] == [CompactionFailed] and folded.effects == []
+    journal = [*world.journal, *folded.entries]
+    taken = Machine(fold(journal), Policy()).feed(Recover(3), 10.0)
+    assert [type(e) for e in taken.entries] == [Recovered, TurnEnded]
+    replay([*journal, *taken.entries])
 
 
 def test_a_completed_call_stays_as_it_was() -> None:

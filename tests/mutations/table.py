@@ -17,6 +17,8 @@ import rows_models
 import rows_output
 import rows_postgres
 import rows_results
+import rows_resume
+import rows_sessions
 import rows_sqlite
 import rows_state
 import rows_stores
@@ -38,16 +40,18 @@ ROWS: list[Row] = [
     *rows_decoders.ROWS,
     *rows_execution.ROWS,
     *rows_results.ROWS,
+    *rows_resume.ROWS,
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_budget.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
+    *rows_sessions.ROWS,
     *rows_models.ROWS,
     *rows_postgres.ROWS,
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,
-    *rows_sqlite.ROWS,
     *rows_transfer.ROWS,
+    *rows_sqlite.ROWS,
 ]

@@ -101,6 +101,7 @@ async def test_who_is_behind_reads_on(host: Host) -> None:
             assert result.turn == number
         await first.set(temperature=0.5)  # behind as well: read on, and said again
         assert names(store.journal(first.id)).count("TurnEnded") == 5
+        assert fold(store.journal(first.id)).settings.temperature == 0.5
         both = [second.set(top_p=0.5), second.follow_up("six"), second.set(temperature=0.7)]
         _, waiting, _ = await asyncio.gather(*both)
         assert (await waiting.result()).turn == 6

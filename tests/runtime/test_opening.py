@@ -13,12 +13,25 @@ from tests.runtime.test_store import found, look
 
 from turnwise import Agent, Runtime, tool
 from turnwise.core.changes import Recovered
-from turnwise.core.entries import CallOutcome, CallStarted, Entry, TurnEnded
+from turnwise.core.entries import (
+    CallOutcome,
+    CallStarted,
+    Entry,
+    InputAccepted,
+    SessionCreated,
+    StepCommitted,
+    TurnEnded,
+)
 from turnwise.core.evolve import fold
+from turnwise.core.limits import Limits
+from turnwise.core.messages import AssistantMessage, ResponseInfo, UserMessage
+from turnwise.core.principal import LOCAL
+from turnwise.core.store import Snapshot
 from turnwise.errors import ConfigError, SessionBusy, StateError
 from turnwise.events import ToolFinished, ToolStarted, TurnFinished, TurnRecovered
 from turnwise.runtime.history_ops import Move
 from turnwise.runtime.opening import open_stored, recover, save_snapshot
+from turnwise.store.projection import PART, decode_state, encode_state
 from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, repeat, reply, text
 from turnwise.tools.approval import Ask
 
@@ -52,8 +65,7 @@ async def test_an_opened_session_is_what_it_was(any_host: Host) -> None:
             again = await opened(store, any_host.agent(provider, look), two)
             assert (again.messages, again.usage, again.settings) == (session.messages, session.usage, session.settings)
             assert again.history == session.history and not again.state.running
-            fresh = await store.snapshot("s") is None
-            assert await save_snapshot(again) is fresh
+            assert await save_snapshot(again)
         assert (
             msgspec.json.encode(await again.run("More")) and again.messages[: len(session.messages)] == session.messages
         )
@@ -312,3 +324,110 @@ async def test_recovery_of_what_another_process_drives(host: Host) -> None:
             store.now += 31.0
             result = await recover(session)
             assert result is not None and result.reason == "completed"
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------------
+
+
+async def test_snapshots_are_saved_beside_what_goes_on(host: Host) -> None:
+    """After so many entries, when a turn has ended; a store that hangs over it, or fails, holds nobody up and hurts nobody."""
+    store, go = await stored(plain_journal(58)), asyncio.Event()
+    saves: list[int] = []
+    save = store.save_snapshot
+
+    async def saving(session: str, snapshot: Snapshot) -> None:
+        saves.append(snapshot.seq)
+        await go.wait()
+        if len(saves) == 1:
+            raise OSError("the disk is full")
+        await save(session, snapshot)
+
+    store.save_snapshot = saving
+    async with Runtime() as runtime, ScriptedProvider([repeat(reply("Hi."))]) as provider:
+        session = await opened(store, host.agent(provider, look), runtime)
+        await session.run("one")
+        assert saves == []
+        for _ in range(5):
+            assert (await session.run("Hi")).reason == "completed"
+        await until(lambda: saves)
+        assert len(saves) == 1 and saves[0] == 64, "one at a time, when it is due"
+        go.set()
+        await until(lambda: not session.claims.saved.saving)
+        assert (await session.run("Hi")).reason == "completed"
+        await until(lambda: session.claims.saved.seq)
+        kept = await store.snapshot("s")
+        assert kept is not None and decode_state(kept) == fold(store.journal()[: kept.seq])
+
+
+def plain_journal(count: int) -> list[Entry]:
+    """Turns of one step, and the first entry."""
+    entries: list[Entry] = [SessionCreated("s", LOCAL, 1.0)]
+    for turn in range(1, count // 3 + 1):
+        answer = AssistantMessage(f"answer {turn}", turn, 1, 1.0, False, ResponseInfo("p", "m"))
+        entries.append(InputAccepted(UserMessage(f"question {turn}", turn), Limits()))
+        entries += [StepCommitted(answer, 1), TurnEnded(turn, "completed", 1.0)]
+    return entries
+
+
+async def test_what_was_encoded_is_not_encoded_again(host: Host) -> None:
+    """Unless it was taken back; and what is saved is right in any case."""
+    store = await stored(plain_journal(600))
+    async with Runtime() as runtime, ScriptedProvider([repeat(reply("Hi."))]) as provider:
+
+        async def goes_on(session: Any) -> list[Any]:
+            await session.run("Hi")
+            assert await save_snapshot(session)
+            kept = await store.snapshot("s")
+            assert kept is not None and decode_state(kept) == session.state
+            return list(session.claims.saved.parts)
+
+        session = await opened(store, host.agent(provider, look), runtime)
+        first = await goes_on(session)
+        assert len(first) == 3
+        again = await goes_on(session)
+        assert [one is other for one, other in zip(first, again, strict=True)] == [True] * 3
+        session = await opened(store, host.agent(provider, look), runtime)
+        third = await goes_on(session)
+        assert [bytes(part.raw) for part in third] == [part.raw for part in first], "encoded anew though it was at hand"
+        assert all(type(part.raw) is memoryview for part in third)
+        await session.rewind(191)
+        await session.run("Hi")
+        fourth = await goes_on(session)
+        assert len(session.history) > 3 * PART
+        assert [part is other for part, other in zip(fourth, third, strict=True)] == [True, True, False]
+
+
+async def test_a_damaged_snapshot_is_noticed_before_a_turn(host: Host) -> None:
+    """D5: the session is read from its journal then, and goes on."""
+    store = await stored(plain_journal(30))
+    async with Runtime() as runtime, ScriptedProvider([repeat(reply("Hi."))]) as provider:
+        good = encode_state(fold(store.journal()))
+        data = bytearray(good.data)
+        data[-3] ^= 1
+        await store.save_snapshot("s", Snapshot(good.seq, good.version, bytes(data)))
+        again = await opened(store, host.agent(provider, look), runtime)
+        with pytest.raises(StateError) as raised:
+            _ = again.messages
+        assert raised.value.code == "damaged_snapshot"
+        assert (await again.run("Again")).reason == "completed"
+        assert again.state == fold(store.journal())
+
+
+async def test_a_snapshot_is_never_ahead_of_the_journal() -> None:
+    """D1: while an append is on its way, what it brings is not saved."""
+    go = asyncio.Event()
+
+    async def pause(when: str, number: int) -> None:
+        if when == "before" and number == 1:
+            await go.wait()
+
+    store = Leased(pause)
+    async with Runtime() as runtime:
+        session = Agent("openai:m", api_key="k", store=store, runtime=runtime).session(id="s")
+        await session.set(temperature=0.5)
+        changing = asyncio.create_task(session.set(temperature=0.7))
+        await until(lambda: store.begun == 2)
+        assert not await save_snapshot(session) and await store.snapshot("s") is None
+        go.set()
+        await changing
+        assert await save_snapshot(session)

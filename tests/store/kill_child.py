@@ -12,6 +12,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from turnwise.runtime.history_ops import Move
 from turnwise.runtime.opening import open_stored, recover, save_snapshot
 from turnwise.runtime.seams import Uuid7
 from turnwise.store.codec import encode_entries
+from turnwise.store.postgres import PostgresStore
 from turnwise.tools.approval import Allow, Ask, ProposedCall
 
 Where = str
@@ -40,7 +42,7 @@ Where = str
 
 class Job(msgspec.Struct):
     """What a child is to do. `url` is the provider's address; `kill_at` the number of the append, from 0, at which it is killed, -1 for
-    none; `late_s` is by how much its clock is fast, so that what others left has run out."""
+    none; `late_s` is by how much its clock is fast (SQLite), so that what others left has run out."""
 
     store: str
     place: str
@@ -92,15 +94,17 @@ class Killing:
             self.armed = job.where
         fence = await self._store.append(session, after, entries, claim)
         self._told(after=after, count=len(entries), crc=crc32(b"\n".join(encode_entries(entries))))
-        if now and job.where in ("after", "commit", "committed"):
+        if now and (job.where == "after" or (job.where != "inside" and job.store != "sqlite")):
             die()
         return fence
 
 
 async def open_plain(kind: str, place: str, late_s: float = 0.0) -> Any:
-    """A store as another process would open it."""
-    assert kind == "sqlite", kind
-    return SqliteStore(place, clock=lambda: time.time() + late_s)
+    """A store as another process would open it. `place`: a file, or a DSN and a schema with a space in between."""
+    if kind == "sqlite":
+        return SqliteStore(place, clock=lambda: time.time() + late_s)
+    dsn, _, schema = place.rpartition(" ")
+    return PostgresStore(dsn, schema=schema, pool_size=2, poll_s=0.02)
 
 
 async def open_store(job: Job, told: Note) -> Killing:
@@ -112,26 +116,19 @@ async def open_store(job: Job, told: Note) -> Killing:
 
 def arm_sqlite(store: Killing) -> None:
     """Have the process killed just before a commit reaches the system, or just after."""
-    from turnwise.store.sqlite.transactions import Transactions
 
-    connection, count = Transactions._connection, Transactions._count
+    class Armed(sqlite3.Connection):
+        def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+            commits = sql.upper().startswith(("COMMIT", "END"))
+            if commits and store.armed == "commit":
+                die()
+            done = super().execute(sql, *given)
+            if commits and store.armed == "committed":
+                die()
+            return done
 
-    def traced(statement: str) -> None:
-        if statement == "COMMIT" and store.armed == "commit":
-            die()
-
-    def connected(self: Any) -> Any:
-        db = connection(self)
-        db.set_trace_callback(traced)
-        return db
-
-    def counted(self: Any, batch: Any) -> None:
-        if store.armed == "committed":
-            die()
-        count(self, batch)
-
-    Transactions._connection = connected
-    Transactions._count = counted
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *given, **options: connect(*given, **{"factory": Armed, **options})  # type: ignore[assignment]
 
 
 TURN = 2

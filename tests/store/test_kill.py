@@ -23,7 +23,9 @@ from zlib import crc32
 import msgspec
 import pytest
 from tests.core.test_machine_chaos import refused
+from tests.store import server
 from tests.store.kill_child import TURN, Job, Where, open_plain
+from tests.store.postgres_row import fresh_schema
 
 from turnwise.core.changes import Compacted, Parked, Recovered
 from turnwise.core.entries import CallOutcome, CallStarted, Entry, SessionCreated, TurnEnded
@@ -38,6 +40,8 @@ from turnwise.wire.base import APIS
 LONG = os.environ.get("TURNWISE_LONG") == "1"
 HERE = Path(__file__).parent
 WAYS: tuple[Where, ...] = ("before", "commit", "committed", "inside", "after")
+LEAST_APPENDS = 12
+"""Outcomes that come together share an append, so their number differs from run to run."""
 LATE_S = 100.0
 """By so much every process's clock is ahead of that of the one before: its lease has run out."""
 
@@ -103,18 +107,24 @@ async def zygote() -> AsyncIterator[Zygote]:
 class Stand:
     """Where the stories take place: a store, a provider, and the files that are written to."""
 
-    def __init__(self, kind: str, folder: Path, url: str, zygote: Zygote) -> None:
-        self.kind, self.folder, self.url, self.zygote = kind, folder, url, zygote
+    def __init__(self, kind: str, place: str, folder: Path, url: str, zygote: Zygote) -> None:
+        self.kind, self.place, self.folder, self.url, self.zygote = kind, place, folder, url, zygote
         self.numbers = 0
 
     def job(self, session: str = "", **given: Any) -> Job:
         self.numbers += 1
         session = session or f"s{self.numbers}"
         notes = [str(self.folder / f"{session}.{what}") for what in ("told", "effects")]
-        return Job(self.kind, str(self.folder / "kill.db"), session, "origin", self.url, *notes, **given)
+        return Job(self.kind, self.place, session, "origin", self.url, *notes, **given)
 
     async def open(self) -> Any:
-        return await open_plain(self.kind, str(self.folder / "kill.db"))
+        return await open_plain(self.kind, self.place)
+
+    def age(self) -> None:
+        """The lease of whoever was killed has run out. (In SQLite the clock of the next process is fast instead.)"""
+        if self.kind == "postgres":
+            dsn, _, schema = self.place.rpartition(" ")
+            server.execute(dsn, f"UPDATE {schema}.leases SET expires_at = expires_at - interval '{LATE_S} s'")
 
     def notes(self, session: str, what: str) -> list[dict[str, Any]]:
         path = self.folder / f"{session}.{what}"
@@ -123,24 +133,38 @@ class Stand:
 
 @contextlib.asynccontextmanager
 async def stand(kind: str, folder: Path) -> AsyncIterator[Stand]:
-    async with ScriptedProvider([repeat(model)]) as provider, zygote() as children:
-        made = Stand(kind, folder, provider.openai_url, children)
+    async with ScriptedProvider([repeat(model)]) as provider, place_of(kind, folder) as place, zygote() as children:
+        made = Stand(kind, place, folder, provider.openai_url, children)
         assert await children.run(made.job("origin")) == 0
         yield made
 
 
-async def to_the_end(stand: Stand, job: Job, kills: Sequence[tuple[int, Where] | float]) -> None:
-    """Kill the session's process so often and so; then let one come to the end, and see what came of it."""
+@contextlib.asynccontextmanager
+async def place_of(kind: str, folder: Path) -> AsyncIterator[str]:
+    """Where the processes find the store: see `open_plain`."""
+    if kind == "sqlite":
+        yield str(folder / "kill.db")
+        return
+    dsn = server.shared()
+    async with fresh_schema(dsn) as schema:
+        yield f"{dsn} {schema}"
+
+
+async def to_the_end(stand: Stand, job: Job, kills: Sequence[tuple[int, Where] | float]) -> list[int]:
+    """Kill the session's process so often and so; then let one come to the end, and see what came of it. How each ended, -9 if it was
+    killed: else it was too late."""
+    ended: list[int] = []
     for number, kill in enumerate(kills):
         late = msgspec.structs.replace(job, late_s=number * LATE_S, seed=number)
         if isinstance(kill, float):
-            await stand.zygote.run(late, kill)
+            ended.append(await stand.zygote.run(late, kill))
         else:
-            at, where = kill
-            status = await stand.zygote.run(msgspec.structs.replace(late, kill_at=at, where=where))
-            assert status in (0, -signal.SIGKILL), f"{job.session} was to be killed {where} {at}"
+            ended.append(await stand.zygote.run(msgspec.structs.replace(late, kill_at=kill[0], where=kill[1])))
+        assert ended[-1] in (0, -signal.SIGKILL), f"{job.session} was to be killed at {kill}"
+        stand.age()
     assert await stand.zygote.run(msgspec.structs.replace(job, late_s=len(kills) * LATE_S)) == 0
     await check(stand, job.session)
+    return ended
 
 
 async def check(stand: Stand, session: str) -> None:
@@ -199,7 +223,7 @@ def calls_are_true(journal: list[Entry], effects: list[dict[str, Any]]) -> None:
             assert starts[call_id] == 1 and ran[call_id] <= 1, f"D2: {call_id} ran twice"
 
 
-STORES = ["sqlite"]
+STORES = ["sqlite", pytest.param("postgres", marks=pytest.mark.skipif(bool(server.skip()), reason=server.skip()))]
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -209,10 +233,11 @@ async def test_killed_at_every_position(kind: str, tmp_path: Path) -> None:
         whole = here.job()
         await to_the_end(here, whole, [])
         appends = sum("crc" in line for line in here.notes(whole.session, "told"))
-        assert appends >= 12
+        assert appends >= LEAST_APPENDS
         for at in range(appends):
             for way in WAYS if LONG else WAYS[at % len(WAYS) :][:1]:
-                await to_the_end(here, here.job(), [(at, way)])
+                ended = await to_the_end(here, here.job(), [(at, way)])
+                assert ended == [-signal.SIGKILL] or at >= LEAST_APPENDS, (at, way)
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -220,7 +245,7 @@ async def test_killed_again_while_it_goes_on(kind: str, tmp_path: Path) -> None:
     """Whoever goes on with a turn may be killed as well, and so on."""
     chance = random.Random(5)
     async with stand(kind, tmp_path) as here:
-        for _ in range(20 if LONG else 3):
+        for _ in range(20 if LONG else 2):
             kills = [(chance.randrange(0, 9), chance.choice(WAYS)) for _ in range(chance.randrange(2, 6))]
             await to_the_end(here, here.job(), kills)
 
@@ -233,6 +258,6 @@ async def test_killed_at_random(kind: str, tmp_path: Path) -> None:
         began = loop.time()
         await to_the_end(here, here.job(), [])
         lasts_s = loop.time() - began
-        for _ in range(200 if LONG else 8):
+        for _ in range(200 if LONG else 6):
             kills = [chance.random() * lasts_s for _ in range(chance.choice([1, 1, 2, 3]))]
             await to_the_end(here, here.job(), kills)

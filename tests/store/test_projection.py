@@ -175,6 +175,16 @@ async def test_a_damaged_snapshot_is_not_used(at: int) -> None:
     assert whole is not None and whole[0] == fold(journal(400))
 
 
+def test_damage_in_the_head_is_seen() -> None:
+    """Wherever it is: what it says of a session is believed without another look."""
+    good = encode_state(fold(journal(40)))
+    end = 8 + int.from_bytes(good.data[:4], "big")
+    for at in range(end):
+        data = bytearray(good.data)
+        data[at] ^= 0x02
+        assert decode_state(Snapshot(good.seq, good.version, bytes(data))) is None, at
+
+
 async def test_a_truncated_snapshot_is_not_used() -> None:
     good = encode_state(fold(journal(400)))
     for length in (0, 3, 4, 20, 500, len(good.data) - 1):

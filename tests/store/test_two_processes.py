@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.store.kill_child import open_plain
+from tests.store.test_kill import STORES, place_of
 
 from turnwise.core.entries import CallOutcome, Entry, InputAccepted, TurnEnded
 from turnwise.core.outcomes import Unknown
@@ -22,7 +23,6 @@ from turnwise.testing import RecordedRequest, Reply, ScriptedProvider, call, rep
 
 ROOT = Path(__file__).parent.parent.parent
 LEASE_S = 1.0
-STORES = ["sqlite"]
 
 
 def model(request: RecordedRequest) -> Reply:
@@ -56,9 +56,9 @@ class Other:
 
 
 @contextlib.asynccontextmanager
-async def processes(kind: str, folder: Path, url: str, count: int) -> AsyncIterator[list[Other]]:
+async def processes(kind: str, place: str, folder: Path, url: str, count: int) -> AsyncIterator[list[Other]]:
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    given = [kind, str(folder / "two.db"), "s", url, str(folder / "held"), str(LEASE_S)]
+    given = [kind, place, "s", url, str(folder / "held"), str(LEASE_S)]
     pipe = asyncio.subprocess.PIPE
     made = [
         await asyncio.create_subprocess_exec(
@@ -84,8 +84,8 @@ async def seen(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-async def journal_of(kind: str, folder: Path) -> list[Entry]:
-    store = await open_plain(kind, str(folder / "two.db"))
+async def journal_of(kind: str, place: str) -> list[Entry]:
+    store = await open_plain(kind, place)
     journal = list(await store.read("s"))
     await store.close()
     return journal
@@ -97,7 +97,8 @@ async def test_one_of_two_processes_proceeds(kind: str, tmp_path: Path) -> None:
     held = tmp_path / "held"
     async with (
         ScriptedProvider([repeat(model)]) as provider,
-        processes(kind, tmp_path, provider.openai_url, 2) as (first, second),
+        place_of(kind, tmp_path) as place,
+        processes(kind, place, tmp_path, provider.openai_url, 2) as (first, second),
     ):
         assert (await first.ask("create"))["reason"] == "completed"
         first.tell("run")
@@ -114,7 +115,7 @@ async def test_one_of_two_processes_proceeds(kind: str, tmp_path: Path) -> None:
         results = [await task for task in asked]
         assert sorted(r.get("reason", "busy") for r in results) == ["busy", "completed"]
         assert (await second.ask("run"))["reason"] == (await first.ask("run"))["reason"] == "completed"
-    journal = await journal_of(kind, tmp_path)
+        journal = await journal_of(kind, place)
     assert sum(isinstance(e, InputAccepted) for e in journal) == sum(isinstance(e, TurnEnded) for e in journal) == 4
     replay(journal)
 
@@ -125,7 +126,8 @@ async def test_who_was_stopped_past_its_lease_has_lost_the_session(kind: str, tm
     held = tmp_path / "held"
     async with (
         ScriptedProvider([repeat(model)]) as provider,
-        processes(kind, tmp_path, provider.openai_url, 2) as (first, second),
+        place_of(kind, tmp_path) as place,
+        processes(kind, place, tmp_path, provider.openai_url, 2) as (first, second),
     ):
         assert (await first.ask("create"))["reason"] == "completed"
         first.tell("run")
@@ -135,11 +137,11 @@ async def test_who_was_stopped_past_its_lease_has_lost_the_session(kind: str, tm
         while (said := await second.ask("recover"))["reason"] == "":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         assert said["reason"] == "completed"
-        journal = await journal_of(kind, tmp_path)
+        journal = await journal_of(kind, place)
         held.with_suffix(".go").touch()
         first.stop(signal.SIGCONT)
         assert await first.said() == {"error": "lease_lost"}
-        assert await journal_of(kind, tmp_path) == journal, "who had lost the session wrote to it"
+        assert await journal_of(kind, place) == journal, "who had lost the session wrote to it"
         assert [type(e.result.outcome) for e in journal if isinstance(e, CallOutcome)] == [Unknown]
         assert (await first.ask("run"))["reason"] == "completed"
-    replay(await journal_of(kind, tmp_path))
+        replay(await journal_of(kind, place))

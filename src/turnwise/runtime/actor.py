@@ -61,6 +61,9 @@ class Actor(Ground[Ctx]):
             if plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
             body = None if isinstance(opening, Begin) else await self._body(opening)
+            if self.keeper is not None:
+                await self.keeper.admit(self, turn)
+                runtime.bind()
             await self._settle(plan.deadlines.grace_s)
             self._refuse_if_gone()
             # Nothing is waited for from here on: the input has to fit the state that it is folded into.
@@ -69,6 +72,8 @@ class Actor(Ground[Ctx]):
             turn.spend(plan)
         except BaseException:
             self._turn = None
+            if self.keeper is not None:
+                self.keeper.left(self, turn)
             raise
         turn.plan, turn.opened = plan, True
         runtime.adopt(turn)
@@ -172,6 +177,8 @@ class Actor(Ground[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
+            if self.keeper is not None:
+                self.keeper.call_off(turn)
         elif self.fold(given):
             if not self.state.running:
                 self.forget_expiry()
@@ -287,20 +294,22 @@ class Actor(Ground[Ctx]):
         turn.finish(result)
         if self.claims is not None:
             self.claims.turn_over()
+        if self.keeper is not None:
+            self.keeper.left(self, turn)
         if self.state.queue and result.reason in WELL:
             begin_next(self)
 
-    def lose(self, error: ErrorInfo) -> None:
+    def lose(self, error: ErrorInfo, *, lets_go: bool = True) -> asyncio.Task[None] | None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
-        store before its next turn. What watchers were told before is in the store."""
+        store before its next turn. What watchers were told before is in the store. Returns what still stops its tools, if anything."""
         self._lost = error
-        if self.claims is not None:
+        if self.claims is not None and lets_go:
             self.claims.let_go()
         turn = self._turn
         if turn is None or not turn.opened:
-            return
+            return None
         self._turn = None
-        turn.drop()
+        stopping = turn.drop(error.message)
         self.runtime.release(turn)
         steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
         error = msgspec.structs.replace(error, session=self.id, turn=self.state.turns)
@@ -318,6 +327,9 @@ class Actor(Ground[Ctx]):
         )
         turn.tell([TurnFinished(result)])
         turn.finish(result)
+        if self.keeper is not None:
+            self.keeper.left(self, turn)
+        return stopping
 
     # --- calls that wait ----------------------------------------------------------------------------------------------
 

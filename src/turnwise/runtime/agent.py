@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
+    from .kept import Persist
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
     from .reminders import Reminder
@@ -156,17 +157,41 @@ class Agent(Generic[Ctx]):
 
     def session(
         self,
+        name: str | None = None,
         *,
+        resume: bool = False,
         history: Sequence[Message] = (),
         context: Ctx | None = None,
         principal: Principal = LOCAL,
         id: str | None = None,
+        title: str = "",
+        tags: Iterable[str] = (),
+        folder: str = "",
+        persist: Persist = "auto",
     ) -> Session[Ctx]:
-        """A new conversation. `history` is taken over as it is if it is valid, else mended first (`core.repair`);
-        `context` is handed to tools and never journalled."""
-        from .session import new_session
+        """A new conversation; with `resume`, the stored one of this name or id, begun if there is none.
 
-        return new_session(self, history, context, principal, id)
+        A session with a name is kept in `Agent.store`, under a name that no other session of the tenant has: without `resume` there
+        must be none (`name_taken`). It is looked up at `async with`, or when something is first asked of it; until then it seems
+        empty. With `resume` a turn whose process is gone is first continued to its end (`Session.recovered` is its account).
+
+        `history` is taken over as it is if it is valid, else mended first (`core.repair`); `context` is handed to tools and never
+        journalled. `title`, `tags` and `folder` are for lists. `persist="never"` keeps the session in memory though the agent has a
+        store; see `Session.persist`. For many sessions, and callers that share one, use `Sessions`.
+        """
+        from .finding import new_session
+        from .wanted import Wanted
+
+        wanted = None
+        if name is not None or resume:
+            if name is None and id is None:
+                raise config_error("invalid_value", "resume=True does not say which session.", "Give its name or id.")
+            if name is not None and id is not None:
+                raise config_error(
+                    "conflicting_settings", "A session is looked up by its name or by its id.", "Leave one out."
+                )
+            wanted = Wanted(name=name, id=id, resume=resume, title=title, tags=tuple(tags), folder=folder)
+        return new_session(self, history, context, principal, id, persist, wanted)
 
     async def run(
         self,

@@ -22,10 +22,10 @@ from ..tools.cap import DEFAULT_RESULT_CHARS, text_in
 from ..tools.context import Ctx
 from ..tools.results import ERROR_CHARS, Body, render_result
 from ..tools.summaries import SUMMARY_CHARS
-from .actor import Actor
 from .artifacts import SessionArtifacts
 from .attachments import stored
 from .home import at_home
+from .stored import Stored
 
 _ANSWERED_BY: dict[PendingKind, str] = {
     "approval": "approve() or deny()",
@@ -34,7 +34,7 @@ _ANSWERED_BY: dict[PendingKind, str] = {
 }
 
 
-class Answering(Actor[Ctx]):
+class Answering(Stored[Ctx]):
     """The part of a session that hears what people and programs say to its waiting calls. All of these return True once what was said is
     durable, and False if no such call waits, or not any more: it was answered, given up, or its turn interrupted."""
 

@@ -188,6 +188,7 @@ class Budget:
             self._let_go()
             above = next((budget for budget in self._line() if budget is not self), None)
             self.closed = True
+            self._nested = None  # a pooled connection keeps the context of the turn that opened it, and so this budget
             if above is None:
                 return
             came_to = Nested(self._used, self._steps, self._calls)

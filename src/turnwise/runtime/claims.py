@@ -97,15 +97,15 @@ class Claims:
     def _lost_to_another(self) -> ErrorInfo:
         return lease_lost(self._session.id, self._lease.owner.id).info
 
-    def let_go(self) -> None:
-        """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it."""
+    def let_go(self) -> asyncio.Task[None] | None:
+        """The turn is not driven any more, though its journal says that it runs: whoever wants to may go on with it. Returns what
+        gives the claim back, if there was one."""
         fence, lease = self.fence, self._lease
         lost = self._session.lost
         if lost is not None and lost.code in ("lease_lost", "session_busy", "append_conflict"):
             self.drove = 0
         self._forget()
-        if fence:
-            self._session.runtime.start(self._release(lease.claim(fence)))
+        return self._session.runtime.start(self._release(lease.claim(fence))) if fence else None
 
     async def _release(self, claim: Claim) -> None:
         with contextlib.suppress(Exception):  # it ends with the lease, or is not ours any more
@@ -125,7 +125,7 @@ class Claims:
             await session.reload(patience_s)
             if is_left(session):
                 await self._refuse_if_driven()
-        if not snapshots.thaw(session.state):
+        if not snapshots.thaw(session.state, self.saved):
             await session.reload(patience_s, whole=True)
 
     async def _refuse_if_driven(self) -> None:
@@ -188,7 +188,7 @@ class Claims:
         snapshots.consider(self._session, self._lease.store, self.saved)
 
     async def save(self) -> bool:
-        """Save the session now; false if there is nothing to save, or it cannot be."""
+        """Have the session saved as it is now; false if it cannot be."""
         return await snapshots.save(self._session, self._lease.store, self.saved)
 
 

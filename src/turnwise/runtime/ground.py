@@ -40,11 +40,15 @@ from .sizes import Sizes
 from .turn import Turn
 
 if TYPE_CHECKING:
+    from ..core.result import TurnResult
     from ..core.store import Journals, Records, ScopeKind
+    from .actor import Actor
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
     from .follow_ups import FollowUp
+    from .keeper import Keeper
+    from .wanted import Arrival
     from .watch import Hub
 
 
@@ -80,15 +84,19 @@ class Ground(Generic[Ctx]):
         "_store",
         "_turn",
         "agent",
+        "arrival",
         "claims",
         "context",
         "follow_up_handles",
         "hub",
+        "keeper",
         "last_sent",
         "machine",
+        "name",
         "overrides",
         "parked",
         "reads",
+        "recovered",
         "runtime",
         "sizes",
         "state",
@@ -110,6 +118,10 @@ class Ground(Generic[Ctx]):
     ) -> None:
         """`state` is what the journal of a stored session tells; `created` is then its first entry no more."""
         self.agent = agent
+        self.name: str | None = None
+        self.keeper: Keeper | None = None
+        self.arrival: Arrival | None = None
+        self.recovered: TurnResult | None = None
         self._owner = runtime
         self.claims: Claims | None = None
         self.context = context
@@ -180,6 +192,11 @@ class Ground(Generic[Ctx]):
         return self._appending
 
     @property
+    def store(self) -> Journals | None:
+        """Where its journal is; None if that is not settled yet: with no store of its agent's, that is its runtime's, or memory."""
+        return self._store
+
+    @property
     def bound(self) -> bool:
         """Whether it has a runtime."""
         return self._bound
@@ -204,11 +221,11 @@ class Ground(Generic[Ctx]):
     def blobs(self) -> Blobs:
         """Where bytes are kept: by the store if it keeps bytes, else by the runtime, else with the session."""
         if self._blobs is None:
-            kept = self._keeper()
+            kept = self._kept_bytes()
             self._blobs = MemoryBlobs() if kept is None else kept
         return self._blobs
 
-    def _keeper(self) -> Blobs | None:
+    def _kept_bytes(self) -> Blobs | None:
         """Who keeps bytes beyond the session."""
         of_tenant = getattr(self._store, "blobs", None)
         if of_tenant is not None:
@@ -267,12 +284,16 @@ class Ground(Generic[Ctx]):
         if self._store is None:
             self._store = MemoryJournals() if runtime.store is None else runtime.store
         self._append_now = getattr(self._store, "append_now", None)
-        if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
-            self._blobs = self._keeper()
         if self._append_now is None and hasattr(self._store, "heartbeat"):
             from .claims import claims_of
 
-            self.claims = claims_of(self, runtime, self._store, self.claims)
+            self.claims = claims_of(cast("Actor[Any]", self), runtime, self._store, self.claims)
+        if self.arrival is not None and not self._bound:
+            await self.arrival.look_up(self)
+            if self._bound:
+                return runtime
+        if self._blobs is None and (runtime.blobs is not None or self._append_now is None or self.state.history):
+            self._blobs = self._kept_bytes()
         if not self._bound:
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)

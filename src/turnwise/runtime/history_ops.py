@@ -23,9 +23,11 @@ from ..core.state import SessionState
 from ..core.view import back_to
 from . import refusals
 from .plan import Begin, TurnPlan
+from .seams import SystemClock, Uuid7
 
 if TYPE_CHECKING:
     from .actor import Actor
+    from .agent import Agent
 
 
 class Move(Enum):
@@ -167,3 +169,11 @@ def refuse_while_busy(session: Actor[Any]) -> None:
     current = session.state.turn
     if current is not None and session.state.running:
         raise refusals.unfinished(session.id, current)
+
+
+def moment(agent: Agent[Any]) -> tuple[float, str]:
+    """The time (Unix seconds), and an id for a session that begins then."""
+    runtime = agent.runtime
+    if runtime is None:
+        return SystemClock().wall(), Uuid7().session_id()
+    return runtime.clock.wall(), runtime.ids.session_id()

@@ -30,6 +30,8 @@ async def at_home(session: Ground[Any], make: Callable[[], Coroutine[Any, Any, T
     """What `make` comes to, on the session's own loop. Cancelling this cancels it there."""
     home = home_of(session)
     if home is None or process.in_loop(home):
+        if session.arrival is not None:
+            await session.bind()
         return await make()
     runtime, here = session.runtime, asyncio.get_running_loop()
     done: asyncio.Future[T] = here.create_future()

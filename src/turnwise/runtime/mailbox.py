@@ -112,6 +112,11 @@ class Mailbox:
                 self._drop()
                 return
 
+    def slip_in(self, event: Event) -> None:
+        """Take in an event that comes between what is offered."""
+        self._put((event,))
+        self.wake()
+
     def put_all(self, events: Sequence[Event]) -> None:
         """Take in events, however many: those that the watcher itself has read from the journal."""
         self._items.extend(events)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..core.entries import SessionCreated
-from ..core.errors import SessionBusy
+from ..core.errors import SessionBusy, SessionError
 from ..core.result import TurnResult
 from ..core.store import Store
 from ..store.projection import read_state
@@ -74,8 +74,12 @@ async def recover(session: Session[Any]) -> TurnResult | None:
         async with turn:
             async for _ in turn.batches():
                 pass
-    except SessionBusy:
-        return None
+    except SessionError as error:
+        if (
+            isinstance(error, SessionBusy) or error.code == "not_parked"
+        ):  # another process has it, or has ended it by now
+            return None
+        raise
     return turn.result
 
 
@@ -97,5 +101,6 @@ async def _next_of(session: Session[Any]) -> TurnResult | None:
 
 
 async def save_snapshot(session: Session[Any]) -> bool:
-    """Keep the session's state as it is now, so that it is opened quickly; false if it is kept already, or cannot be kept now."""
+    """Have the session's state kept as it is now, so that it is opened quickly; false if it cannot be: the store has no snapshots or
+    fails, or something is still on its way into the journal."""
     return session.claims is not None and await session.claims.save()

@@ -27,7 +27,7 @@ from .retry_budget import RetryBudget
 if TYPE_CHECKING:
     from ..core.inputs import Input
     from ..models import catalogue
-    from ..tools.output import OutputSpec, Strategy
+    from ..tools.output import OutputSpec, OutputType, Strategy
     from .agent import Agent
     from .reminders import Reminder
     from .runtime import Runtime
@@ -212,3 +212,12 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
         agent.reminders,
         (*agent.stop_when, *wishes.stop_when),
     )
+
+
+def spec_of(output: OutputType) -> OutputSpec | None:
+    """The form that an answer is to have, if it is to have one."""
+    if output is None:
+        return None
+    from ..tools.output import output_spec
+
+    return output_spec(output)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..core.errors import ErrorInfo, SessionBusy, SessionClosed, SessionError, SessionForked, StateError, TurnwiseError
+from ..core.errors import (
+    ConfigError,
+    ErrorInfo,
+    SessionBusy,
+    SessionClosed,
+    SessionError,
+    SessionForked,
+    StateError,
+    TurnwiseError,
+)
 
 if TYPE_CHECKING:
     from ..core.state import TurnState
@@ -60,6 +70,10 @@ def closed(session: str) -> SessionClosed:
     return SessionClosed(
         ErrorInfo("session", "session_closed", "This session is closed.", "Open a new one.", session=session)
     )
+
+
+def sessions_closed() -> SessionClosed:
+    return SessionClosed(ErrorInfo("session", "session_closed", "These sessions are closed.", "Make a new Sessions."))
 
 
 def busy(session: str) -> SessionBusy:
@@ -120,6 +134,89 @@ def follow_up_dropped(session: str, number: int) -> SessionError:
             f"Follow-up {number} was taken out of the queue before its turn began.",
             "Queue it again if it is wanted after all.",
             session=session,
+        )
+    )
+
+
+def too_many_waiting(most: int) -> SessionError:
+    return SessionError(
+        ErrorInfo(
+            "session",
+            "too_many_waiting",
+            f"{most} turns are waiting for a place already, which is as many as may.",
+            "Try again later, or allow more with Sessions(max_turns=…, max_waiting=…).",
+            retryable=True,
+        )
+    )
+
+
+DRAINING = ErrorInfo(
+    "session",
+    "draining",
+    "These sessions are being shut down: no further turn begins here.",
+    "Nothing was journalled. Send the input to another process, or again when this one is back.",
+    retryable=True,
+)
+
+
+def shut_down(session: str) -> ErrorInfo:
+    return ErrorInfo(
+        "session",
+        "shut_down",
+        "The process shuts down before the turn has ended: the turn rests as its journal has it.",
+        "Whoever opens the session next, or recovers sessions, goes on with it.",
+        retryable=True,
+        session=session,
+    )
+
+
+def unknown_agent(name: str, known: Iterable[str], session: str = "") -> ConfigError:
+    there = ", ".join(map(repr, sorted(known))) or "none"
+    whose = f"Session {session} belongs to agent {name!r}" if session else f"There is no agent {name!r}"
+    return ConfigError(
+        ErrorInfo(
+            "config",
+            "unknown_agent",
+            f"{whose}, which is not one of these sessions' agents: {there}."
+            if session
+            else f"{whose} here; there are: {there}.",
+            "Give it to Sessions(agents=…) under that name, or hand the session over: sessions.edit(…, agent=…).",
+            session=session,
+        )
+    )
+
+
+def which_agent(known: Iterable[str]) -> ConfigError:
+    there = ", ".join(map(repr, sorted(known))) or "none"
+    return ConfigError(
+        ErrorInfo(
+            "config",
+            "which_agent",
+            f"It is not said which agent is meant: there are {there}.",
+            "Name one: open(…, agent=…).",
+        )
+    )
+
+
+def other_agent(session: str, whose: str, asked: str) -> SessionError:
+    return SessionError(
+        ErrorInfo(
+            "session",
+            "other_agent",
+            f"Session {session} belongs to agent {whose!r}, not {asked!r}.",
+            "Leave the agent out, or hand the session over first: sessions.edit(…, agent=…).",
+            session=session,
+        )
+    )
+
+
+def no_store(what: str) -> ConfigError:
+    return ConfigError(
+        ErrorInfo(
+            "config",
+            "no_store",
+            f"{what} needs a store that keeps sessions, and there is none.",
+            "Give one: Agent(store=…) or persist(store=…).",
         )
     )
 

@@ -43,7 +43,7 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see `docs/resume.md`.
+    sessions in a store that is shared: see docs/resume.md.
     """
 
     def __init__(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from ..core.entries import Keep, SessionCreated
+from ..core.entries import Keep
 from ..core.errors import config_error
 from ..core.inputs import Interrupt, Steer
 from ..core.limits import Limits
-from ..core.messages import Message
-from ..core.principal import Principal
-from ..core.repair import repair
 from ..core.result import TurnResult
 from ..tools.context import Ctx
 from . import follow_ups, history_ops, process
@@ -21,14 +18,13 @@ from .attachments import Prompt
 from .checked import checked
 from .history_ops import Move
 from .home import at_home, home_of
-from .plan import Wishes
-from .seams import SystemClock, Uuid7
+from .kept import Kept
+from .plan import Wishes, spec_of
 from .surface import Surface
 from .turn import OnLeave, Turn
 
 if TYPE_CHECKING:
-    from ..tools.output import OutputSpec, OutputType
-    from .agent import Agent
+    from ..tools.output import OutputType
     from .channel import Opening
     from .mailbox import WatchPolicy
     from .output import OutputStream
@@ -78,7 +74,7 @@ class Session(Surface[Ctx]):
             limits,
             stream,
             client_ref=client_ref,
-            output=_spec_of(output),
+            output=spec_of(output),
             stop_when=tuple(stop_when),
         )
         return self._turn_of(prompt, wishes, on_leave)
@@ -141,7 +137,7 @@ class Session(Surface[Ctx]):
             stream,
             watched=False,
             client_ref=client_ref,
-            output=_spec_of(output),
+            output=spec_of(output),
             stop_when=tuple(stop_when),
         )
         turn = self._turn_of(prompt, wishes)
@@ -220,10 +216,14 @@ class Session(Surface[Ctx]):
         still have in its cache. What a running turn has not committed yet, follow-ups and what is pending stay here.
         """
         self._refuse_if_gone()
-        now, id = moment(self.agent)
+        now, id = history_ops.moment(self.agent)
         created = history_ops.forked(self, at, id, now)
-        fork = Session(self.agent, created, context=self.context, store=self.agent.store, overrides=self.overrides)
+        store = self.agent.store if self.store is None else self.store
+        fork = Session(
+            self.agent, created, context=self.context, store=store, overrides=self.overrides, runtime=self._owner
+        )
         fork.share_blobs(self)
+        fork.keeper = self.keeper
         return fork
 
     @property
@@ -233,13 +233,13 @@ class Session(Surface[Ctx]):
 
         return SyncSession(self)
 
-    async def close(self) -> None:
+    async def close(self) -> Kept:
         """Interrupt a running turn and refuse all further input. A parked turn stays parked in its journal, and what is queued stays
-        queued there. Idempotent."""
+        queued there. Returns what is kept. Idempotent."""
         self._closed = True
-        if self.forked:
-            return
-        await at_home(self, self._close)
+        if not self.forked:
+            await (at_home(self, self._close) if self.bound else self._close())
+        return self.kept
 
     async def _close(self) -> None:
         if self.sizes is not None:
@@ -251,34 +251,15 @@ class Session(Surface[Ctx]):
         self._prefix = None
         if self.hub is not None:
             self.hub.close()
+        if self.keeper is not None:
+            if self._turn is not None:
+                self.keeper.call_off(self._turn)
+            self.keeper.closed(self)
 
     async def __aenter__(self) -> Self:
+        if self.arrival is not None:
+            await self.arrival.arrive(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def new_session(
-    agent: Agent[Ctx], history: Sequence[Message], context: Ctx | None, principal: Principal, id: str | None
-) -> Session[Ctx]:
-    """See `Agent.session`."""
-    at, fresh = moment(agent)
-    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)), agent=agent.name)
-    return Session(agent, created, context=context, store=agent.store)
-
-
-def moment(agent: Agent[Any]) -> tuple[float, str]:
-    """The time (Unix seconds), and an id for a session that begins then."""
-    runtime = agent.runtime
-    if runtime is None:
-        return SystemClock().wall(), Uuid7().session_id()
-    return runtime.clock.wall(), runtime.ids.session_id()
-
-
-def _spec_of(output: OutputType) -> OutputSpec | None:
-    if output is None:
-        return None
-    from ..tools.output import output_spec
-
-    return output_spec(output)

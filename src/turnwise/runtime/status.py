@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .actor import Actor
     from .agent import Agent
 
-TurnPhase = Literal["", "opening", "model", "tools", "parked", "ending"]
-"""No turn; one that is being prepared; waiting for the model; for tools; for someone; for the clean-up and the journal."""
+TurnPhase = Literal["", "queued", "opening", "model", "tools", "parked", "ending"]
+"""No turn; one that waits for a place among others; one that is being prepared; waiting for the model; for tools; for someone; for the clean-up and the journal."""
 CallPhase = Literal["queued", "running", "waiting", "done"]
 """A call waits for a free place, runs, waits for someone, or has its outcome, while others of its step do not."""
 
@@ -116,7 +116,7 @@ def status_of(session: Actor[Any]) -> SessionStatus:
 def _phase(session: Actor[Any]) -> TurnPhase:
     turn, current = session.turn, session.state.turn
     if turn is not None and not turn.opened:
-        return "opening"
+        return "queued" if session.keeper is not None and session.keeper.waits(turn) else "opening"
     if current is None or current.phase in ("ended", "done"):
         return "" if turn is None else "ending"
     return current.phase

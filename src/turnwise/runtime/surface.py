@@ -7,7 +7,7 @@ brought to the loop on which the session lives.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
@@ -29,10 +29,12 @@ from .attachments import Prompt, accept, kept
 from .changed import Tools, changed
 from .follow_ups import FollowUp
 from .home import at_home
+from .kept import Kept, kept_of, make_last
 from .plan import INHERITED, Wishes
 from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
+    from ..core.store import Store
     from ..store.scopes import State
 
 
@@ -110,6 +112,30 @@ class Surface(Answering[Ctx]):
     async def _attach(self, data: bytes | AsyncIterator[bytes], media_type: str, name: str) -> Image | Audio | Document:
         await self._bind()
         return await kept(data, media_type, name, self)
+
+    # --- what is kept -------------------------------------------------------------------------------------------------
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept of the session at this moment, and where; `str()` says it in a sentence."""
+        return kept_of(self)
+
+    async def persist(
+        self,
+        name: str | None = None,
+        *,
+        store: Store | None = None,
+        title: str = "",
+        tags: Iterable[str] = (),
+        folder: str = "",
+    ) -> Kept:
+        """Keep a session after all that was in memory only: its journal, all bytes that it refers to, and its state are copied into `store`
+        (default: its agent's), and it goes on there. When this returns they are durable; a failure leaves all as it was.
+
+        Raises `SessionBusy` while a turn runs (a parked one is copied, too), `ConfigError` (`no_store`, `already_kept`), `StateError`
+        (`name_taken`, `session_exists`, `missing_blob`).
+        """
+        return await make_last(self, name, store, title, tags, folder)
 
     # --- settings and state ---------------------------------------------------------------------------------------------
 

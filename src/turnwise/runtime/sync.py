@@ -24,11 +24,13 @@ from .status import SessionStatus
 if TYPE_CHECKING:
     from ..core.compaction import Compaction, CompactReport
     from ..core.content import BlobRef
+    from ..core.store import Store
     from ..tools.output import OutputType
     from .actor import Actor
     from .changed import Tools
     from .follow_ups import FollowUp
     from .history_ops import Move
+    from .kept import Kept
     from .session import Session
     from .spending import StopCondition
 
@@ -196,6 +198,18 @@ class SyncSession:
         """See `Session.status`."""
         return self._look(self._session.status)
 
-    def close(self) -> None:
+    def persist(
+        self,
+        name: str | None = None,
+        *,
+        store: Store | None = None,
+        title: str = "",
+        tags: Iterable[str] = (),
+        folder: str = "",
+    ) -> Kept:
+        """See `Session.persist`."""
+        return self._do(lambda: self._session.persist(name, store=store, title=title, tags=tags, folder=folder))
+
+    def close(self) -> Kept:
         """See `Session.close`."""
         return self._do(self._session.close)

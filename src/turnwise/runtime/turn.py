@@ -90,6 +90,8 @@ class Turn(Overseen):
         self._context = contextvars.copy_context()
         if self.wishes.context is not None:
             self._context.run(INHERITED.set, self.wishes.context)
+        if (arrival := self._session.arrival) is not None:
+            await arrival.arrive(self._session)
         await self._session.begin(self, self._opening)
         return self
 
@@ -258,15 +260,14 @@ class Turn(Overseen):
             self._ended.set_result(None)
         self.wake()
 
-    def drop(self) -> None:
-        """Stop everything without a word to the machine: its journal cannot be written."""
+    def drop(self, why: str) -> asyncio.Task[None] | None:
+        """Stop everything without a word to the machine; the task that does what takes time, if there is any."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
-            attempt.stop("the session's journal cannot be written")
+            attempt.stop(why)
         if self._job is not None:
             self._job.cancel()
-        if self._calls is not None:
-            self._session.runtime.start(self._calls.stop())
+        return None if self._calls is None else self._session.runtime.start(self._calls.stop())
 
 
 def answers_to(output: OutputSpec) -> Answered:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..core.entries import Entry, PartialKept, StepCommitted
 from ..core.errors import ErrorInfo, config_error
-from ..core.events import Event, StepSnapshot, TurnFinished
+from ..core.events import Event, Notice, StepSnapshot, TurnFinished
 from ..core.evolve import evolve
 from ..core.narrate import narrate
 from ..core.state import SessionState
@@ -114,14 +114,18 @@ def _tell_again(entries: Sequence[Entry], state: SessionState, mailbox: Mailbox)
         evolve(state, entry)
         if state.seq <= after:
             continue
-        events = narrate(entry, state)
-        if state.turn is not None and (number is None or state.turn.number == number):
-            if type(entry) is StepCommitted or type(entry) is PartialKept:
-                message = entry.message
-                snapshot = StepSnapshot(message.turn, message.step, state.turn.attempt, message.content)
-                mailbox.put_all((snapshot,))
-            mailbox.put_all(events)
+        if number is None or (state.turn is not None and state.turn.number == number):
+            mailbox.put_all(told_again(entry, state))
         mailbox.mark_read(state.seq)
+
+
+def told_again(entry: Entry, state: SessionState) -> list[Event]:
+    """What is told of an entry, just folded into `state`, to those who were not there: what the model said comes as a whole."""
+    events = narrate(entry, state)
+    if (type(entry) is StepCommitted or type(entry) is PartialKept) and state.turn is not None:
+        message = entry.message
+        events.insert(0, StepSnapshot(message.turn, message.step, state.turn.attempt, message.content))
+    return events
 
 
 def hub_of(session: Actor[Any]) -> Hub:
@@ -291,6 +295,11 @@ class Hub:
         return batch
 
     # --- what is told -------------------------------------------------------------------------------------------------
+
+    def announce(self, notice: Notice) -> None:
+        """Tell all who watch something that is no part of a turn, and of no entry."""
+        for mailbox in self._mailboxes:
+            mailbox.slip_in(notice)
 
     def told(self, turn: WatchedStream | None, after: int, counts: Sequence[int], events: Sequence[Event]) -> None:
         """The entries behind number `after` are durable, and `events` are about to be told: so many of each."""

@@ -1,18 +1,22 @@
 """A session's state as bytes and back, so that opening a session does not mean folding all of its journal again.
 
 What was said is most of a state, and little of it is needed at once: a compacted session sends only its end, and an idle one nothing. So
-the messages are kept in parts, each with its length and checksum, and a part is decoded when a message of it is first asked for
-(`Archive`). The rest of the state is small and comes first. A snapshot is a copy of what the journal says, never the truth: one of
-another version, or one that is damaged, is made anew from the journal.
+the messages are kept in compressed parts, and a part is decoded when a message of it is first asked for (`Archive`). The rest of the state
+is small and comes first. A snapshot is a copy of what the journal says, never the truth: one of another version, or one that is
+damaged, is made anew from the journal.
 
-    4 bytes: length of the head | head (JSON: the state without messages, and the parts) | 4 bytes: its CRC-32 | parts (JSON arrays)
+    4 bytes: length of the head | head (JSON: the state without messages, and the parts) | 4 bytes: its CRC-32 | parts
+
+A part is a JSON array compressed by zlib, which brings a checksum of its own. Most of a conversation is text, so this takes a fraction of the
+space, and reading a long one from its store costs little. Messages do not change, so a part is encoded once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, cast, overload
-from zlib import crc32
+from zlib import compress, crc32, decompress
+from zlib import error as ZlibError
 
 import msgspec
 
@@ -33,7 +37,6 @@ PART = 128
 class _Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
     messages: int
     bytes: int
-    crc: int
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -164,19 +167,37 @@ class Archive(Sequence[Message]):
 # --- there and back ---------------------------------------------------------------------------------------------------
 
 
+class Encoded(msgspec.Struct, frozen=True):
+    """A part that was encoded before: so many messages, of which `last` is the last one."""
+
+    count: int
+    raw: bytes | memoryview
+    last: Message
+
+
 class Encoding:
-    """A state on its way into a snapshot: as it was when this was made, whatever becomes of it. `parts` may be encoded one by one, with
-    others having their turn in between; then `snapshot` puts them together."""
+    """A state on its way into a snapshot: as it was when this was made, whatever becomes of it. `known` are parts that were encoded
+    before, from the beginning of the history on. A `part` may be encoded at a time, with others having their turn in between; then
+    `snapshot` puts them together, and `parts` are those that need not be encoded again."""
 
-    __slots__ = ("_bytes", "_left", "_parts", "_state", "seq")
+    __slots__ = ("_bytes", "_left", "_parts", "_state", "parts", "seq")
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(self, state: SessionState, known: Sequence[Encoded] = ()) -> None:
         self.seq = state.seq
+        self.parts: list[Encoded] = []
         self._state = msgspec.Raw(_encode(msgspec.structs.replace(state, history=[], transcript=[])))
         self._parts: list[_Part] = []
         self._bytes: list[bytes | memoryview] = []
         history = cast("Archive | list[Message]", state.history)
-        kept, rest = (list(history.parts), list(history.tail)) if isinstance(history, Archive) else ([], list(history))
+        kept: list[Part] = []
+        if isinstance(history, Archive):
+            kept, rest = list(history.parts), list(history.tail)
+        else:
+            rest = list(history)
+            self.parts = still_true(known, rest)
+            del rest[: sum([part.count for part in self.parts])]
+        for part in self.parts:
+            self._add(part.raw, part.count)
         self._left: list[Part | list[Message]] = [*kept]
         self._left += [rest[at : at + PART] for at in range(0, len(rest), PART)]
         self._left.reverse()
@@ -187,12 +208,17 @@ class Encoding:
             return False
         part = self._left.pop()
         if isinstance(part, list):
-            raw, count = _encode(part), len(part)
+            raw = compress(_encode(part), 1)
+            self._add(raw, len(part))
+            if len(part) == PART:
+                self.parts.append(Encoded(PART, raw, part[-1]))
         else:
-            raw, count = part.raw if part.raw is not None else _encode(part.messages), part.count
-        self._bytes.append(raw)
-        self._parts.append(_Part(count, len(raw), crc32(raw)))
+            self._add(part.raw if part.raw is not None else compress(_encode(part.messages), 1), part.count)
         return True
+
+    def _add(self, raw: bytes | memoryview, count: int) -> None:
+        self._bytes.append(raw)
+        self._parts.append(_Part(count, len(raw)))
 
     def snapshot(self) -> Snapshot:
         """All of it."""
@@ -201,6 +227,16 @@ class Encoding:
         head = _encode(_EncodedHead(self._state, tuple(self._parts)))
         size, crc = len(head).to_bytes(4, "big"), crc32(head).to_bytes(4, "big")
         return Snapshot(self.seq, PROJECTION_VERSION, b"".join([size, head, crc, *self._bytes]))
+
+
+def still_true(known: Sequence[Encoded], history: Sequence[Message]) -> list[Encoded]:
+    """The parts that the history still begins with: some of it may have been taken back."""
+    at = 0
+    for number, part in enumerate(known):
+        at += part.count
+        if at > len(history) or history[at - 1] is not part.last:
+            return list(known[:number])
+    return list(known)
 
 
 def encode_state(state: SessionState) -> Snapshot:
@@ -226,7 +262,7 @@ def decode_state(snapshot: Snapshot) -> SessionState | None:
     parts: list[Part] = []
     for part in head.parts:
         raw = data[at : at + part.bytes]
-        parts.append(Part(part.messages, _maker(raw, part, state.id), raw))
+        parts.append(Part(part.messages, _maker(raw, part.messages, state.id), raw))
         at += part.bytes
     history = Archive(parts)
     state.history = cast("list[Message]", history)
@@ -234,11 +270,15 @@ def decode_state(snapshot: Snapshot) -> SessionState | None:
     return state
 
 
-def _maker(raw: memoryview, part: _Part, session: str) -> Callable[[], list[Message]]:
+def _maker(raw: memoryview, count: int, session: str) -> Callable[[], list[Message]]:
     def make() -> list[Message]:
-        if crc32(raw) != part.crc:
+        try:
+            messages = _messages.decode(decompress(raw))
+        except (ZlibError, msgspec.DecodeError) as error:
+            raise damaged_snapshot(session) from error
+        if len(messages) != count:
             raise damaged_snapshot(session)
-        return _messages.decode(raw)
+        return messages
 
     return make
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
 
 from ...core.entries import Entry
 from ...core.store import (
@@ -38,6 +41,8 @@ class MemoryJournals:
     """
 
     __slots__ = ("_journals",)
+    where: ClassVar[str] = "memory"
+    lasting: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._journals: dict[str, list[Entry]] = {}
@@ -66,11 +71,25 @@ class MemoryStore:
     Entries are immutable, so they are kept as they are.
     """
 
-    __slots__ = ("__weakref__", "_added", "_blobs", "_claims", "_records", "_rows", "_snapshots", "_waiting", "_wall")
+    __slots__ = (
+        "__weakref__",
+        "_added",
+        "_blobs",
+        "_claims",
+        "_names",
+        "_records",
+        "_rows",
+        "_snapshots",
+        "_waiting",
+        "_wall",
+    )
+    where: ClassVar[str] = "memory"
+    lasting: ClassVar[bool] = False
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
         self._rows: dict[str, Row] = {}
+        self._names: dict[tuple[str, str], Row] = {}
         self._added = 0
         self._claims = Claims()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
@@ -107,7 +126,16 @@ class MemoryStore:
     def _add(self, new: NewSession) -> Row:
         self._added += 1
         row = self._rows[new.id] = Row(new, self._wall(), self._added)
+        self._call(row, new.name)
         return row
+
+    def _call(self, row: Row, name: str | None) -> None:
+        """Note under which name the row is found."""
+        tenant = row.principal.tenant
+        if row.name is not None:
+            self._names.pop((tenant, row.name), None)
+        if name is not None:
+            self._names[tenant, name] = row
 
     def _extend(self, row: Row, after: int, entries: Sequence[Entry]) -> int:
         journal = row.journal
@@ -151,12 +179,17 @@ class MemoryStore:
         after = None if query.after is None else self._rows.get(query.after)
         if query.after is not None and after is None:
             return ()
-        return listed(self._rows.values(), query, after, self._claims, self._wall())
+        rows = self._rows.values()
+        if query.name is not None and query.tenant is not None:
+            named = self._names.get((query.tenant, query.name))
+            rows = () if named is None else (named,)
+        return listed(rows, query, after, self._claims, self._wall())
 
     async def edit(self, session: str, edit: Edit) -> SessionInfo:
         row = self._row(session)
-        if isinstance(edit.name, str):
+        if edit.name is not msgspec.UNSET:
             self._refuse_taken(row.principal.tenant, edit.name, session)
+            self._call(row, edit.name)
         row.edit(edit)
         return row.info(self._claims)
 
@@ -166,6 +199,7 @@ class MemoryStore:
             return False
         self._claims.refuse_if_living(session, self._wall())
         del self._rows[session]
+        self._call(row, None)
         self._snapshots.pop(session, None)
         self._claims.forget(session)
         self._records.forget(Scope("session", session, row.principal.tenant))
@@ -204,11 +238,9 @@ class MemoryStore:
 
     def _refuse_taken(self, tenant: str, name: str | None, session: str) -> None:
         """Raises if another session of the tenant has the name."""
-        if name is None:
-            return
-        for row in self._rows.values():
-            if row.name == name and row.principal.tenant == tenant and row.id != session:
-                raise name_taken(name, row.id)
+        row = None if name is None else self._names.get((tenant, name))
+        if name is not None and row is not None and row.id != session:
+            raise name_taken(name, row.id)
 
     # --- snapshots ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ class SuspendingStore:
     `pause` is awaited with "before" and "after"; whatever it raises, the append raises.
     """
 
+    where = "memory"
+    lasting = False
+
     def __init__(self, pause: Callable[[str], Awaitable[None]]) -> None:
         self._store = MemoryStore()
         self._pause = pause
