@@ -107,10 +107,8 @@ def turn_of(turn: int) -> list[Entry]:
     said = AssistantMessage((Text("Let me look at both of them."), *calls), turn, 1, 2.0, False, info)
     made: list[Entry] = [InputAccepted(UserMessage(words(turn, 25), turn, 1, 0, 1.0), Limits())]
     made.append(StepCommitted(said, 1))
-    for call in calls:
-        made.append(CallStarted(call.id, "look", "0" * 64, True, 2.0))
-    for call in calls:
-        made.append(CallOutcome(ToolResult(call.id, words(turn, 60)), "look", True, 3.0))
+    made += [CallStarted(call.id, "look", "0" * 64, True, 2.0) for call in calls]
+    made += [CallOutcome(ToolResult(call.id, words(turn, 60)), "look", True, 3.0) for call in calls]
     ended = AssistantMessage(words(turn, 50), turn, 2, 4.0, False, info)
     return [*made, StepCommitted(ended, 1), TurnEnded(turn, "completed", 4.0)]
 

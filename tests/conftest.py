@@ -10,7 +10,7 @@ import asyncio
 import gc
 import inspect
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -48,6 +48,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """What the imports made is there to stay: collecting after each test need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever is kept by default is kept elsewhere: no test touches the real data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNWISE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import inspect
 import io
 import json
@@ -162,6 +163,7 @@ def prepared(name: str, blocks: list[Block], folder: Path) -> Generator[Page]:
             patch.setenv(f"{model}_API_KEY", "test")
             patch.setenv(f"{model}_BASE_URL", provider.url + path)
         patch.delenv("TURNWISE_MODEL", raising=False)
+        patch.setenv("TURNWISE_HOME", str(folder / ".home"))
         patch.setenv("PATH", f"{shims}{os.pathsep}{os.environ['PATH']}")
         patch.chdir(folder)
         yield Page(name, folder, runner)
@@ -290,16 +292,22 @@ def codes_in_source(makers: dict[str, int]) -> dict[str, str]:
     A code that is a variable is followed to what it is set to in the same file; one that cannot be followed fails.
     """
     found: dict[str, str] = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Call) or (position := makers.get(called(node))) is None:
+    for path, tree, calls in calls_in_source():
+        for name, node in calls:
+            if (position := makers.get(name)) is None:
                 continue
             given = next((k.value for k in node.keywords if k.arg == "code"), None) or node.args[position]
             where = f"{path.relative_to(SOURCE)}:{node.lineno}"
             for code in values_of(given, tree, where):
                 found[f"{branch_of(node)}{code}"] = where
     return found
+
+
+@functools.cache
+def calls_in_source() -> list[tuple[Path, ast.Module, list[tuple[str, ast.Call]]]]:
+    """Every file of the source with its tree and the calls in it, by the name that is called."""
+    trees = [(path, ast.parse(path.read_text("utf-8"))) for path in sorted(SOURCE.rglob("*.py"))]
+    return [(p, t, [(called(n), n) for n in ast.walk(t) if isinstance(n, ast.Call)]) for p, t in trees]
 
 
 def called(call: ast.Call) -> str:

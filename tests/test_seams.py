@@ -156,6 +156,12 @@ ALLOWED: dict[str, dict[str, str]] = {
         "environment": "which models have a key",
         "loops": "the program's own loop",
     },
+    "frontends/cli/keeping.py": {
+        "children": "signal 0: does the process live that has the session?",
+        "timers": "the lease of one that does not is waited for",
+    },
+    "frontends/cli/sessions.py": {"loops": "the program's own loop"},
+    "frontends/cli/sessions_upkeep.py": {"loops": "the program's own loop"},
     "frontends/cli/demo/story.py": {"loops": "the program's own loop"},
     "frontends/cli/demo/tools.py": {"timers": "a tool that takes its time, to be interrupted"},
     "frontends/cli/local.py": {

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from .runtime.status import SessionStatus
     from .runtime.steps import Step, Steps
     from .runtime.titles import Titles
+    from .runtime.transfer.export import export_session
+    from .runtime.transfer.importing import import_session
+    from .runtime.transfer.prune import prune
+    from .runtime.transfer.upkeep import backup_store, verify_store
     from .runtime.turn import Turn
     from .runtime.watch import Watcher
     from .store.memory import MemoryStore
@@ -116,8 +120,13 @@ _HOMES = {
     "Usage": "core.usage",
     "UserMessage": "core.messages",
     "Watcher": "runtime.watch",
+    "backup_store": "runtime.transfer.upkeep",
+    "export_session": "runtime.transfer.export",
+    "import_session": "runtime.transfer.importing",
+    "prune": "runtime.transfer.prune",
     "replay": "core.replay",
     "tool": "tools",
+    "verify_store": "runtime.transfer.upkeep",
 }
 
 __all__ = [
@@ -185,8 +194,13 @@ __all__ = [
     "Usage",
     "UserMessage",
     "Watcher",
+    "backup_store",
+    "export_session",
+    "import_session",
+    "prune",
     "replay",
     "tool",
+    "verify_store",
 ]
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple, TypeVar
 
+import msgspec
 import pytest
 from tests.cli.nursery import Nursery
 
+from turnwise.frontends.cli.main import main
+from turnwise.store.sqlite import SqliteStore
 from turnwise.testing import ScriptedProvider
+
+T = TypeVar("T")
 
 LIMIT_S = 20.0
 SRC = Path(__file__).parents[2] / "src"
@@ -37,12 +44,21 @@ os.execv(command[0], command)
 """
 
 
+_KEPT = re.compile(rb"^Kept as session \S+\. To go on with it: turnwise (-c|--session \S+)\r?\n", re.M)
+
+
+def without_kept(said: bytes) -> bytes:
+    """stderr without the line that says what was kept, which test_kept.py is about."""
+    return _KEPT.sub(b"", said)
+
+
 class Cli:
     """Starts the program with a clean environment and sees to it that it ends."""
 
     def __init__(self, folder: Path, nursery: Nursery) -> None:
         self.folder = folder
         self.nursery = nursery
+        self.home = folder / "home"
         self.started: list[subprocess.Popen[bytes]] = []
 
     def environment(
@@ -52,6 +68,7 @@ class Cli:
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
+            "TURNWISE_HOME": str(self.home),
             **FOR_PYTHON,
             "TERM": "xterm",
         }
@@ -63,7 +80,15 @@ class Cli:
     def run(
         self, *args: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run it to its end, with `stdin` piped in."""
+        """Run it to its end, with `stdin` piped in. What is said of the session that is kept is left out."""
+        done = self.run_whole(*args, env=env, stdin=stdin, cwd=cwd)
+        done.stderr = without_kept(done.stderr)
+        return done
+
+    def run_whole(
+        self, *args: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run it to its end, with everything that it says."""
         env, cwd = env or self.environment(), cwd or self.folder
         if self.nursery.can_run(env):
             return self.nursery.run(args, stdin, env, cwd, LIMIT_S)
@@ -164,3 +189,71 @@ def cli(tmp_path: Path, nursery: Nursery) -> Iterator[Cli]:
         yield made
     finally:
         made.close()
+
+
+class Done(NamedTuple):
+    """How a run of the program in this process ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.decode().splitlines()
+
+    @property
+    def documents(self) -> list[Any]:
+        """Standard output, as JSON lines."""
+        return [msgspec.json.decode(line) for line in self.out.splitlines()]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """Standard error, as the JSON of an error."""
+        return msgspec.json.decode(self.err)["error"]
+
+
+class Inside:
+    """Runs the program in this process, which takes a tenth of the time; what a process is needed for is tested with `cli`."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[bytes]) -> None:
+        self.folder = folder / "here"
+        self.folder.mkdir()
+        self.home = folder / "home"
+        self._patch, self._capture = patch, capture
+        for name in [n for n in os.environ if n.endswith(("_API_KEY", "_BASE_URL")) or n.startswith("TURNWISE_")]:
+            patch.delenv(name)
+        patch.setenv("TURNWISE_HOME", str(self.home))
+        patch.chdir(self.folder)
+
+    def use(self, provider: ScriptedProvider) -> None:
+        self._patch.setenv("ANTHROPIC_API_KEY", "test-key")
+        self._patch.setenv("ANTHROPIC_BASE_URL", provider.anthropic_url)
+        self._patch.setenv("TURNWISE_MODEL", "anthropic:m")
+
+    def run(self, *args: str, stdin: bytes = b"") -> Done:
+        given = self.home.parent / "stdin"
+        given.write_bytes(stdin)
+        self._capture.readouterr()
+        with open(given) as source:
+            self._patch.setattr(sys, "stdin", source)
+            code = main(args)
+        out, err = self._capture.readouterr()
+        return Done(code, out, err.decode())
+
+    def store(self, work: Callable[[SqliteStore], Coroutine[Any, Any, T]]) -> T:
+        """What can be done with the program's store from outside."""
+
+        async def run() -> T:
+            store = SqliteStore(self.home / "turnwise.db")
+            try:
+                return await work(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(run())
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Inside:
+    return Inside(tmp_path, monkeypatch, capsysbinary)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_notes_are_coloured_and_the_answer_is_not(cli: Cli) -> None:
     with ScriptedProvider([reply("Let me see.", call("nothing")), reply("Done.")]) as provider:
-        terminal = cli.terminal("hi", env=cli.environment(provider))
+        terminal = cli.terminal("--ephemeral", "hi", env=cli.environment(provider))
         shown = terminal.read_to_end()
     assert terminal.process.returncode == 0
     lines = shown.splitlines()
@@ -25,13 +25,13 @@ def test_notes_are_coloured_and_the_answer_is_not(cli: Cli) -> None:
 @pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])
 def test_no_colours_if_none_are_wanted(cli: Cli, variable: dict[str, str]) -> None:
     with ScriptedProvider([reply("Let me see.", call("nothing")), reply("Done.")]) as provider:
-        shown = cli.terminal("hi", env={**cli.environment(provider), **variable}).read_to_end()
+        shown = cli.terminal("--ephemeral", "hi", env={**cli.environment(provider), **variable}).read_to_end()
     assert "\x1b" not in shown and "there is no tool named 'nothing'" in shown
 
 
 def test_the_model_cannot_control_the_terminal(cli: Cli) -> None:
     with ScriptedProvider([reply("a\x1b[2Jb\x07c\x9bd\re")]) as provider:
-        shown = cli.terminal("hi", env=cli.environment(provider)).read_to_end()
+        shown = cli.terminal("--ephemeral", "hi", env=cli.environment(provider)).read_to_end()
     assert shown == "a␛[2Jb␇c\N{REPLACEMENT CHARACTER}de\n"
 
 

@@ -126,7 +126,7 @@ def valid(history: list[Message]) -> list[Message]:
 @given(
     histories(), st.lists(st.tuples(settings_of, answers, st.floats(0.05, 1.0), st.booleans()), min_size=1, max_size=4)
 )
-@examples(150)
+@examples(400)
 def test_compactions_one_after_the_other(
     history: list[Message], rounds: list[tuple[Compaction, object, float, bool]]
 ) -> None:

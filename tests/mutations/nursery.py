@@ -1,9 +1,9 @@
-"""A process that has imported what all tests need, except `turnwise`, and forks a child per run of pytest: a run begins at once.
+"""Processes that have imported what all tests need, except `turnwise`, and fork a child per run of pytest: a run begins at once.
 
-Spoken to by `run.py`, a JSON line each way: `{"copy", "tests", "keep", "limit_s"}`, answered by `{"status", "said"}`. `status` is the
-exit status of pytest, or null if it was not done in time and was killed; `keep` says whether tests are kept compiled for the runs that
-follow. It has one thread, so forking is safe; every run has
-a child of its own, so no bug outlives it.
+The first one imports and forks one for each socket that it is given. Those are spoken to by `run.py`, a JSON line each way: `{"copy",
+"tests", "keep", "limit_s"}`, answered by `{"status", "said"}`. `status` is the exit status of pytest, or null if it was not done in time
+and was killed; `keep` says whether tests are kept compiled for the runs that follow. They have one thread, so forking is safe; every run
+has a child of its own, so no bug outlives it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import pkgutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -45,13 +46,27 @@ def main() -> None:
         compile("", "nowhere.py", "exec")
     )  # so that it knows the files of all modules, as a traceback needs
     gc.freeze()  # collections in children leave these pages shared
-    for line in sys.stdin:
-        asked = json.loads(line)
-        with tempfile.TemporaryFile("w+", errors="replace") as output:
-            status = _run(asked, output.fileno())
-            output.seek(0)
-            answer = {"status": status, "said": output.read()}
-        print(json.dumps(answer), flush=True)
+    children: list[int] = []
+    for fd in sys.argv[1:]:
+        child = os.fork()
+        if not child:
+            _serve(socket.socket(fileno=int(fd)))
+            return
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def _serve(line: socket.socket) -> None:
+    with line, line.makefile("rw") as file:
+        for said in file:
+            asked = json.loads(said)
+            with tempfile.TemporaryFile("w+", errors="replace") as output:
+                status = _run(asked, output.fileno())
+                output.seek(0)
+                answer = {"status": status, "said": output.read()}
+            file.write(json.dumps(answer) + "\n")
+            file.flush()
 
 
 def _run(asked: dict[str, Any], output: int) -> int | None:

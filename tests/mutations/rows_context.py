@@ -57,8 +57,8 @@ ROWS = [
         "X4",
         "what the user adds during a compaction waits for another step",
         "core/evolve_rare.py",
-        '    if turn.phase == "model":\n        enter_steers(turn, state)\n',
-        "",
+        '    turn.compacted_step = turn.step\n    if turn.phase == "model":\n        enter_steers(turn, state)\n',
+        "    turn.compacted_step = turn.step\n",
         (f"{R}test_compaction.py::test_input_that_arrives_meanwhile_is_kept[memory]",),
     ),
     Row(

@@ -83,7 +83,7 @@ ROWS = [
         "E3",
         "what an abandoned call had printed is kept nowhere",
         "runtime/body.py",
-        "        self._session.runtime.start(self._put(text))\n",
+        "        self._session.append_after(self._session.runtime.start(self._put(text)))\n",
         "",
         (f"{LONG}test_a_body_that_is_abandoned_leaves_what_it_printed[anthropic]",),
     ),

@@ -68,8 +68,8 @@ ROWS = [
         "D5",
         "the history that a session begins with does not keep its images",
         "store/facts.py",
-        "for message in entry.history if isinstance(entry, SessionCreated) else _messages(entry):",
-        "for message in _messages(entry):",
+        "        yield from entry.history\n        yield from [view",
+        "        yield from [view",
         (f"{KIT}unused_blobs_are_collected]",),
     ),
     Row(

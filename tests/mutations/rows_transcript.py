@@ -17,8 +17,8 @@ ROWS = [
         "T1",
         "an interrupt leaves calls open that had not begun",
         "core/decide_rare.py",
-        "[no_run(c.call, why, now, c.started) for c in turn.awaited if c.result is None]",
-        "[no_run(c.call, why, now, c.started) for c in turn.awaited if c.result is None and c.started]",
+        "[closed(c, why, now, lost=given.lost) for c in turn.awaited if c.result is None]",
+        "[closed(c, why, now, lost=given.lost) for c in turn.awaited if c.result is None and c.started]",
         (f"{R}test_interrupt.py::test_tool_that_waits_for_a_place_never_starts[anthropic]",),
     ),
     Row(

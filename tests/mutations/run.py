@@ -3,7 +3,7 @@
 `python tests/mutations/run.py [--only RULE] [--jobs N]`, with the Python that has the test dependencies. The tree itself is
 never changed. Exit status 1 if a bug survives, a row no longer applies, or a test fails for another reason than the bug.
 The bugs are in `table.py`; that tests really import the copy is checked by `guard.py`, a pytest plugin. The tests run in children
-of `nursery.py`, one nursery per job.
+of `nursery.py`, which has one process per job.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -93,15 +93,19 @@ class Lab:
         self.unchanged = folder / "src"
         shutil.copytree(SOURCE, self.unchanged)
         compileall.compile_dir(self.unchanged, quiet=2)
-        self._nurseries = [_nursery() for _ in range(jobs)]
-        self._idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
-        for nursery in self._nurseries:
-            self._idle.put(nursery)
+        self._lines, theirs = zip(*[socket.socketpair() for _ in range(jobs)], strict=True)
+        fds = [line.fileno() for line in theirs]
+        command = [sys.executable, str(HERE / "nursery.py"), *map(str, fds)]
+        self._nursery = subprocess.Popen(command, cwd=ROOT, pass_fds=fds)
+        self._idle: SimpleQueue[socket.socket] = SimpleQueue()
+        for mine, other in zip(self._lines, theirs, strict=True):
+            other.close()
+            self._idle.put(mine)
 
     def close(self) -> None:
-        for nursery in self._nurseries:
-            with suppress(OSError):
-                nursery.communicate()
+        for line in self._lines:
+            line.close()
+        self._nursery.wait()
 
     def judge(self, row: Row) -> Verdict:
         """The verdict on a row. A survivor gets a second try: whether a race is caught can depend on the machine's load."""
@@ -128,21 +132,16 @@ class Lab:
         return Verdict(row, True, complaint)
 
     def pytest(self, copy: Path, tests: Iterable[str], *, limit_s: float, keep: bool = False) -> Done:
-        """Run tests on that copy, in a child of a nursery that has nothing else to do."""
-        nursery = self._idle.get()
+        """Run tests on that copy, in a child of a nursery's process that has nothing else to do."""
+        line = self._idle.get()
         try:
-            assert nursery.stdin is not None and nursery.stdout is not None
             asked = {"copy": str(copy), "tests": list(tests), "limit_s": limit_s, "keep": keep}
-            nursery.stdin.write(json.dumps(asked) + "\n")
-            nursery.stdin.flush()
-            return Done(**json.loads(nursery.stdout.readline()))
+            with line.makefile("rw") as file:
+                file.write(json.dumps(asked) + "\n")
+                file.flush()
+                return Done(**json.loads(file.readline()))
         finally:
-            self._idle.put(nursery)
-
-
-def _nursery() -> subprocess.Popen[str]:
-    command = [sys.executable, str(HERE / "nursery.py")]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self._idle.put(line)
 
 
 def _plant(copy: Path, row: Row) -> str:
@@ -174,7 +173,8 @@ def _complaint(output: str) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plant bugs; expect the tests to catch them.")
     parser.add_argument("--only", default="", metavar="RULE", help="only the rows of this rule, such as T1")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2, help="rows at a time")
+    jobs = 2 * (os.cpu_count() or 1)  # many a bug makes its test wait, which needs no core
+    parser.add_argument("--jobs", type=int, default=jobs, help="rows at a time")
     return parser.parse_args()
 
 

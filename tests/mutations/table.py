@@ -19,11 +19,13 @@ import rows_postgres
 import rows_results
 import rows_resume
 import rows_sessions
+import rows_sqlite
 import rows_state
 import rows_stores
 import rows_streams
 import rows_surface
 import rows_transcript
+import rows_transfer
 import rows_watchers
 from row import Row
 
@@ -50,4 +52,6 @@ ROWS: list[Row] = [
     *rows_output.ROWS,
     *rows_doors.ROWS,
     *rows_stores.ROWS,
+    *rows_transfer.ROWS,
+    *rows_sqlite.ROWS,
 ]

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.conftest import LIMIT_S
 from tests.runtime.conftest import Host, assert_valid, results, until
 
 from turnwise import Runtime, tool
@@ -34,7 +35,7 @@ def in_process(body: str) -> str:
     """Run a program in a fresh interpreter that treats warnings as errors; what it printed. It must say nothing on stderr."""
     program = PREAMBLE + textwrap.dedent(body)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=2 * LIMIT_S, check=False
     )
     assert (done.returncode, done.stderr) == (0, ""), f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,3 +51,10 @@ def join_closing() -> None:
     for thread in threading.enumerate():
         if thread.name == "turnwise-sqlite-close":
             thread.join(10)
+
+
+async def until(holds: Callable[[], object], limit_s: float = 10.0) -> None:
+    """Let the loop run until something holds, at most so long."""
+    async with asyncio.timeout(limit_s):
+        while not holds():  # noqa: ASYNC110 (what is waited for is a plain fact, which nothing announces)
+            await asyncio.sleep(0.001)

@@ -186,3 +186,33 @@ def test_a_fork_that_cannot_be_made_safe_is_refused_in_the_child(
         await other.close()
 
     asyncio.run(main())
+
+
+def test_many_make_the_file_at_the_same_time(tmp_path: Path) -> None:
+    """D4: whoever comes second finds a file that is being made, and takes it neither for a foreign nor for a locked one."""
+    for round in range(5):
+        stores = [SqliteStore(tmp_path / f"{round}.db") for _ in range(5)]
+        at = time.time() + 0.03
+        children: list[int] = []
+        for number, store in enumerate(stores):
+            children.append(fork())
+            if children[-1] == 0:
+                os._exit(first_use(store, f"s{number}", at))
+        assert [reaped(pid) for pid in children] == [0] * 5
+
+
+def first_use(store: SqliteStore, session: str, at: float) -> int:
+    """In a child: make the file at that moment; the exit status."""
+
+    async def main() -> None:
+        while time.time() < at:
+            pass
+        await store.append(session, 0, [created(session)])
+        await store.close()
+
+    try:
+        asyncio.run(main())
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+        return 1
+    return 0

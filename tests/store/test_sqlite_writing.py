@@ -6,18 +6,21 @@ import asyncio
 import gc
 import os
 import signal
+import sqlite3
 import threading
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.store.journals import created, ended, said, same, write
 from tests.store.sqlite_child import entry
-from tests.store.sqlite_support import child, join_closing, line, names_in, threads
+from tests.store.sqlite_support import child, join_closing, line, names_in, threads, until
 
 import turnwise
 from turnwise import SqliteStore
-from turnwise.core.store import Claim, NewSession, Owner
+from turnwise.core.store import Claim, NewSession, Owner, Query
 from turnwise.errors import StateError
 from turnwise.store.sqlite import writer as writing
 
@@ -169,6 +172,52 @@ async def test_a_full_queue_lets_them_wait_in_order(tmp_path: Path, monkeypatch:
     await store.close()
 
 
+async def test_who_leaves_the_line_lets_the_next_one_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Woken, and cancelled before it could take its place in the queue: there is room, and somebody waits for it."""
+    monkeypatch.setattr(writing, "MAX_QUEUED", 1)
+    store = SqliteStore(tmp_path / "t.db", durability="full")
+    await store.append("s", 0, [created("s")])
+    begun, release = threading.Event(), threading.Event()
+    holding = asyncio.ensure_future(store._write(lambda db: begun.set() or release.wait(20)))
+    await until(begun.is_set)
+    filling = asyncio.ensure_future(store._write(lambda db: None))
+    await until(lambda: store._writer.full)
+    waiting = [asyncio.ensure_future(store._write(lambda db, n=n: n)) for n in range(3)]
+    await until(lambda: len(store._writer._waiting) == 3)
+    release.set()
+    woken = store._writer._waiting[0][1]
+    while not woken.done():  # noqa: ASYNC110 (between being woken and going on)
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.wait_for(asyncio.gather(holding, filling, *waiting[1:]), 20)
+    await store.close()
+
+
+async def test_keys_of_a_rolled_back_transaction_are_forgotten(tmp_path: Path) -> None:
+    """A session that was made in it has no row; its key is that of the next one that is made."""
+    store = SqliteStore(tmp_path / "t.db", durability="full")
+    await store.append("first", 0, [created("first")])
+
+    def breaks(db: object) -> None:
+        raise LookupError("here")
+
+    outcomes = await asyncio.gather(
+        store.append("a", 0, [created("a")], Claim("nobody", 7)),
+        store.append("b", 0, [created("b")]),
+        store._write(breaks),
+        return_exceptions=True,
+    )
+    assert [getattr(outcome, "code", outcome) for outcome in outcomes[:2]] == ["lease_lost", 0]
+    broken = asyncio.ensure_future(asyncio.gather(store.append("c", 0, [created("c")]), store._write(breaks)))
+    await asyncio.wait((broken,))
+    assert isinstance(broken.exception(), LookupError)
+    await store.append("d", 0, [created("d"), ended(1)])
+    await store.append("c", 1, [ended(2)])
+    assert [len(await store.read(session)) for session in ("first", "b", "c", "d")] == [1, 1, 2, 2]
+    assert (await store.verify()).ok
+    await store.close()
+
+
 def test_several_loops_use_one_store(tmp_path: Path) -> None:
     """Each append is resolved on the loop that waits for it."""
     store = SqliteStore(tmp_path / "t.db")
@@ -258,7 +307,7 @@ async def test_a_store_that_was_forgotten_leaves_no_threads(tmp_path: Path) -> N
     """I3"""
     store = SqliteStore(tmp_path / "t.db")
     await write(store, "s", 3)
-    await store.read("s")
+    await store.sessions(Query())
     of_it = [thread for thread in threading.enumerate() if thread.name.startswith("turnwise-sqlite")]
     assert of_it
     del store
@@ -278,3 +327,47 @@ async def test_a_cancelled_close_still_closes(tmp_path: Path) -> None:
     await store.close()
     await asyncio.to_thread(join_closing)
     assert threads() == []
+
+
+# --- programs that keep the file locked ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's transaction, as a database browser leaves it open."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+
+
+async def test_the_loop_does_not_wait_for_another_program(tmp_path: Path) -> None:
+    """C1: appends wait, in the thread; everything else goes on, and reads do."""
+    store = SqliteStore(tmp_path / "t.db")
+    await write(store, "s", 3)
+    with locked(tmp_path / "t.db") as other:
+        appending = asyncio.ensure_future(store.append("s", 3, [ended()]))
+        longest, before = 0.0, time.monotonic()
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            now = time.monotonic()
+            longest, before = max(longest, now - before), now
+        assert not appending.done()
+        assert longest < 1.0
+        assert len(await store.read("s")) == 3
+        other.execute("ROLLBACK")
+        assert await appending == 0
+    assert len(await store.read("s")) == 4
+    await store.close()
+
+
+async def test_a_program_that_never_lets_go_is_named(tmp_path: Path) -> None:
+    """D4: an error of its own, not "database is locked"; nothing is written, and it goes on afterwards."""
+    store = SqliteStore(tmp_path / "t.db", busy_timeout_s=0.1)
+    await write(store, "s", 3)
+    with locked(tmp_path / "t.db"):
+        with pytest.raises(StateError) as caught:
+            await store.append("s", 3, [ended()])
+        assert caught.value.code == "store_busy" and caught.value.info.retryable
+        assert len(await store.read("s")) == 3
+    await store.append("s", 3, [ended()])
+    await store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.examples import examples
 
@@ -71,6 +71,7 @@ def blocks(body: Body) -> tuple[ResultBlock, ...]:
 
 @examples(100)
 @given(st.lists(st.sampled_from(CLUSTERS), min_size=1, max_size=8), st.integers(0, 40))
+@example(["🇳🇴", "x"], 0)
 def test_nothing_is_cut_inside_a_character(parts: list[str], shift: int) -> None:
     """E7: the clusters that the text is made of are whole on both sides, wherever the cut falls."""
     line = "".join(parts)

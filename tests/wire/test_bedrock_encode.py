@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.examples import examples
 
@@ -406,6 +406,7 @@ def test_encoding_in_parts_is_encoding_at_once(history: list[Message], data: st.
 
 
 @given(st.lists(st.text(max_size=8) | st.from_regex(r"t[0-9]{1,2}\.s[0-9]\.c[0-9]", fullmatch=True), unique=True))
+@example(["t1.s1.c0", "t1.s2.c0", "t2.s1.c0", "t1.s1.c1"])
 @examples(200)
 def test_ids_stay_different(ids: list[str]) -> None:
     """T4: within the pattern of every model, Mistral's nine letters and digits included."""

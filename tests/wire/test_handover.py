@@ -222,12 +222,16 @@ def foreign_to(host: str) -> list[str]:
 
 
 async def travel(
-    itinerary: Sequence[tuple[str, str]], *, streamed: bool = True, settings: ModelSettings | None = None
+    itinerary: Sequence[tuple[str, str]],
+    *,
+    streamed: bool = True,
+    settings: ModelSettings | None = None,
+    history: Sequence[Message] = (),
+    blobs: MemoryBlobs | None = None,
 ) -> tuple[Sequence[Message], list[Seen]]:
     """One conversation over several providers: each leg is a new session that is handed the history so far."""
-    history: Sequence[Message] = ()
     requests: list[Seen] = []
-    async with Runtime(blobs=MemoryBlobs()) as runtime:
+    async with Runtime(blobs=MemoryBlobs() if blobs is None else blobs) as runtime:
         for host, leg in itinerary:
             script, drive = LEGS[leg]
             stream = streamed or leg.startswith("interrupted")
@@ -251,20 +255,31 @@ async def travel(
     return history, requests
 
 
+OUTWARD = (
+    *("image", "parallel tools with an error", "tool that returns an image", "reasoning in a tool loop"),
+    *("redacted reasoning", "interrupted in reasoning and text", "cut off"),
+)
+
+
+_LEFT: dict[str, tuple[Sequence[Message], MemoryBlobs]] = {}
+
+
+async def left_by(host: str) -> tuple[Sequence[Message], MemoryBlobs]:
+    """What the turns with a provider left, with the blobs that it speaks of; made once for all whom it is handed to."""
+    if host not in _LEFT:
+        blobs = MemoryBlobs()
+        history, requests = await travel([(host, leg) for leg in OUTWARD], blobs=blobs)
+        assert {s.host for s in requests} == {host}
+        _LEFT[host] = history, blobs
+    return _LEFT[host]
+
+
 @pytest.mark.parametrize(("first", "there"), PAIRS, ids=lambda h: h)
 async def test_there_and_back(first: str, there: str) -> None:
     """T8, T4, T5: what one provider's turns left is accepted by each other one, and by the first again."""
-    legs = (
-        "image",
-        "parallel tools with an error",
-        "tool that returns an image",
-        "reasoning in a tool loop",
-        "redacted reasoning",
-        "interrupted in reasoning and text",
-        "cut off",
-    )
-    journey = [*[(first, leg) for leg in legs], (there, "parallel tools with an error"), (first, "text")]
-    _, requests = await travel(journey)
+    history, blobs = await left_by(first)
+    back = [(there, "parallel tools with an error"), (first, "text")]
+    _, requests = await travel(back, history=history, blobs=blobs)
     assert {s.host for s in requests} == {first, there}
     arrived = next(s for s in requests if s.host == there)
     for said in ("What is this?", "A cat.", "Let me look.", "Sun in Oslo", "no such city", "nonsense", "one more"):

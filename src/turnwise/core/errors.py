@@ -123,13 +123,17 @@ class SessionError(TurnwiseError):
 
 
 class SessionBusy(SessionError):
-    """A turn is already running in this session. If another process runs it, `owner` is that process's id in the store and `until`
-    when its lease runs out (Unix seconds) if it does not renew it."""
+    """A turn is already running in this session. If another process runs it, `owner` is that process's id in the store, `until` when its
+    lease runs out (Unix seconds) if it does not renew it, and `host` and `pid` say which process it is."""
 
-    def __init__(self, info: ErrorInfo, *, owner: str = "", until: float | None = None) -> None:
+    def __init__(
+        self, info: ErrorInfo, *, owner: str = "", until: float | None = None, host: str = "", pid: int = 0
+    ) -> None:
         super().__init__(info)
         self.owner = owner
         self.until = until
+        self.host = host
+        self.pid = pid
 
 
 class SessionClosed(SessionError):

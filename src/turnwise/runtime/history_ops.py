@@ -139,14 +139,18 @@ async def clear(session: Actor[Any]) -> None:
 
 def forked(session: Actor[Any], at: int | None, id: str, now: float) -> SessionCreated:
     """The first entry of a session that goes on from where this one is, or was after turn `at`."""
-    state = session.state
+    return fork_of(session.state, session.agent.name, at, id, now)
+
+
+def fork_of(state: SessionState, agent: str, at: int | None, id: str, now: float) -> SessionCreated:
+    """As `forked`, of a session that nobody has opened."""
     if at is not None:
         check_turn(state, "fork(at=", at)
     kept, shown = back_to(state.history, state.views, state.turns if at is None else at)
     history = tuple(state.history[:kept])
     last = number_of_last(history)
     views = tuple([msgspec.structs.replace(view, turn=min(view.turn, last)) for view in state.views[:shown]])
-    return SessionCreated(id, state.principal, now, history, state.id, views, state.settings, session.agent.name)
+    return SessionCreated(id, state.principal, now, history, state.id, views, state.settings, agent)
 
 
 def check_turn(state: SessionState, what: str, number: int) -> None:

@@ -53,6 +53,8 @@ def claimed(session: str, owner: Owner, until: float) -> SessionBusy:
         ),
         owner=owner.id,
         until=until,
+        host=owner.host,
+        pid=owner.pid,
     )
 
 

@@ -9,8 +9,11 @@ import math
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ... import __version__
+from .commands_sessions import sessions
+from .kinds import WORDS
 
 _OWN_OPTIONS = ("-h", "--help", "--version")
 
@@ -46,26 +49,33 @@ def program() -> None:
     """Ask a model and stream its answer to standard output.
 
     What is piped in becomes part of the prompt, or is the prompt: git diff | turnwise "review this". Notes and errors
-    go to standard error. Keys are read from ANTHROPIC_API_KEY, OPENAI_API_KEY.
+    go to standard error. Keys are read from ANTHROPIC_API_KEY, OPENAI_API_KEY. The session is kept: turnwise -c "and
+    then?" goes on with it.
 
     \b
     Exit codes:
         0  completed
-        1  the provider or the turn failed
+        1  the provider, the turn or the store failed
         2  wrong usage or configuration
         3  a limit was reached
         4  --timeout was reached
+        5  another process has the session
       130  interrupted (Ctrl-C); what was received is printed
       141  nobody reads the output any more
     """
 
 
 @program.command()
-@click.argument("prompt", nargs=-1)
+@click.argument("prompt", type=WORDS, nargs=-1)
 @click.option(
     "-m", "--model", metavar="PROVIDER:MODEL", envvar="TURNWISE_MODEL", help="Which model. [env: TURNWISE_MODEL]"
 )
-@click.option("-s", "--system", metavar="TEXT", default="", help="Instructions for the model.")
+@click.option("-s", "--system", type=WORDS, metavar="TEXT", help="Instructions for the model.")
+@click.option("-c", "--continue", "go_on", is_flag=True, help="Go on with the last session of this folder.")
+@click.option(
+    "--session", type=WORDS, metavar="NAME", help="Go on with this session, or begin it. Also an id, or its beginning."
+)
+@click.option("--ephemeral", is_flag=True, help="Keep nothing of this.")
 @click.option(
     "-a",
     "--attach",
@@ -78,16 +88,23 @@ def program() -> None:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print events, one JSON object per line; the last is turn.finished."
 )
+@click.option("-q", "--quiet", is_flag=True, help="No notes on standard error, only errors.")
 @click.option("--no-stream", is_flag=True, help="Ask for the answer in one piece.")
 @click.option("--max-steps", type=click.IntRange(min=0), metavar="N", help="At most N model calls.")
 @click.option("--timeout", type=float, callback=_positive, metavar="SECONDS", help="End the turn after so long.")
 @click.version_option(__version__, prog_name="turnwise", message="%(prog)s %(version)s")
+@click.pass_context
 def ask(
+    ctx: click.Context,
     prompt: tuple[str, ...],
     model: str | None,
-    system: str,
+    system: str | None,
+    go_on: bool,
+    session: str | None,
+    ephemeral: bool,
     attachments: tuple[Path, ...],
     as_json: bool,
+    quiet: bool,
     no_stream: bool,
     max_steps: int | None,
     timeout: float | None,
@@ -98,16 +115,25 @@ def ask(
     """
     from .ask import Question, ask
 
+    if ephemeral and (go_on or session is not None):
+        raise click.UsageError("--ephemeral keeps nothing: it goes with neither --continue nor --session.", ctx)
+    if session is not None and not session.strip():
+        raise click.BadParameter("a session's name is not empty.", ctx, param_hint="--session")
     return ask(
         Question(
             words=" ".join(prompt),
             model=model or None,
+            model_said=ctx.get_parameter_source("model") is ParameterSource.COMMANDLINE,
             system=system,
             attachments=attachments,
             as_json=as_json,
             streamed=not no_stream,
             max_steps=max_steps,
             timeout_s=timeout,
+            go_on=go_on,
+            session=session,
+            ephemeral=ephemeral,
+            quiet=quiet,
         )
     )
 
@@ -134,3 +160,6 @@ def models(search: tuple[str, ...], providers: tuple[str, ...], remote: bool, as
     from .models import Query, models
 
     return models(Query(words=search, providers=providers, remote=remote, as_json=as_json))
+
+
+program.add_command(sessions)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
-    from ...core.errors import TurnwiseError
+    from ...core.errors import ErrorInfo, TurnwiseError
     from ...core.result import TurnResult
 
 COMPLETED = 0
 FAILED = 1
-"""The provider failed, or the turn did."""
+"""The provider failed, or the turn did, or what is on disk cannot be used."""
 USAGE = 2
 """The command line or the configuration is wrong; nothing was sent."""
 LIMIT = 3
 TIMEOUT = 4
+BUSY = 5
+"""Another process has the session."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 BROKEN_PIPE = 141
@@ -33,11 +35,17 @@ def exit_code(result: TurnResult, signal_number: int | None = None) -> int:
         case "interrupted":
             return INTERRUPTED if signal_number is None else 128 + signal_number
         case "error":
-            return USAGE if result.error is not None and result.error.branch == "config" else FAILED
+            return FAILED if result.error is None else _of(result.error)
         case _:
             assert_never(result.reason)
 
 
 def exit_code_of_error(error: TurnwiseError) -> int:
     """The exit code for an error that was raised before a turn began, or outside any."""
-    return USAGE if error.info.branch == "config" else FAILED
+    return _of(error.info)
+
+
+def _of(error: ErrorInfo) -> int:
+    if error.code == "session_busy":
+        return BUSY
+    return USAGE if error.branch == "config" else FAILED

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...core.content import UserBlock
-from ...core.errors import config_error
+from ...core.errors import ConfigError, config_error
 from ...runtime.attachments import Prompt, block_of
 from .screen import Screen
 
@@ -24,20 +23,23 @@ _KINDS = (
 )
 
 
-def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Prompt:
-    """The prompt. Files and what was piped in come first, the words last. Raises `ConfigError`: `empty_prompt`,
-    `unsupported_file`."""
-    words = _sound(words)
+def assemble(words: str, attachments: Sequence[Path], piped: bytes | None) -> Prompt | None:
+    """The prompt; None if nothing was said. Files and what was piped in come first, the words last. Raises `ConfigError`
+    (`unsupported_file`)."""
     parts: list[str | UserBlock | Path] = list(attachments)
     if piped is not None and piped.strip():
         parts.append(_piped(piped, bool(words.strip())))
     if words.strip():
         parts.append(words)
     if not parts:
-        raise config_error("empty_prompt", "There is no prompt.", 'Say something: turnwise "your question".')
+        return None
     if all(isinstance(part, str) for part in parts):
         return "\n\n".join([str(part) for part in parts])
     return parts
+
+
+def nothing_asked(hint: str = 'Say something: turnwise "your question".') -> ConfigError:
+    return config_error("empty_prompt", "There is no prompt.", hint)
 
 
 def read_stdin(screen: Screen) -> bytes | None:
@@ -70,8 +72,3 @@ def _kind(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     return next((kind for magic, kind in _KINDS if data.startswith(magic)), "")
-
-
-def _sound(words: str) -> str:
-    """Arguments that are not valid in the locale's encoding reach us with lone surrogates, which no request can carry."""
-    return os.fsencode(words).decode("utf-8", "replace")

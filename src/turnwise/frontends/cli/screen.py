@@ -34,7 +34,8 @@ class OutputFailed(Exception):
 class Screen:
     """Where a command writes. `styled` tells whether stdout is a terminal that may be given colours."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ, *, quiet: bool = False) -> None:
+        self.quiet = quiet
         self._out: TextIO = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # stdout was closed: `turnwise >&-`
         self._err: TextIO | None = sys.stderr
         self.out_is_terminal = self._out.isatty()
@@ -76,8 +77,13 @@ class Screen:
     # --- stderr
 
     def note(self, text: str) -> None:
-        """One line beside the answer: what a tool does, what was chosen, why it stopped."""
-        self._say(visible(text), "dim")
+        """One line beside the answer: what a tool does, what was chosen, why it stopped. Nothing if the screen is `quiet`."""
+        if not self.quiet:
+            self._say(visible(text), "dim")
+
+    def report(self, line: str) -> None:
+        """One line for a program to read."""
+        self._say(line)
 
     def error(self, message: str, hint: str = "") -> None:
         """What happened and what to do, as one short block."""

@@ -119,7 +119,11 @@ _INCOMPLETE = {
 }
 
 
-def tell_error(error: ErrorInfo | None, screen: Screen) -> None:
-    """An error as a short block."""
-    if error is not None:
+def tell_error(error: ErrorInfo | None, screen: Screen, *, as_json: bool = False) -> None:
+    """An error as a short block, or as one JSON object in one line."""
+    if error is None:
+        return
+    if as_json:
+        screen.report(msgspec.json.encode({"error": error}).decode())
+    else:
         screen.error(error.message, error.hint)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Literal
@@ -84,9 +84,9 @@ VERSION = len(MIGRATIONS)
 
 
 def open_to_write(path: Path, durability: Durability, busy_timeout_s: float) -> Connection:
-    """The connection that writes: makes the file, and migrates it, if that is needed."""
+    """The connection that writes: makes the file, and migrates it, if that is needed. Afterwards it waits for nobody: who uses it does."""
     make_file(path)
-    return patiently(lambda: _opened(path, "rw", durability, busy_timeout_s), busy_timeout_s)
+    return patiently(lambda: _opened(path, "rw", durability, 0.0), busy_timeout_s)
 
 
 def open_to_read(path: Path, busy_timeout_s: float) -> Connection:
@@ -101,8 +101,8 @@ def connect(path: Path, mode: str, wait_s: float) -> Connection:
     )
 
 
-def _opened(path: Path, mode: str, durability: Durability | None, busy_timeout_s: float) -> Connection:
-    db = connect(path, mode, busy_timeout_s)
+def _opened(path: Path, mode: str, durability: Durability | None, wait_s: float) -> Connection:
+    db = connect(path, mode, wait_s)
     try:
         version = checked_version(db, path)
         if durability is not None:
@@ -123,9 +123,11 @@ def _opened(path: Path, mode: str, durability: Durability | None, busy_timeout_s
 
 def checked_version(db: Connection, path: Path) -> int:
     """The version of the file's schema; 0 if it is empty. Raises `StateError`: `not_a_store`, `store_newer`; SQLite's own errors."""
-    version = pragma(db, "user_version")
-    if pragma(db, "application_id") != APPLICATION_ID:
-        if version or db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    with nullcontext() if db.in_transaction else one_moment(db):  # another process may be making the file
+        version, application = pragma(db, "user_version"), pragma(db, "application_id")
+        empty = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    if application != APPLICATION_ID:
+        if version or not empty:
             raise not_a_store(path)
         return 0
     if version > VERSION:

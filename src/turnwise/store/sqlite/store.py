@@ -109,7 +109,6 @@ class SqliteStore:
         self._front = Front(self._writer, self._transactions, on_loop=durability == "normal")
         self._readers: Threads[Connection] = Threads("reader", MAX_READERS, path, open_reader, Connection.close)
         self._files: Threads[None] = Threads("files", MAX_FILE_THREADS, path, _nothing)
-        self._ready = False
         self._forgotten = weakref.finalize(self, _let_go, self._watch, self._writer, self._readers, self._files)
         self._forgotten.atexit = False
 
@@ -293,9 +292,8 @@ class SqliteStore:
         """Readers do not make files, nor migrate them."""
         if self._closed:
             raise store_closed()
-        if not self._ready:
+        if not self._transactions.opened:
             await self._front.do(Opening())
-            self._ready = True
 
     def _file_threads(self) -> Threads[None]:
         if self._closed:
@@ -350,6 +348,7 @@ def _refuse_inherited(path: Path) -> None:
 
 
 def _let_go(*parts: watch.Watch | Writer | Threads[Any]) -> None:
-    """A store that was forgotten without being closed: its threads end when they have done what is queued."""
+    """A store that was forgotten without being closed: its threads end when they have done what is queued. This is called wherever garbage
+    is collected, so nothing here takes a lock."""
     for part in parts:
-        part.pause(0.0)
+        part.forget()

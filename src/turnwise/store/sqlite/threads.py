@@ -45,7 +45,8 @@ class Threads(Generic[R]):
         self._open, self._close = open_, close
         self._queue: SimpleQueue[_Call[R] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._threads: set[threading.Thread] = set()
+        self._threads: set[threading.Thread] = set()  # that take calls
+        self._alive: set[threading.Thread] = set()
         self._calls = 0
         self._paused = self._closed = False
 
@@ -65,7 +66,7 @@ class Threads(Generic[R]):
         """End all threads; what is queued stays. False if one did not end in time."""
         with self._lock:
             self._paused = True
-            threads = list(self._threads)
+            threads = list(self._alive)
         for _ in threads:
             self._queue.put(None)
         for thread in threads:
@@ -81,7 +82,7 @@ class Threads(Generic[R]):
     def close(self) -> None:
         """Do what is queued and end all threads. Blocks; not to be called on an event loop."""
         self._closed = True
-        while threads := list(self._threads):
+        while threads := list(self._alive):
             for _ in threads:
                 self._queue.put(None)
             for thread in threads:
@@ -91,12 +92,19 @@ class Threads(Generic[R]):
                 call.error = store_closed()
                 call_on(call.loop, _resolve, call)
 
+    def forget(self) -> None:
+        """Nobody can call anything here any more: the threads end. Takes no lock."""
+        for _ in range(self._limit):
+            self._queue.put(None)
+
     # --- the threads ----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         with self._lock:
             if len(self._threads) < self._limit and not self._paused:
-                self._threads.add(daemon.start(self._name, self._main))
+                thread = daemon.start(self._name, self._main)
+                self._threads.add(thread)
+                self._alive.add(thread)
 
     def _main(self) -> None:
         held: list[R] = []
@@ -108,6 +116,7 @@ class Threads(Generic[R]):
                 self._close(one)
             with self._lock:
                 self._threads.discard(threading.current_thread())
+                self._alive.discard(threading.current_thread())
 
     def _do_one(self, held: list[R]) -> bool:
         """Wait for a call and do it; whether there will be more. Nothing of it is kept, least of all the store that it came from."""

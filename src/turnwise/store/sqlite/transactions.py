@@ -43,6 +43,7 @@ class Transactions:
         self._committed, self._undone = committed, undone
         self.lock = threading.Lock()
         self.db: Connection | None = None
+        self.opened = False  # once: the file is there and up to date
         self._inode = 0
         self._look_at = 0.0
         self._pages = 0
@@ -155,6 +156,7 @@ class Transactions:
         now = monotonic()
         if self.db is None:
             self.db = self._open()
+            self.opened = True
             self._inode = os.stat(self._path).st_ino
             self._look_at = now + LOOK_EVERY_S
         elif now > self._look_at:

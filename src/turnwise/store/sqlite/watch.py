@@ -97,6 +97,10 @@ class Watch:
                 wait.error = error
                 self._tell(wait, 0)
 
+    def forget(self) -> None:
+        """Nobody can call anything here any more: the thread ends when it looks next. Takes no lock."""
+        self._ending = True
+
     # --- the thread -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -119,7 +123,6 @@ class Watch:
                     if self._waits:
                         idle_since = monotonic()
                     if self._ending or monotonic() - idle_since > IDLE_S:
-                        self._thread = None
                         return
                     new, self._new = self._new, False
                 try:
@@ -139,8 +142,9 @@ class Watch:
             if db is not None:
                 db.close()
             with self._changed:
-                if self._thread is threading.current_thread():
-                    self._thread = None
+                self._thread = None
+                if self._waits and not self._ending:
+                    self._start()
 
     def _pause_s(self) -> float:
         """Until the next look, or the end of somebody's patience."""

@@ -31,7 +31,7 @@ class Writer:
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._thread: threading.Thread | None = None
         self._paused = False
-        self.closed = False
+        self.closed = self._forgotten = False
         self.idle = True  # nothing is queued or under way, and nobody waits for room
 
     @property
@@ -95,6 +95,11 @@ class Writer:
         self.pause(-1)
         self._refuse_rest()
 
+    def forget(self) -> None:
+        """Nobody can call anything here any more: the thread ends, and the file is let go of. Takes no lock."""
+        self._forgotten = True
+        self._queue.put(None)
+
     # --- the thread -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -107,6 +112,8 @@ class Writer:
             while self._do_some():
                 pass
         finally:
+            if self._forgotten:
+                self._transactions.let_go(-1)
             with self._lock:
                 self._thread = None
             if self._queue.qsize() and not self.closed:
