@@ -14,7 +14,7 @@ from tests.runtime.test_store import found, look
 from turnwise import Deadlines, Runtime, tool
 from turnwise.core.entries import CallOutcome, InputAccepted, SessionCreated, TurnEnded
 from turnwise.core.evolve import fold
-from turnwise.errors import SessionBusy, StateError
+from turnwise.errors import SessionBusy, SessionError, StateError
 from turnwise.runtime.lease import lease_of
 from turnwise.runtime.opening import open_stored, recover
 from turnwise.testing import ScriptedProvider, call, repeat, reply
@@ -281,3 +281,37 @@ async def test_a_session_that_was_never_written_begins_with_its_creation(host: H
         async with session.stream("Hi") as turn:
             await turn.close("left")
         assert type(store.journal(session.id)[0]) is SessionCreated
+
+
+@pytest.mark.parametrize("ended_by", ["interrupt", "deadline"])
+def test_a_store_that_never_answers_the_first_append(ended_by: str) -> None:
+    """C1, C5: whoever waits for the claim waits no longer than the turn may last."""
+
+    @in_virtual_time
+    async def run() -> None:
+        hanging, go = asyncio.Event(), asyncio.Event()
+
+        async def pause(when: str, number: int) -> None:
+            if number == 0 and when == "before":
+                hanging.set()
+                await go.wait()
+
+        store = Leased(pause)
+        async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+            deadlines = Deadlines(turn_s=30, grace_s=4)
+            session = ANTHROPIC.agent(provider, look, store=store, runtime=runtime, deadlines=deadlines).session()
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            running = asyncio.create_task(session.run("Hi"))
+            await hanging.wait()
+            if ended_by == "interrupt":
+                session.interrupt()
+            with pytest.raises(SessionError) as raised:
+                await running
+            assert raised.value.code == "stuck"
+            assert loop.time() - began < (36 if ended_by == "deadline" else 6)
+            go.set()
+            await until(lambda: store.held == {})
+            assert (await session.run("Again")).reason == "completed"
+
+    run()

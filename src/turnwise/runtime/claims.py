@@ -35,13 +35,14 @@ class Claims:
     """The claim of one session. `fence` is 0 while there is none; `drove` is the turn that was driven under the last one, 0 once
     somebody else may have gone on with it."""
 
-    __slots__ = ("_beginning", "_lease", "_refused", "_session", "drove", "fence", "saved")
+    __slots__ = ("_beginning", "_lease", "_refused", "_session", "_waiter", "drove", "fence", "saved")
 
     def __init__(self, session: Actor[Any], lease: Lease) -> None:
         self._session = session
         self._lease = lease
         self._beginning = False
         self._refused: TurnwiseError | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self.fence = 0
         self.drove = 0
         self.saved = snapshots.Saved()
@@ -105,6 +106,7 @@ class Claims:
         if lost is not None and lost.code in ("lease_lost", "session_busy", "append_conflict"):
             self.drove = 0
         self._forget()
+        self._wake()
         return self._session.runtime.start(self._release(lease.claim(fence))) if fence else None
 
     async def _release(self, claim: Claim) -> None:
@@ -150,12 +152,12 @@ class Claims:
         session = self._session
         self._beginning = True
         try:
-            await self._first_append(turn)
+            await self._first_append()
             if self._was_behind():
                 self._refused = None
                 await session.reload(turn.plan.deadlines.grace_s)
                 session.restart(turn, again())
-                await self._first_append(turn)
+                await self._first_append()
         except BaseException as error:
             self._beginning = False
             if session.lost is None and not isinstance(error, TurnwiseError):
@@ -171,10 +173,20 @@ class Claims:
             session.lose(refused.info)
             raise refused
 
-    async def _first_append(self, turn: Turn) -> None:
+    async def _first_append(self) -> None:
+        """Wait until it has ended, or the turn is lost before: a store that hangs holds nobody longer than the turn's grace."""
         appending = self._session.appending
         if appending is not None:
-            await asyncio.wait((appending, turn.ended()), return_when=asyncio.FIRST_COMPLETED)
+            self._waiter = appending.get_loop().create_future()
+            appending.add_done_callback(self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _was_behind(self) -> bool:
         current = self._session.state.turn
