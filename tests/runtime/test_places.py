@@ -6,8 +6,9 @@ import asyncio
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.runtime.conftest import run_guarded
 
 from turnwise.errors import SessionError
@@ -92,7 +93,7 @@ async def test_closing_refuses_those_that_wait_and_those_that_come() -> None:
 ACTIONS = st.lists(st.tuples(st.sampled_from(("ask", "end", "cancel", "call_off")), st.integers(0, 30)), max_size=60)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(ACTIONS, st.integers(1, 4))
 def test_no_place_is_lost_and_none_given_twice(actions: list[tuple[str, int]], most: int) -> None:
     """Whatever comes in whatever order: never more than `most` have a place, none waits while one is free, and all are free in the end."""

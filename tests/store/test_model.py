@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.store.stores import memory
 
 from turnwise.testing.store_conformance.kit import Trial
@@ -25,7 +26,7 @@ async def played(ops: list[Op]) -> None:
         await trial.close()
 
 
-@settings(max_examples=80, deadline=None)
+@examples(160)
 @given(OPS)
 def test_any_sequence(ops: list[Op]) -> None:
     """D3 and the rest of the contract, in any order."""

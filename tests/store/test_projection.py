@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 from tests.core.test_machine_chaos import Chaos
+from tests.examples import examples
 from tests.runtime.leased import Leased, stored
 
 from turnwise.core.entries import Entry
@@ -70,9 +71,7 @@ class Snapshots(Chaos):
         self.world.check_folded()
 
 
-Snapshots.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Snapshots.TestCase.settings = examples(80, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestSnapshots = Snapshots.TestCase
 
 
@@ -80,7 +79,7 @@ def said(count: int) -> list[Message]:
     return [UserMessage(f"number {n}", turn=n) for n in range(1, count + 1)]
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(
     sizes=st.lists(st.integers(0, 4), max_size=4),
     moves=st.lists(

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.store.journals import created, ended, found, said, write
 
 from turnwise import Principal, SqliteStore
@@ -126,7 +127,7 @@ WORDS = [
 (TOKENIZER,) = re.findall(r"tokenize = [^)]*", " ".join(schema.MIGRATIONS[1]))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(120)
 @given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=6)), max_size=8))
 def test_any_text_is_a_query(words: list[str]) -> None:
     """No text is a syntax error; it finds what has these words in this order."""

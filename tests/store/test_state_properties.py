@@ -7,8 +7,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.store.scoped import Elsewhere, taking
 
 from turnwise import State, StateKey
@@ -27,7 +28,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 CHANGES = st.sampled_from(["add", "delete", "set"])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.tuples(TURNS, st.integers(1, 8)), min_size=1, max_size=4))
 def test_updates_lose_nothing(processes: list[tuple[list[int], int]]) -> None:
     """Several processes with several tasks each add to one list: every item is in it once, versions count the changes."""
@@ -50,7 +51,7 @@ def test_updates_lose_nothing(processes: list[tuple[list[int], int]]) -> None:
     run(all_together())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(TURNS, TURNS, st.lists(CHANGES, min_size=1, max_size=6), st.lists(CHANGES, min_size=1, max_size=6))
 def test_no_change_is_made_of_a_value_that_was_not_there(
     mine: list[int], theirs: list[int], my_changes: list[str], their_changes: list[str]
@@ -91,7 +92,7 @@ def test_no_change_is_made_of_a_value_that_was_not_there(
 # --- time ---------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(
         st.one_of(
@@ -149,7 +150,7 @@ def steps_to(schema: int) -> dict[int, Any]:
     return {n: lambda data, n=n: {"made": [*data["made"], n]} for n in range(1, schema)}
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["get", "set", "update", "list"])), max_size=12))
 def test_old_shapes_become_today_s(programs: list[tuple[int, str]]) -> None:
     """Programs of several releases use one record: each reads older ones through all migrations, in order, and none reads a newer one."""

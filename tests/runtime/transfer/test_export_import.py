@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.core.test_machine_chaos import Chaos
+from tests.examples import examples
 from tests.runtime.transfer.journals import PDF, PNG, journals, put, rich
 
 from turnwise import Agent, Principal, Runtime, replay
@@ -129,14 +130,12 @@ async def _travels(journal: list[Entry]) -> None:
     ]
 
 
-Travelling.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Travelling.TestCase.settings = examples(48, stateful_step_count=30, suppress_health_check=list(HealthCheck))
 TestTravelling = Travelling.TestCase
 
 
 @given(journal=journals(), sizes=st.lists(st.integers(1, 400), min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None)
+@examples(80)
 def test_any_words_come_back_however_the_bytes_are_cut(journal: list[Entry], sizes: list[int]) -> None:
     async def there_and_back() -> None:
         here, there = MemoryStore(), MemoryStore()

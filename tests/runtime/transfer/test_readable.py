@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from tests.examples import examples
 from tests.runtime.transfer.journals import PNG, journals, put, rich
 
 from turnwise.core.entries import Entry, SessionCreated
@@ -105,7 +106,7 @@ async def test_what_an_attachment_is_called_stays_in_its_attribute() -> None:
 
 
 @given(journal=journals())
-@settings(max_examples=60, deadline=None)
+@examples(120)
 def test_nothing_that_was_said_becomes_html(journal: list[Entry]) -> None:
     """Whatever it is, it stays text: elements and attributes are ours, everything is closed, all of it can be read."""
 
@@ -155,7 +156,7 @@ async def test_plain_text_tells_all_that_was_said_and_controls_no_terminal() -> 
 
 
 @given(journal=journals())
-@settings(max_examples=60, deadline=None)
+@examples(120)
 def test_nothing_that_was_said_leaves_its_place_in_markdown(journal: list[Entry]) -> None:
     """Every line is one of ours, one of a quote, or one of a code block that only its own fence ends."""
 
