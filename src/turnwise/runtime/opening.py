@@ -75,9 +75,8 @@ async def recover(session: Session[Any]) -> TurnResult | None:
             async for _ in turn.batches():
                 pass
     except SessionError as error:
-        if (
-            isinstance(error, SessionBusy) or error.code == "not_parked"
-        ):  # another process has it, or has ended it by now
+        # Another process has it, or has ended it by now.
+        if isinstance(error, SessionBusy) or error.code == "not_parked":
             return None
         raise
     return turn.result
