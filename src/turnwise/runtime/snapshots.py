@@ -96,7 +96,7 @@ async def _save(session: Actor[Any], store: Store, saved: Saved, encoding: Encod
 def thaw(state: SessionState, saved: Saved) -> bool:
     """Have the transcript as a plain list, as a turn needs it; false if its snapshot is damaged."""
     transcript = cast("Archive | list[Message]", state.transcript)
-    if not isinstance(transcript, Archive):
+    if type(transcript) is list or not isinstance(transcript, Archive):
         return True
     try:
         plain = list(transcript)

@@ -10,6 +10,7 @@ from ..core.changes import Compacted, Parked, Resumed, TurnContinued
 from ..core.content import Audio, BlobRef, Document, Image, Text
 from ..core.entries import (
     CallOutcome,
+    CallStarted,
     Entry,
     InputAccepted,
     PartialKept,
@@ -37,25 +38,30 @@ def facts_of(entries: Sequence[Entry]) -> Facts:
     status: SessionStatus | None = None
     turns = messages = 0
     for entry in entries:
-        kind = type(entry)
-        if isinstance(entry, (InputAccepted, TurnContinued)):
+        noted = _NOTED.get(type(entry))
+        if noted is not None:
+            messages += noted[0]
+            status = noted[1] or status
+        elif isinstance(entry, (InputAccepted, TurnContinued)):
             status = "running"
             turns += 1
             messages += 1 if entry.message is not None else 0
-        elif kind is TurnEnded:
-            status = "idle"
-        elif kind is Parked:
-            status = "parked"
-        elif kind is Resumed:
-            status = "running"
-        elif kind in _SAID:
-            messages += 1
         elif isinstance(entry, SessionCreated):
             messages += len(entry.history)
     return Facts(status, turns, messages)
 
 
-_SAID = frozenset((StepCommitted, CallOutcome, SteerAccepted, PartialKept))
+_NOTED: dict[type[Entry], tuple[int, SessionStatus | None]] = {
+    StepCommitted: (1, None),
+    CallStarted: (0, None),
+    CallOutcome: (1, None),
+    SteerAccepted: (1, None),
+    PartialKept: (1, None),
+    TurnEnded: (0, "idle"),
+    Parked: (0, "parked"),
+    Resumed: (0, "running"),
+}
+"""Messages and status, of entries that are alike in it; `CallStarted`, which changes nothing, is here as one of the most frequent."""
 
 
 def text_of(entry: Entry) -> str:

@@ -50,8 +50,13 @@ class FolderBlobs:
         *,
         sync_names: bool,
     ) -> None:
-        self._folder = tenant_folder(path, tenant)
+        self._path, self._tenant = path, tenant
         self._files, self._max_bytes, self._now, self._sync_names = files, max_bytes, now, sync_names
+
+    @property
+    def _folder(self) -> Path:
+        """Made when it is needed: most sessions of a store never have any blob."""
+        return tenant_folder(self._path, self._tenant)
 
     async def put(self, data: bytes | AsyncIterator[bytes]) -> str:
         upload = Upload(self._folder, self._max_bytes)

@@ -37,7 +37,9 @@ _INSERT = "INSERT INTO entries (id, at, crc, data) VALUES (?, ?, ?, ?)"
 _REFER = "INSERT OR IGNORE INTO blob_refs (session, sha256) VALUES (?, ?)"
 _LOOK = """SELECT key, last, owner, fence, expires_at, host, pid
     FROM sessions LEFT JOIN leases USING (owner) WHERE id = ?"""
-_MAKE = "INSERT INTO sessions (id, tenant, user, agent, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"
+_MAKE = """INSERT INTO sessions
+    (id, tenant, user, agent, created_at, last, updated_at, turns, messages, status, owner, fence)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, 'idle'), ?, ?) ON CONFLICT (id) DO NOTHING"""
 
 
 class Keys:
@@ -92,7 +94,7 @@ class Append(Job):
         news = (self.last, now, facts.turns, facts.messages, facts.status)
         fence = 0
         if key is None:
-            key, fence = self._judge(db, news, now)
+            key, fence = self._made(db, news) or self._judge(db, news, now)
         elif claim is None:
             if db.execute(_FREE, (*news, key, after)).rowcount != 1:
                 key, fence = self._judge(db, news, now)
@@ -113,15 +115,29 @@ class Append(Job):
             db.executemany(_REFER, [(key, sha256) for sha256 in self._blobs])
         return fence
 
+    def _made(self, db: Connection, news: tuple[Any, ...]) -> tuple[int, int] | None:
+        """The key and the fence of a session that begins with this append; None if it cannot, or there is one by this id."""
+        first, claim = self._first, self._claim
+        if self.after or (claim is not None and claim.fence):
+            return None
+        principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
+        owner, fence = ("", 0) if claim is None else (claim.owner if claim.hold else "", 1)
+        row = (self.session, principal.tenant, principal.user, agent, news[1], *news, owner, fence)
+        done = db.execute(_MAKE, row)
+        key = done.lastrowid
+        if done.rowcount != 1 or key is None:
+            return None
+        self._keys.note(self.session, key)
+        return key, fence
+
     def _judge(self, db: Connection, news: tuple[Any, ...], now: float) -> tuple[int, int]:
         """Look who has the session and how far it is, and write its row if nothing stands against it: its key and the fence."""
         session, claim = self.session, self._claim
         row = db.execute(_LOOK, (session,)).fetchone()
-        made = row is None
         if row is None:
-            if self.after:
-                raise session_deleted(session)
-            row = (0, 0, "", 0, None, None, None)
+            if made := self._made(db, news):
+                return made  # it was deleted, and begins once more
+            raise session_deleted(session) if self.after or claim is None else lease_lost(session, claim.owner)
         key, last, holder, fence, _, _, _ = row
         owner = "" if claim is not None else holder
         if claim is not None and claim.fence:
@@ -136,18 +152,9 @@ class Append(Job):
             owner = claim.owner
         if last != self.after:
             raise append_conflict(session, self.after, last)
-        if made:
-            key = self._make_row(db, now)
         db.execute(_JUDGED, (*news, owner, fence, key))
         self._keys.note(session, key)
         return key, fence if claim is not None else 0
-
-    def _make_row(self, db: Connection, now: float) -> int:
-        first = self._first
-        principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
-        key = db.execute(_MAKE, (self.session, principal.tenant, principal.user, agent, now, now)).lastrowid
-        assert key is not None
-        return key
 
 
 def refuse_if_living(session: str, row: Sequence[Any], now: float) -> None:
