@@ -115,12 +115,15 @@ sys.meta_path.insert(0, Block())
 """
 
 
-@pytest.mark.parametrize("entry", ["from turnwise.frontends.cli.main import main; sys.exit(main())", "-m"])
+@pytest.mark.parametrize(
+    "entry",
+    ["from turnwise.frontends.cli.main import main; sys.exit(main())", "turnwise.frontends.cli", "turnwise.__main__"],
+)
 def test_the_program_without_click_names_the_extra(entry: str) -> None:
     """I1: each extra's absence gives an error that names the extra."""
     code = BLOCK.format(blocked="click")
-    if entry == "-m":
-        code += "import runpy; sys.argv = ['turnwise', 'Hi']; runpy.run_module('turnwise.frontends.cli', run_name='__main__')"
+    if entry.startswith("turnwise"):
+        code += f"import runpy; sys.argv = ['turnwise', 'Hi']; runpy.run_module({entry!r}, run_name='__main__')"
     else:
         code += entry
     done = subprocess.run(
