@@ -160,4 +160,20 @@ ROWS = [
         "    room = 1 << 40\n",
         (f"{S}search.py::test_indexing_gives_way_to_appends",),
     ),
+    Row(
+        "D3",
+        "a session that was deleted cannot begin once more",
+        f"{Q}journal_sql.py",
+        "if made := self._made(db, news):",
+        "if made := None:",
+        (f"{KIT}[sqlite-any_sequence_agrees_with_the_model]",),
+    ),
+    Row(
+        "D3",
+        "who claims a new session does not have it",
+        f"{Q}journal_sql.py",
+        '(claim.owner if claim.hold else "", 1)',
+        '("", 1)',
+        (f"{KIT}[sqlite-any_sequence_agrees_with_the_model]",),
+    ),
 ]
