@@ -252,12 +252,13 @@ async def test_an_explicit_runtime_closes_everything(any_host: Host) -> None:
     def look() -> str:
         return threading.current_thread().name
 
-    script = [reply(call("look")), reply("Hi.", stall_before_headers=True)]
+    script = [reply(call("look")), reply("Hi.", stall_before_headers=True), reply("And idle.")]
     async with ScriptedProvider(script) as provider:
         async with Runtime() as runtime:
-            session = any_host.agent(provider, look, runtime=runtime).session()
-            running = asyncio.create_task(session.run("Hi"))
+            agent = any_host.agent(provider, look, runtime=runtime)
+            running = asyncio.create_task(agent.session().run("Hi"))
             await provider.reached("stalled", 2)
+            assert (await agent.session().run("Hi")).text == "And idle."  # a connection that nobody uses now
             assert threading.active_count() > before
         assert (await running).reason == "interrupted"
         await until(lambda: threading.active_count() == before)
