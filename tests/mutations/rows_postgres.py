@@ -38,7 +38,7 @@ ROWS = [
         "store/postgres/functions.py",
         "INTO r FROM {s}.sessions s WHERE s.id = p_session FOR UPDATE;\n        EXIT WHEN FOUND;\n        IF p_after <> 0 OR",
         "INTO r FROM {s}.sessions s WHERE s.id = p_session;\n        EXIT WHEN FOUND;\n        IF p_after <> 0 OR",
-        (f"{KIT}one_of_many_claims_it]", f"{KIT}one_of_many_writers_wins]"),
+        (f"{FAULTS}test_an_append_that_waited_for_a_claim_looks_at_that_claim",),
     ),
     Row(
         "D5",

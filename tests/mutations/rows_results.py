@@ -52,7 +52,7 @@ ROWS = [
         "a session reads what another one was told",
         "runtime/artifacts.py",
         "        for result in self._results():",
-        "        if len(id) == 64:\n            return BlobRef(id, 0, \"text/plain\")\n        for result in self._results():",
+        '        if len(id) == 64:\n            return BlobRef(id, 0, "text/plain")\n        for result in self._results():',
         (f"{LONG}test_only_a_session_s_own_results_can_be_read[anthropic]",),
     ),
     Row(

@@ -12,7 +12,7 @@ import pytest
 from tests.store import server
 from tests.store.postgres_row import fresh_schema, opened
 
-from turnwise.core.errors import StateError
+from turnwise.core.errors import SessionBusy, StateError
 from turnwise.core.store import Claim, Owner
 from turnwise.store.postgres import PostgresStore
 from turnwise.testing.store_conformance.samples import created, numbered, said, session_of
@@ -199,6 +199,22 @@ async def test_a_statement_that_takes_too_long_is_given_up(own: server.Server) -
             assert error.value.code == "store_unavailable" and "0.2 s" in str(error.value)
         await until(lambda: not waiting(own))
         assert len(await store.read("s1")) in (4, 5)
+
+
+async def test_an_append_that_waited_for_a_claim_looks_at_that_claim(own: server.Server) -> None:
+    """D3: what was true before the row of the session was locked does not count."""
+    async with store_on(own) as store:
+        await store.append("s1", 0, session_of("s1"))
+        await store.heartbeat(Owner("other"), 300)
+        connection = await psycopg.AsyncConnection.connect(own.dsn, application_name="locker")
+        async with connection:
+            taken = f"UPDATE {store._database.schema}.sessions SET owner = 'other', fence = fence + 1"
+            await connection.execute(taken.encode())
+            appending = asyncio.ensure_future(store.append("s1", 4, numbered(1), Claim("mine")))
+            await blocked(own, 1)
+        with pytest.raises(SessionBusy):
+            await appending
+        assert len(await store.read("s1")) == 4
 
 
 async def test_the_pool_is_bounded_and_replaces_what_is_old(own: server.Server) -> None:

@@ -86,6 +86,11 @@ async def stored(blocks: tuple[AnyBlock, ...], owner: BlobOwner) -> tuple[AnyBlo
     return tuple(out)
 
 
+def not_plain(messages: Sequence[Message]) -> list[Message]:
+    """Those that are more than a text: most, in a long history, are none."""
+    return [m for m in messages if isinstance(m, ToolMessage) or type(m.body) is not str]
+
+
 def holds_bytes(message: Message) -> bool:
     """Whether a message has inline bytes, which nothing may have that is journalled."""
     if isinstance(message, ToolMessage):

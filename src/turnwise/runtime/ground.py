@@ -28,7 +28,7 @@ from ..store.projection import read_state
 from ..tools import ToolContext
 from ..tools.context import Ctx
 from . import process, refusals
-from .attachments import holds_bytes, without_bytes
+from .attachments import holds_bytes, not_plain, without_bytes
 from .changed import overrides_of
 from .expiry import Expiry
 from .home import at_home
@@ -95,6 +95,7 @@ class Ground(Generic[Ctx]):
         "name",
         "overrides",
         "parked",
+        "plain",
         "reads",
         "recovered",
         "runtime",
@@ -116,7 +117,8 @@ class Ground(Generic[Ctx]):
         runtime: Runtime | None = None,
         state: SessionState | None = None,
     ) -> None:
-        """`state` is what the journal of a stored session tells; `created` is then its first entry no more."""
+        """`state` is what the journal of a stored session tells; `created` is then its first entry no more. `plain` is how many messages it
+        begins with that are text and nothing else."""
         self.agent = agent
         self.name: str | None = None
         self.keeper: Keeper | None = None
@@ -128,7 +130,9 @@ class Ground(Generic[Ctx]):
         self.overrides = overrides
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = {}
-        self._has_bytes = any(map(holds_bytes, created.history))
+        rich = not_plain(created.history)
+        self.plain = 0 if rich else len(created.history)
+        self._has_bytes = any(map(holds_bytes, rich))
         self._store = store
         self._created: SessionCreated | None = created
         self._entries: list[Entry] = [created]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.estimate import NOTHING, Calibration, Weight, corrected, first_guess, media_weight
-from ..core.messages import ToolMessage
 from ..core.settings import SessionSettings
 from ..core.usage import Usage
 from ..models.facts import Facts
 from ..models.handle import ModelHandle
+from .attachments import not_plain
 from .learn import window_of
 from .runtime import Runtime
 
@@ -45,11 +45,12 @@ class Sizes:
 
     __slots__ = ("_base", "_calibrations", "_counted", "_media", "_sent", "jobs", "settled_tokens")
 
-    def __init__(self) -> None:
+    def __init__(self, plain: int = 0) -> None:
+        """`plain` is how many messages are known to have no media, from the beginning of a view that was never changed."""
         self._calibrations: dict[str, Calibration] = {}
         self._sent: Sent | None = None
-        self._base = -1
-        self._counted = 0
+        self._base = 0
+        self._counted = plain
         self._media = NOTHING
         self.jobs: list[Job] = []
         self.settled_tokens = 0
@@ -84,7 +85,7 @@ class Sizes:
             self._base, self._counted, self._media = state.base, 0, NOTHING
         fresh = transcript[self._counted :] if self._counted else transcript
         # Plain text, the common case, has none.
-        for message in [m for m in fresh if isinstance(m, ToolMessage) or type(m.body) is not str]:
+        for message in not_plain(fresh):
             self._media += media_weight(message)
         self._counted = len(transcript)
         return self._media
@@ -104,7 +105,7 @@ class Sizes:
 def sizes_of(session: Actor[Any]) -> Sizes:
     """What the session has learned so far; most sessions never need it."""
     if session.sizes is None:
-        session.sizes = Sizes()
+        session.sizes = Sizes(session.plain if session.state.base == 0 else 0)
     return session.sizes
 
 
