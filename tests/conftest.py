@@ -20,8 +20,8 @@ from tests.examples import examples
 settings.register_profile("turnwise", examples(100))  # for what names no number of its own
 settings.load_profile("turnwise")
 
-LIMIT_S = float(os.environ.get("TURNWISE_TEST_LIMIT_S", "30"))
-"""Seconds that a test may take, on its loop."""
+LIMIT_S = float(os.environ.get("TURNWISE_TEST_LIMIT_S", "3600" if os.environ.get("TURNWISE_LONG") == "1" else "30"))
+"""Seconds that a test may take, on its loop; those that `TURNWISE_LONG=1` makes long kill hundreds of processes."""
 
 
 def children() -> set[str]:

@@ -25,7 +25,7 @@ from turnwise.core.store import Snapshot
 from turnwise.errors import StateError
 from turnwise.store.sqlite import Verified
 
-LONG = bool(os.environ.get("TURNWISE_LONG"))
+LONG = os.environ.get("TURNWISE_LONG") == "1"
 SESSIONS = 12
 READING = {
     "damaged_entry",

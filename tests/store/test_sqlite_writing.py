@@ -24,7 +24,7 @@ from turnwise.core.store import Claim, NewSession, Owner, Query
 from turnwise.errors import StateError
 from turnwise.store.sqlite import writer as writing
 
-LONG = bool(os.environ.get("TURNWISE_LONG"))
+LONG = os.environ.get("TURNWISE_LONG") == "1"
 
 
 # --- processes ----------------------------------------------------------------------------------------------------------
