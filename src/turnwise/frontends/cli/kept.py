@@ -14,7 +14,7 @@ from ...core.errors import ConfigError, StateError, config_error, error_of
 from ...core.principal import LOCAL
 from ...core.store import Query, Scope, SessionInfo, Store
 from ...runtime.attachments import Prompt
-from ...runtime.transfer.prune import all_sessions
+from ...runtime.rows import all_sessions
 from ...store.sqlite import SqliteStore
 from .kinds import sound
 from .view import shortened

@@ -12,6 +12,7 @@ from ...core.principal import LOCAL
 from ...core.store import Collected, Query, SessionInfo, Store
 from ...store.codec import encode_entry
 from ...store.facts import blobs_of
+from ..rows import all_sessions
 from ..seams import SystemClock
 from .export import PAGE
 
@@ -141,15 +142,6 @@ def _check(older_than_s: float | None, max_bytes: int | None) -> None:
     for name, value in (("older_than_s", older_than_s), ("max_bytes", max_bytes)):
         if value is not None and not value >= 0:
             raise config_error("invalid_value", f"prune({name}={value}) means nothing.", "Use 0 or more.")
-
-
-async def all_sessions(store: Store, query: Query) -> AsyncGenerator[SessionInfo, None]:
-    """Every session that a query finds, page by page."""
-    query = msgspec.structs.replace(query, limit=PAGE)
-    while page := await store.sessions(query):
-        for row in page:
-            yield row
-        query = msgspec.structs.replace(query, after=page[-1].id)
 
 
 async def _weighed(store: Store, tenant: str, *, weigh: bool) -> AsyncGenerator[Weighed, None]:

@@ -12,9 +12,10 @@ from typing import Literal, Protocol
 from ...core.errors import StateError
 from ...core.store import SessionInfo, Store
 from ...core.usage import Usage
+from ..rows import row_of
 from . import html, markdown, plain
 from .account import Account, Remark, Rewinds, Told
-from .export import Journal, row_of
+from .export import Journal
 
 
 class _Form(Protocol):
