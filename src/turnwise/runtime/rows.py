@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ..core.store import Query, SessionInfo, Store
 from ..store.refusals import unknown_session
 
-PAGE = 500
+PAGE = 200
 """Rows that are read at a time."""
 
 

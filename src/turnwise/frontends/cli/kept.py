@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -130,6 +131,11 @@ def short(id: str) -> str:
 def label(row: SessionInfo) -> str:
     """What people call it: its name, else the beginning of its id."""
     return row.name or short(row.id)
+
+
+def by_name(row: SessionInfo) -> str:
+    """The option that goes on with it, as it is typed in a shell."""
+    return f"--session {shlex.quote(label(row))}"
 
 
 def title_of(words: str, attachments: Sequence[Path], prompt: Prompt | None) -> str:

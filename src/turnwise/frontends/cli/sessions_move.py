@@ -19,7 +19,7 @@ from ...runtime.transfer.export import ExportFormat, export_session
 from ...runtime.transfer.importing import import_session
 from ...store.refusals import unknown_session
 from .exits import COMPLETED
-from .kept import Kept, here, keep, kept_of, label
+from .kept import Kept, by_name, here, keep, kept_of, label
 from .screen import Screen
 from .sessions import as_line, meant, with_store
 
@@ -84,7 +84,7 @@ def import_one(file: Path, name: str | None, as_json: bool) -> int:
         screen.answer(f"{row.id}\n")
         screen.flush()
         unfinished = "" if row.status == "idle" else f" Its last turn is {row.status}."
-        screen.note(f"{row.last} entries were imported.{unfinished} To go on with it: turnwise --session {label(row)}")
+        screen.note(f"{row.last} entries were imported.{unfinished} To go on with it: turnwise {by_name(row)}")
         return COMPLETED
 
     return with_store(as_json, work)
@@ -99,7 +99,7 @@ def fork_one(ref: str | None, at: int | None, name: str | None, as_json: bool) -
         else:
             screen.answer(f"{made.id}\n")
             screen.flush()
-            screen.note(f"Forked from {label(row)}. To go on with it: turnwise --session {label(made)}")
+            screen.note(f"Forked from {label(row)}. To go on with it: turnwise {by_name(made)}")
         return COMPLETED
 
     return with_store(as_json, work)
