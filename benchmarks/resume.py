@@ -70,7 +70,7 @@ class Response:
 
 
 class Transport:
-    async def open(self, *_: Any) -> Response:
+    async def open(self, *_: Any, **__: Any) -> Response:
         return Response()
 
     def explain(self, error: BaseException, url: str) -> Any:
@@ -153,7 +153,7 @@ async def main(entries: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "resume.db")
         agent = Agent("openai:m", api_key="k", base_url="http://127.0.0.1:1/v1", compaction=None)
-        async with Runtime(transport=Transport()) as runtime:  # type: ignore[arg-type]
+        async with Runtime(transport=Transport()) as runtime:
             print(f"{'':34}{'CPU ms':>9}{'ms':>9}{'CPU x':>9}{'x':>9}")
             for kind in ("never compacted", "compacted", "at worst"):
                 ids = [await put(store, kind, count) for count in (100, entries)]
