@@ -1,8 +1,10 @@
-"""Rows of sessions, read from any store: one that must be there, and all that a query finds. Which one people mean by a name or an id is in `wanted`."""
+"""Rows of sessions in any store: one that must be there, all that a query finds, one that is made whole or not at all. Which one people mean by a
+name or an id is in `wanted`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
@@ -33,3 +35,13 @@ async def all_sessions(store: Store, query: Query, most: int | None = None) -> A
             return
         seen += len(page)
         query = replace(query, after=page[-1].id)
+
+
+@asynccontextmanager
+async def all_or_nothing(store: Store, session: str) -> AsyncGenerator[None, None]:
+    """A session that was just created gets what belongs into it; if that fails, or is cancelled, it is gone again."""
+    try:
+        yield
+    except BaseException:
+        await store.delete(session)
+        raise

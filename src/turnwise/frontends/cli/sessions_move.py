@@ -12,12 +12,11 @@ from typing import IO, cast
 import msgspec
 
 from ...core.errors import ConfigError, config_error
-from ...core.store import NewSession, SessionInfo, Store
-from ...runtime.history_ops import fork_of
-from ...runtime.seams import SystemClock, Uuid7
+from ...core.store import Store
+from ...runtime.rows import all_or_nothing
 from ...runtime.transfer.export import ExportFormat, export_session
+from ...runtime.transfer.fork import fork_stored
 from ...runtime.transfer.importing import import_session
-from ...store.refusals import unknown_session
 from .exits import COMPLETED
 from .kept import Kept, by_name, here, keep, kept_of, label
 from .screen import Screen
@@ -93,7 +92,11 @@ def import_one(file: Path, name: str | None, as_json: bool) -> int:
 def fork_one(ref: str | None, at: int | None, name: str | None, as_json: bool) -> int:
     async def work(store: Store, screen: Screen) -> int:
         row = await meant(store, ref)
-        made = await _fork(store, row, at, name)
+        made = await fork_stored(store, row, at, name=name, folder=here())
+        kept = await kept_of(store, row.id)
+        if kept != Kept():
+            async with all_or_nothing(store, made.id):
+                await keep(store, made.id, kept)
         if as_json:
             screen.data(as_line(made))
         else:
@@ -103,31 +106,6 @@ def fork_one(ref: str | None, at: int | None, name: str | None, as_json: bool) -
         return COMPLETED
 
     return with_store(as_json, work)
-
-
-async def _fork(store: Store, row: SessionInfo, at: int | None, name: str | None) -> SessionInfo:
-    from ...store.projection import read_state
-
-    read = await read_state(store, row.id)
-    if read is None:
-        raise unknown_session(row.id)
-    id = Uuid7().session_id()
-    created = fork_of(read[0], row.agent, at, id, SystemClock.wall())
-    kept = await kept_of(store, row.id)
-    new = NewSession(
-        id=id, principal=row.principal, name=name, title=row.title, agent=row.agent, folder=here(), tags=row.tags
-    )
-    await store.create(new)
-    try:
-        await store.append(id, 0, [created])
-        if kept != Kept():
-            await keep(store, id, kept)
-    except BaseException:
-        await store.delete(id)
-        raise
-    made = await store.info(id)
-    assert made is not None
-    return made
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
