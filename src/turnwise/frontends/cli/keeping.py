@@ -21,10 +21,10 @@ from ...runtime.opening import open_stored
 from ...runtime.runtime import Runtime
 from ...runtime.seams import SystemClock
 from ...runtime.session import Session
+from . import AGENT
 from .ask import Question, agent_of, model_of, turn_of
 from .exits import COMPLETED
 from .kept import (
-    AGENT,
     Kept,
     by_name,
     find,

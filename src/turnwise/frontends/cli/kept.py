@@ -17,11 +17,9 @@ from ...core.store import Query, Scope, SessionInfo, Store
 from ...runtime.attachments import Prompt
 from ...runtime.rows import all_sessions
 from ...store.sqlite import SqliteStore
+from . import AGENT
 from .kinds import sound
 from .view import shortened
-
-AGENT = "cli"
-"""The name under which sessions know this program's agent."""
 
 SHORT_ID_CHARS = 13
 """The part of an id that is its time: enough to tell apart what people begin."""
