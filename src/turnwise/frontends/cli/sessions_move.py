@@ -92,8 +92,8 @@ def import_one(file: Path, name: str | None, as_json: bool) -> int:
 def fork_one(ref: str | None, at: int | None, name: str | None, as_json: bool) -> int:
     async def work(store: Store, screen: Screen) -> int:
         row = await meant(store, ref)
-        made = await fork_stored(store, row, at, name=name, folder=here())
         kept = await kept_of(store, row.id)
+        made = await fork_stored(store, row, at, name=name, folder=here())
         if kept != Kept():
             async with all_or_nothing(store, made.id):
                 await keep(store, made.id, kept)
