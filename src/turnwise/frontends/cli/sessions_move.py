@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import msgspec
+from click import UsageError
 
 from ...core.errors import ConfigError, config_error
 from ...core.store import Store
@@ -63,14 +64,8 @@ def export_one(export: Export) -> int:
         return COMPLETED
 
     if export.as_json and export.output is None and form != "jsonl":
-        raise _no_json(form)
+        raise UsageError(f"--json says in JSON what was written to a file (-o): {form} itself is no JSON.")
     return with_store(export.as_json, work)
-
-
-def _no_json(form: str) -> Exception:
-    from click import UsageError
-
-    return UsageError(f"--json says in JSON what was written to a file (-o): {form} itself is no JSON.")
 
 
 def import_one(file: Path, name: str | None, as_json: bool) -> int:

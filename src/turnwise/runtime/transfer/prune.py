@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from ...store.codec import encode_entry
 from ...store.facts import blobs_of
 from ..rows import all_sessions
 from ..seams import SystemClock
-from .export import PAGE
+from .export import Journal
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -152,16 +153,16 @@ async def _weighed(store: Store, tenant: str, *, weigh: bool) -> AsyncGenerator[
 
 async def _weigh(store: Store, row: SessionInfo) -> Weighed:
     """Of a session whose journal cannot be read, nothing."""
-    size, read, blobs = 0, 0, dict[str, int]()
+    size, blobs = 0, dict[str, int]()
     held = store.blobs(row.principal.tenant)
     try:
-        while page := await store.read(row.id, read, PAGE):
-            for entry in page:
-                size += len(encode_entry(entry))
-                for name in blobs_of(entry):
-                    if name not in blobs:
-                        blobs[name] = await held.size(name) or 0
-            read += len(page)
+        async with aclosing(Journal(store, row, salvage=False).pages()) as pages:
+            async for _, page in pages:
+                for entry in page:
+                    size += len(encode_entry(entry))
+                    for name in blobs_of(entry):
+                        if name not in blobs:
+                            blobs[name] = await held.size(name) or 0
     except StateError:
         return Weighed(row)
     return Weighed(row, size, blobs)
