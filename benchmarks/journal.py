@@ -13,11 +13,12 @@ import argparse
 import asyncio
 import os
 import sqlite3
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
+from typing import Literal
 
 from turnwise import SqliteStore
 from turnwise.core.entries import CallOutcome, Entry, SessionCreated
@@ -129,10 +130,10 @@ class Crowd:
             await self._store.append(session, i, (ENTRY,))
 
 
-async def main(rounds: int, appends: int, durability: str) -> None:
+async def main(rounds: int, appends: int, durability: Literal["normal", "full"]) -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as root:
         folder = Path(root)
-        store = SqliteStore(folder / "store.db", durability=durability)  # type: ignore[arg-type]
+        store = SqliteStore(folder / "store.db", durability=durability)
         runs: dict[str, Callable[[int], Awaitable[Spent]]] = {
             **{kind: Floor(folder, kind, durability).run for kind in TABLES},
             "alone": Alone(store).run,
@@ -155,10 +156,6 @@ async def main(rounds: int, appends: int, durability: str) -> None:
     for one in (*TABLES, "alone"):
         paired = [o.wall_us / c.wall_us for o, c in zip(spent[one], spent["crowd"], strict=True)]
         print(f"rate of the crowd / {one}: {median(paired):.1f} ({min(paired):.1f} to {max(paired):.1f})")
-
-
-def median(values: object) -> float:
-    return statistics.median(values)  # type: ignore[arg-type, call-overload]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from turnwise.core.limits import Limits
 from turnwise.core.messages import AssistantMessage, ResponseInfo, UserMessage
 from turnwise.core.outcomes import ToolResult
 from turnwise.core.principal import LOCAL
+from turnwise.core.protocols import Read
 from turnwise.core.usage import Usage
 from turnwise.core.view import Change
 from turnwise.runtime.opening import open_stored
@@ -53,15 +54,16 @@ BODY = (
 
 
 class Response:
-    status, headers = 200, {"content-type": "text/event-stream"}
-
     def __init__(self) -> None:
+        self.status = 200
+        self.headers: Mapping[str, str] = {"content-type": "text/event-stream"}
+        self.read: Read = self._read
         self.reads = 0
         self.ended = False
 
     async def head(self) -> None: ...
 
-    async def read(self) -> bytes:
+    async def _read(self) -> bytes:
         self.reads += 1
         return BODY if self.reads == 1 else b""
 
@@ -70,7 +72,7 @@ class Response:
 
 
 class Transport:
-    async def open(self, *_: Any) -> Response:
+    async def open(self, *_: Any, **__: Any) -> Response:
         return Response()
 
     def explain(self, error: BaseException, url: str) -> Any:
@@ -153,7 +155,7 @@ async def main(entries: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "resume.db")
         agent = Agent("openai:m", api_key="k", base_url="http://127.0.0.1:1/v1", compaction=None)
-        async with Runtime(transport=Transport()) as runtime:  # type: ignore[arg-type]
+        async with Runtime(transport=Transport()) as runtime:
             print(f"{'':34}{'CPU ms':>9}{'ms':>9}{'CPU x':>9}{'x':>9}")
             for kind in ("never compacted", "compacted", "at worst"):
                 ids = [await put(store, kind, count) for count in (100, entries)]

@@ -171,6 +171,15 @@ def test_an_export_is_piped_into_an_import(kept: Inside) -> None:
     assert row["name"] is None and row["turns"] == 2, "the name is taken"
 
 
+def test_how_to_go_on_can_be_pasted_into_a_shell(kept: Inside) -> None:
+    """Names of several words are quoted."""
+    export = kept.run("sessions", "export", "plan").out
+    done = kept.run("sessions", "import", "-", "--name", "plan B", stdin=export)
+    assert done.err.endswith("To go on with it: turnwise --session 'plan B'\n")
+    done = kept.run("sessions", "fork", "plan", "--name", "other way")
+    assert done.err.endswith("To go on with it: turnwise --session 'other way'\n")
+
+
 @pytest.mark.parametrize(
     ("file", "begins"), [("a.md", "# What"), ("a.html", "<!doctype html>"), ("a.txt", "What should"), ("a", '{"type":')]
 )

@@ -31,8 +31,8 @@ ROWS = [
     Row(
         "D5",
         "an import that fails at the end leaves its row behind",
-        f"{FOLDER}importing.py",
-        "    except BaseException:\n        await store.delete(id)\n",
+        "runtime/rows.py",
+        "    except BaseException:\n        await store.delete(session)\n",
         "    except BaseException:\n",
         (f"{X}test_a_store_that_fails_at_the_end_keeps_nothing",),
     ),

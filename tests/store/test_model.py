@@ -11,7 +11,8 @@ from tests.examples import examples
 from tests.store.stores import memory
 
 from turnwise.testing.store_conformance.kit import Trial
-from turnwise.testing.store_conformance.model import KINDS, Op, drawn, play
+from turnwise.testing.store_conformance.model import drawn, play
+from turnwise.testing.store_conformance.operations import KINDS, Op
 
 NUMBER = st.integers(0, 11)
 OPS = st.lists(st.builds(Op, st.sampled_from(list(KINDS)), NUMBER, NUMBER, NUMBER), max_size=40)

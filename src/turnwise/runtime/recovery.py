@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ErrorInfo, SessionBusy, TurnwiseError
 from ..core.result import TurnResult
-from ..core.store import Query, SessionInfo, Store
+from ..core.store import SessionInfo
 
 if TYPE_CHECKING:
     from .runtime import Runtime
-
-PAGE = 500
-"""Rows that are asked for at a time."""
 
 
 class Recovery:
@@ -101,17 +98,3 @@ def unexpected(error: Exception, session: str = "") -> ErrorInfo:
         "Whatever it came from (the store, or a function of yours) did not say more.",
         session=session,
     )
-
-
-async def all_sessions(store: Store, query: Query) -> list[SessionInfo]:
-    """All that the query finds, page by page."""
-    from msgspec.structs import replace
-
-    found: list[SessionInfo] = []
-    query = replace(query, limit=PAGE)
-    while True:
-        page = await store.sessions(query)
-        found += page
-        if len(page) < PAGE:
-            return found
-        query = replace(query, after=page[-1].id)

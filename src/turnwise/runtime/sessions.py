@@ -24,7 +24,8 @@ from .elsewhere import StoredWatcher, cursor_from
 from .finding import find_or_create
 from .history_ops import forked
 from .house import Drained, House, Wish
-from .recovery import Recovery, all_sessions
+from .recovery import Recovery
+from .rows import all_sessions
 from .runtime import Runtime
 from .session import Session
 from .wanted import find
@@ -299,8 +300,8 @@ class Sessions(House):
         are those of unknown agents. Raises what the store raises.
         """
         runtime = await self._bind()
-        orphaned = await all_sessions(self.store, Query(tenant=None, orphaned=True, archived=None))
-        parked = await all_sessions(self.store, Query(tenant=None, status="parked", archived=None))
+        orphaned = [row async for row in all_sessions(self.store, Query(tenant=None, orphaned=True, archived=None))]
+        parked = [row async for row in all_sessions(self.store, Query(tenant=None, status="parked", archived=None))]
         known = [info for info in orphaned if self.agents.has(info) and not self._is_driven(info.id)]
         recovery = Recovery(parked, [info for info in orphaned if not self.agents.has(info)])
         recovery.start(runtime, known, self._places.most or len(known), self._recover_one)

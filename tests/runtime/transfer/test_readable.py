@@ -14,8 +14,10 @@ from hypothesis import given
 from tests.examples import examples
 from tests.runtime.transfer.journals import PNG, journals, put, rich
 
+from turnwise.core.content import BlobRef, Image, Text, ToolCall
 from turnwise.core.entries import Entry, SessionCreated
-from turnwise.core.messages import UserMessage
+from turnwise.core.messages import AssistantMessage, ToolMessage, UserMessage
+from turnwise.core.outcomes import ToolResult
 from turnwise.core.principal import LOCAL
 from turnwise.runtime.transfer import markdown
 from turnwise.runtime.transfer.export import export_session
@@ -92,7 +94,7 @@ async def test_html_holds_its_images_and_loads_nothing() -> None:
 
 async def test_what_an_attachment_is_called_stays_in_its_attribute() -> None:
     """A media type that says more than it should is not shown; a name is text."""
-    from turnwise.core.content import BlobRef, Document, Image
+    from turnwise.core.content import Document
 
     store = MemoryStore()
     name = await store.blobs("local").put(b"x")
@@ -142,6 +144,17 @@ async def test_markdown_tells_all_that_was_said() -> None:
         assert said in page, said
     assert "Forget me." not in page
     assert page.startswith("# Dots \\& \\<dashes\\>\n")
+
+
+async def test_what_a_file_is_said_to_be_is_no_html_in_markdown() -> None:
+    """P7: an import brings the media types that its writer wished for, those of whole texts, too."""
+    store = MemoryStore()
+    ref = BlobRef("0" * 64, 1, "<script>x</script>*")
+    said = AssistantMessage((ToolCall("c", "look", "{}"),), 1)
+    result = ToolResult("c", (Image(ref), Text("the beginning")), artifact=ref)
+    await put(store, [SessionCreated("s1", LOCAL, 1.0, (UserMessage("?", 1), said, ToolMessage((result,), 1)))])
+    page = await page_of(store, "markdown")
+    assert page.count("script") == 4 and "<script" not in page.replace("\\<", "")
 
 
 async def test_plain_text_tells_all_that_was_said_and_controls_no_terminal() -> None:

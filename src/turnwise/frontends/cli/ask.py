@@ -16,6 +16,7 @@ from ...runtime.agent import Agent
 from ...runtime.attachments import Prompt
 from ...runtime.history_ops import Move
 from ...runtime.runtime import Runtime
+from . import AGENT
 from .choose import choose_model, no_key, no_model
 from .exits import exit_code, exit_code_of_error
 from .local import find_local_servers
@@ -115,7 +116,7 @@ def agent_of(question: Question, model: str, system: str, runtime: Runtime) -> A
     return Agent(
         model,
         instructions=system,
-        name="cli",
+        name=AGENT,
         limits=limits,
         deadlines=deadlines,
         stream=question.streamed,

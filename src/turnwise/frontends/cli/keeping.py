@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -22,11 +21,12 @@ from ...runtime.opening import open_stored
 from ...runtime.runtime import Runtime
 from ...runtime.seams import SystemClock
 from ...runtime.session import Session
+from . import AGENT
 from .ask import Question, agent_of, model_of, turn_of
 from .exits import COMPLETED
 from .kept import (
-    AGENT,
     Kept,
+    by_name,
     find,
     here,
     keep,
@@ -183,5 +183,5 @@ async def _say_what_is_kept(store: Store, session: str, screen: Screen) -> None:
     """One line with how to go on. Sessions begun elsewhere, or under a name, are gone on with by that."""
     row = await store.info(session)
     if row is not None and row.last:
-        again = "-c" if row.name is None and row.folder == here() else f"--session {shlex.quote(label(row))}"
+        again = "-c" if row.name is None and row.folder == here() else by_name(row)
         screen.note(f"Kept as session {label(row)}. To go on with it: turnwise {again}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,13 +15,11 @@ from ...core.errors import ConfigError, StateError, config_error, error_of
 from ...core.principal import LOCAL
 from ...core.store import Query, Scope, SessionInfo, Store
 from ...runtime.attachments import Prompt
-from ...runtime.transfer.prune import all_sessions
+from ...runtime.rows import all_sessions
 from ...store.sqlite import SqliteStore
+from . import AGENT
 from .kinds import sound
 from .view import shortened
-
-AGENT = "cli"
-"""The name under which sessions know this program's agent."""
 
 SHORT_ID_CHARS = 13
 """The part of an id that is its time: enough to tell apart what people begin."""
@@ -130,6 +129,11 @@ def short(id: str) -> str:
 def label(row: SessionInfo) -> str:
     """What people call it: its name, else the beginning of its id."""
     return row.name or short(row.id)
+
+
+def by_name(row: SessionInfo) -> str:
+    """The option that goes on with it, as it is typed in a shell."""
+    return f"--session {shlex.quote(label(row))}"
 
 
 def title_of(words: str, attachments: Sequence[Path], prompt: Prompt | None) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from ...core.errors import TurnwiseError
 from ...core.principal import LOCAL
 from ...core.store import Edit, Hit, Query, SessionInfo, Store
+from ...runtime.rows import all_sessions
 from ...runtime.transfer.export import export_session
 from ...runtime.transfer.words import when
 from .demo.table import grid
@@ -22,7 +23,6 @@ from .view import shortened, tell_error
 
 T = TypeVar("T")
 
-_PAGE = 200
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,7 +91,8 @@ def as_line(value: object) -> bytes:
 def list_sessions(listing: Listing) -> int:
     async def work(store: Store, screen: Screen) -> int:
         query = Query(folder=here() if listing.here else None, tags=listing.tags, archived=listing.archived)
-        show_rows(await _first(store, query, listing.limit), screen, listing.as_json)
+        rows = [row async for row in all_sessions(store, query, listing.limit)]
+        show_rows(rows, screen, listing.as_json)
         return COMPLETED
 
     return with_store(listing.as_json, work)
@@ -139,17 +140,6 @@ def edit_session(change: Change) -> int:
         return COMPLETED
 
     return with_store(change.as_json, work)
-
-
-async def _first(store: Store, query: Query, limit: int) -> list[SessionInfo]:
-    rows: list[SessionInfo] = []
-    while len(rows) < limit:
-        page = await store.sessions(msgspec.structs.replace(query, limit=min(_PAGE, limit - len(rows))))
-        if not page:
-            break
-        rows += page
-        query = msgspec.structs.replace(query, after=rows[-1].id)
-    return rows
 
 
 async def _messages(store: Store, row: SessionInfo) -> Sequence[object]:

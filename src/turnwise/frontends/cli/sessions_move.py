@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import IO, cast
 
 import msgspec
+from click import UsageError
 
 from ...core.errors import ConfigError, config_error
-from ...core.store import NewSession, SessionInfo, Store
-from ...runtime.history_ops import fork_of
-from ...runtime.seams import SystemClock, Uuid7
+from ...core.store import Store
+from ...runtime.rows import all_or_nothing
 from ...runtime.transfer.export import ExportFormat, export_session
+from ...runtime.transfer.fork import fork_stored
 from ...runtime.transfer.importing import import_session
-from ...store.refusals import unknown_session
 from .exits import COMPLETED
-from .kept import Kept, here, keep, kept_of, label
+from .kept import Kept, by_name, here, keep, kept_of, label
 from .screen import Screen
 from .sessions import as_line, meant, with_store
 
@@ -64,14 +64,8 @@ def export_one(export: Export) -> int:
         return COMPLETED
 
     if export.as_json and export.output is None and form != "jsonl":
-        raise _no_json(form)
+        raise UsageError(f"--json says in JSON what was written to a file (-o): {form} itself is no JSON.")
     return with_store(export.as_json, work)
-
-
-def _no_json(form: str) -> Exception:
-    from click import UsageError
-
-    return UsageError(f"--json says in JSON what was written to a file (-o): {form} itself is no JSON.")
 
 
 def import_one(file: Path, name: str | None, as_json: bool) -> int:
@@ -84,7 +78,7 @@ def import_one(file: Path, name: str | None, as_json: bool) -> int:
         screen.answer(f"{row.id}\n")
         screen.flush()
         unfinished = "" if row.status == "idle" else f" Its last turn is {row.status}."
-        screen.note(f"{row.last} entries were imported.{unfinished} To go on with it: turnwise --session {label(row)}")
+        screen.note(f"{row.last} entries were imported.{unfinished} To go on with it: turnwise {by_name(row)}")
         return COMPLETED
 
     return with_store(as_json, work)
@@ -93,41 +87,20 @@ def import_one(file: Path, name: str | None, as_json: bool) -> int:
 def fork_one(ref: str | None, at: int | None, name: str | None, as_json: bool) -> int:
     async def work(store: Store, screen: Screen) -> int:
         row = await meant(store, ref)
-        made = await _fork(store, row, at, name)
+        kept = await kept_of(store, row.id)
+        made = await fork_stored(store, row, at, name=name, folder=here())
+        if kept != Kept():
+            async with all_or_nothing(store, made.id):
+                await keep(store, made.id, kept)
         if as_json:
             screen.data(as_line(made))
         else:
             screen.answer(f"{made.id}\n")
             screen.flush()
-            screen.note(f"Forked from {label(row)}. To go on with it: turnwise --session {label(made)}")
+            screen.note(f"Forked from {label(row)}. To go on with it: turnwise {by_name(made)}")
         return COMPLETED
 
     return with_store(as_json, work)
-
-
-async def _fork(store: Store, row: SessionInfo, at: int | None, name: str | None) -> SessionInfo:
-    from ...store.projection import read_state
-
-    read = await read_state(store, row.id)
-    if read is None:
-        raise unknown_session(row.id)
-    id = Uuid7().session_id()
-    created = fork_of(read[0], row.agent, at, id, SystemClock.wall())
-    kept = await kept_of(store, row.id)
-    new = NewSession(
-        id=id, principal=row.principal, name=name, title=row.title, agent=row.agent, folder=here(), tags=row.tags
-    )
-    await store.create(new)
-    try:
-        await store.append(id, 0, [created])
-        if kept != Kept():
-            await keep(store, id, kept)
-    except BaseException:
-        await store.delete(id)
-        raise
-    made = await store.info(id)
-    assert made is not None
-    return made
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """What a readable export tells of a session, in order and without any form: who said what, which calls with which results, and what else
-a reader should know. Pure; `markdown` and `html` give it a form.
+a reader should know. Pure; `forms` walks it.
 
 It is told entry by entry, so that no more than one step is held: a step with calls is told when all their outcomes are in. What was taken
 back later (`Rewound`) is left out, which is why `rewinds` must be known before.

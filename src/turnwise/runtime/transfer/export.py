@@ -18,7 +18,8 @@ from ...core.errors import ErrorInfo, StateError, config_error
 from ...core.store import Record, Scope, SessionInfo, Store
 from ...store.codec import encode_entry
 from ...store.facts import blobs_of
-from ...store.refusals import missing_blob, session_deleted, unknown_session
+from ...store.refusals import missing_blob, session_deleted
+from ..rows import row_of
 from ..seams import SystemClock
 from .lines import (
     EXPORT_VERSION,
@@ -141,14 +142,6 @@ class Journal:
             first = self.read + 1
             self.read += len(page)
             yield first, page
-
-
-async def row_of(store: Store, session: str) -> SessionInfo:
-    """The session's row; raises `StateError` (`unknown_session`)."""
-    row = await store.info(session)
-    if row is None:
-        raise unknown_session(session)
-    return row
 
 
 async def blob_pieces(store: Store, tenant: str, name: str) -> AsyncGenerator[bytes, None]:

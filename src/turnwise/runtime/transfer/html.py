@@ -1,4 +1,4 @@
-"""A session as one HTML page, for people. Pure: values of `account` in, text out.
+"""A session as one HTML page, for people. Pure, a `Form`.
 
 Everything that was said is text: it is escaped, whatever it holds, and shown as it was typed. The page loads nothing from elsewhere and
 runs nothing; a policy in its head holds the reader's browser to that. What attachments may be shown is an `Embed`: whoever
@@ -8,18 +8,16 @@ has the bytes puts them there.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
 from hashlib import sha256
 from html import escape
 
-import msgspec
-
-from ...core.content import Audio, BlobRef, Block, Document, Image, Opaque, Text, Thinking, ToolCall
+from ...core.content import Audio, BlobRef, Document, Image, ToolCall
 from ...core.outcomes import ToolResult
 from ...core.store import SessionInfo
 from ...core.usage import Usage
-from .account import ModelSaid, Remark, Told, TurnBegins, UserSaid
-from .words import clean, facts_of, file_of, outcome_of, spent, title_of, when, who
+from .account import Remark
+from .forms import Embed
+from .words import clean, facts_of, file_of, outcome_of, spent, title_of, when
 
 _SHORT_CHARS = 2000
 """Calls with results up to this length are shown unfolded."""
@@ -28,15 +26,6 @@ _SHOWN = frozenset(
     ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/ogg", "audio/mp4")
 )
 """Media types that a browser shows and that cannot hold a script."""
-
-
-class Embed(msgspec.Struct, frozen=True):
-    """A place for the bytes of a blob, in base64, between `before` and `after`; `instead` is shown if they cannot be had."""
-
-    ref: BlobRef
-    before: str
-    after: str
-    instead: str
 
 
 def head(row: SessionInfo) -> str:
@@ -51,81 +40,47 @@ def head(row: SessionInfo) -> str:
     )
 
 
-def body(told: Told) -> Iterator[str | Embed]:
-    """One thing that is told, in pieces."""
-    match told:
-        case TurnBegins(number=number, at=at):
-            yield f"<h2>Turn {number} {_time(at)}</h2>\n"
-        case UserSaid(message=message):
-            yield f'<article class="user">\n<h3>{who(told)}</h3>\n'
-            for block in message.content:
-                yield from _block(block)
-            yield "</article>\n"
-        case ModelSaid():
-            yield from _model(told)
-        case Remark(text=text, at=at, is_error=is_error, detail=detail):
-            kind = "remark error" if is_error else "remark"
-            more = _folded("Details", _said(detail)) if detail else ""
-            yield f'<div class="{kind}"><p>{_text(text)} {_time(at)}</p>{more}</div>\n'
-
-
 def foot(model_calls: int, usage: Usage) -> str:
     """What stands behind everything."""
     return f"<footer>{_text(spent(model_calls, usage))}</footer>\n</main>\n</body>\n</html>\n"
 
 
-def _model(told: ModelSaid) -> Iterator[str | Embed]:
-    message = told.message
-    by = f" <small>{_text(message.model)}</small>" if message.model else ""
-    yield f'<article class="assistant">\n<h3>Assistant{by}</h3>\n'
-    for block in message.content:
-        if isinstance(block, ToolCall):
-            yield from _call(block, told.results.get(block.id))
-        else:
-            yield from _block(block)
-    if message.partial:
-        yield '<p class="remark">Cut off here.</p>\n'
-    yield "</article>\n"
+def turn(number: int, at: str) -> str:
+    return f"<h2>Turn {number} {_time(at)}</h2>\n"
 
 
-def _call(call: ToolCall, result: ToolResult | None) -> Iterator[str | Embed]:
-    problem = outcome_of(result)
-    length = len(call.arguments) + (0 if result is None else len(result.text))
-    unfolded = " open" if length <= _SHORT_CHARS else ""
-    kind = "call error" if problem else "call"
-    yield f'<details class="{kind}"{unfolded}><summary><code>{_text(call.name)}</code> <small>{_text(call.id)}</small></summary>\n'
-    if call.arguments.strip():
-        yield _code(call.arguments)
-    if problem:
-        yield f'<p class="remark">{_text(problem)}</p>\n'
-    for block in () if result is None else result.content:
-        if isinstance(block, Text):
-            yield _code(block.text) if block.text else ""
-        else:
-            yield from _block(block)
-    if result is not None and result.artifact is not None:
-        yield f'<p class="remark">The whole text: {_text(file_of(Document(result.artifact)))}</p>\n'
-    yield "</details>\n"
+def remark(told: Remark) -> str:
+    kind = "remark error" if told.is_error else "remark"
+    more = _folded("Details", text(told.detail)) if told.detail else ""
+    return f'<div class="{kind}"><p>{_text(told.text)} {_time(when(told.at))}</p>{more}</div>\n'
 
 
-def _block(block: Block) -> Iterator[str | Embed]:
-    match block:
-        case Text(text=text):
-            if text:
-                yield _said(text)
-        case Thinking():
-            said = "Some of it is sealed by the provider." if block.redacted else block.text
-            if said:
-                yield _folded("Thinking", _said(said), "thinking")
-        case Image() | Audio() | Document():
-            yield _media(block)
-        case Opaque(kind=kind):
-            yield f'<p class="remark">An item of the provider\'s own: {_text(kind)}</p>\n'
-        case ToolCall():
-            pass
+def user(who: str) -> str:
+    return f'<article class="user">\n<h3>{who}</h3>\n'
 
 
-def _media(block: Image | Audio | Document) -> str | Embed:
+def model(name: str) -> str:
+    by = f" <small>{_text(name)}</small>" if name else ""
+    return f'<article class="assistant">\n<h3>Assistant{by}</h3>\n'
+
+
+def over(cut_off: bool) -> str:
+    return ('<p class="remark">Cut off here.</p>\n' if cut_off else "") + "</article>\n"
+
+
+def text(text: str) -> str:
+    return f'<div class="said" dir="auto">{_text(text)}</div>\n'
+
+
+def thinking(said: str) -> str:
+    return _folded("Thinking", text(said), "thinking")
+
+
+def opaque(kind: str) -> str:
+    return f'<p class="remark">An item of the provider\'s own: {_text(kind)}</p>\n'
+
+
+def file(block: Image | Audio | Document, in_result: bool) -> str | Embed:
     what = _text(file_of(block))
     named = f'<p class="file">{what}</p>\n'
     ref = block.source
@@ -136,20 +91,35 @@ def _media(block: Image | Audio | Document) -> str | Embed:
     return Embed(ref, f'<p><audio controls src="data:{ref.media_type};base64,', '"></audio></p>\n', named)
 
 
+def call(call: ToolCall, result: ToolResult | None) -> str:
+    problem = outcome_of(result)
+    length = len(call.arguments) + (0 if result is None else len(result.text))
+    unfolded = " open" if length <= _SHORT_CHARS else ""
+    kind = "call error" if problem else "call"
+    asked = output(call.arguments) if call.arguments.strip() else ""
+    ended = f'<p class="remark">{_text(problem)}</p>\n' if problem else ""
+    summary = f"<summary><code>{_text(call.name)}</code> <small>{_text(call.id)}</small></summary>"
+    return f'<details class="{kind}"{unfolded}>{summary}\n{asked}{ended}'
+
+
+def output(text: str) -> str:
+    return f"<pre>\n{_text(text)}</pre>\n"
+
+
+def artifact(what: str) -> str:
+    return f'<p class="remark">The whole text: {_text(what)}</p>\n'
+
+
+def call_over() -> str:
+    return "</details>\n"
+
+
 def _folded(title: str, inside: str, kind: str = "") -> str:
     return f'<details class="{kind}"><summary>{title}</summary>\n{inside}</details>\n'
 
 
-def _said(text: str) -> str:
-    return f'<div class="said" dir="auto">{_text(text)}</div>\n'
-
-
-def _code(text: str) -> str:
-    return f"<pre>\n{_text(text)}</pre>\n"
-
-
-def _time(at: float | None) -> str:
-    return f"<time>{when(at)}</time>" if when(at) else ""
+def _time(at: str) -> str:
+    return f"<time>{at}</time>" if at else ""
 
 
 def _text(text: str) -> str:

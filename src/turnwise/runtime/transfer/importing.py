@@ -21,6 +21,8 @@ from ...core.state import SessionState
 from ...core.store import Edit, NewSession, Query, Scope, SessionInfo, Store
 from ...store.codec import decode_entry
 from ...store.facts import blobs_of
+from ...store.refusals import name_taken
+from ..rows import all_or_nothing, row_of
 from ..seams import SystemClock, Uuid7
 from .lines import (
     EXPORT_VERSION,
@@ -77,18 +79,13 @@ async def import_session(
     row = reading.row
     row = msgspec.structs.replace(row, folder=row.folder if folder is None else folder)
     await _create(store, row, id, principal, name)
-    try:
+    async with all_or_nothing(store, id):
         await _records(store, reading.records, Scope("session", id, principal.tenant), clock.wall())
         if reading.entries:
             await store.append(id, 0, reading.entries)
         if row.archived:
             await store.edit(id, Edit(archived=True))
-    except BaseException:
-        await store.delete(id)
-        raise
-    made = await store.info(id)
-    assert made is not None
-    return made
+    return await row_of(store, id)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -301,8 +298,6 @@ async def _pieces(stream: Bytes) -> AsyncGenerator[bytes, None]:
 
 async def _refuse_name(store: Store, name: str, principal: Principal) -> None:
     """Raise `name_taken` before anything is read."""
-    from ...store.refusals import name_taken
-
     for row in await store.sessions(Query(tenant=principal.tenant, name=name, archived=None, limit=1)):
         raise name_taken(name, row.id)
 

@@ -1,4 +1,4 @@
-"""A session as Markdown, for people. Pure: values of `account` in, text out.
+"""A session as Markdown, for people. Pure, a `Form`.
 
 What users, models and tools said stands in quotes and code blocks, which it cannot leave: no line of it begins a heading or ends a
 section of ours. In quotes it keeps its own Markdown, without what could act on whoever looks at it: HTML is escaped, images are not loaded,
@@ -11,12 +11,12 @@ import html
 import re
 from collections.abc import Iterator
 
-from ...core.content import Audio, Block, Document, Image, Opaque, Text, Thinking, ToolCall
+from ...core.content import Audio, Document, Image, ToolCall
 from ...core.outcomes import ToolResult
 from ...core.store import SessionInfo
 from ...core.usage import Usage
-from .account import ModelSaid, Remark, Told, TurnBegins, UserSaid
-from .words import clean, facts_of, file_of, outcome_of, spent, title_of, when, who
+from .account import Remark
+from .words import clean, facts_of, file_of, outcome_of, spent, title_of
 
 
 def head(row: SessionInfo) -> str:
@@ -25,80 +25,68 @@ def head(row: SessionInfo) -> str:
     return f"# {line(title_of(row))}\n\n{facts}"
 
 
-def body(told: Told) -> Iterator[str]:
-    """One thing that is told, in pieces."""
-    match told:
-        case TurnBegins(number=number, at=at):
-            yield f"\n## Turn {number}{_at(at)}\n"
-        case UserSaid(message=message):
-            yield f"\n### {who(told)}\n"
-            for block in message.content:
-                yield _block(block)
-        case ModelSaid():
-            yield from _model(told)
-        case Remark(text=text, detail=detail):
-            yield f"\n*{line(text)}*\n"
-            if detail:
-                yield _folded("Details", quote(detail))
-
-
 def foot(model_calls: int, usage: Usage) -> str:
     """What stands behind everything."""
     return f"\n---\n\n*{spent(model_calls, usage)}*\n"
 
 
-def _model(told: ModelSaid) -> Iterator[str]:
-    message = told.message
-    by = f" ({span(message.model)})" if message.model else ""
-    yield f"\n### Assistant{by}\n"
-    for block in message.content:
-        if isinstance(block, ToolCall):
-            yield from _call(block, told.results.get(block.id))
-        else:
-            yield _block(block)
-    if message.partial:
-        yield "\n*Cut off here.*\n"
+def turn(number: int, at: str) -> str:
+    return f"\n## Turn {number}{f' ({at})' if at else ''}\n"
 
 
-def _call(call: ToolCall, result: ToolResult | None) -> Iterator[str]:
-    yield f"\n**Call** {span(call.name)} ({span(call.id)})\n"
-    if call.arguments.strip():
-        yield f"\n{fenced(call.arguments, 'json')}"
-    if problem := outcome_of(result):
-        yield f"\n*{line(problem)}*\n"
-    if result is None:
-        return
-    if isinstance(result.body, str):
-        if result.body:
-            yield f"\n{fenced(result.body, 'text')}"
-    else:
-        for block in result.body:
-            yield f"\n{fenced(block.text, 'text')}" if isinstance(block, Text) else _block(block)
-    if result.artifact is not None:
-        yield f"\n*The whole text: {file_of(Document(result.artifact))}*\n"
+def remark(told: Remark) -> str:
+    return f"\n*{line(told.text)}*\n{_folded('Details', quote(told.detail)) if told.detail else ''}"
 
 
-def _block(block: Block) -> str:
-    match block:
-        case Text(text=text):
-            return f"\n{quote(text)}" if text else ""
-        case Thinking():
-            said = "Some of it is sealed by the provider." if block.redacted else block.text
-            return _folded("Thinking", quote(said)) if said else ""
-        case Image() | Audio() | Document():
-            return f"\n[{line(file_of(block))}]\n"
-        case Opaque(kind=kind):
-            return f"\n*An item of the provider's own: {line(kind)}*\n"
-        case ToolCall():
-            return ""
+def user(who: str) -> str:
+    return f"\n### {who}\n"
+
+
+def model(name: str) -> str:
+    return f"\n### Assistant{f' ({span(name)})' if name else ''}\n"
+
+
+def over(cut_off: bool) -> str:
+    return "\n*Cut off here.*\n" if cut_off else ""
+
+
+def text(text: str) -> str:
+    return f"\n{quote(text)}"
+
+
+def thinking(said: str) -> str:
+    return _folded("Thinking", quote(said))
+
+
+def opaque(kind: str) -> str:
+    return f"\n*An item of the provider's own: {line(kind)}*\n"
+
+
+def file(block: Image | Audio | Document, in_result: bool) -> str:
+    return f"\n[{line(file_of(block))}]\n"
+
+
+def call(call: ToolCall, result: ToolResult | None) -> str:
+    problem = outcome_of(result)
+    asked = f"\n{fenced(call.arguments, 'json')}" if call.arguments.strip() else ""
+    ended = f"\n*{line(problem)}*\n" if problem else ""
+    return f"\n**Call** {span(call.name)} ({span(call.id)})\n{asked}{ended}"
+
+
+def output(text: str) -> str:
+    return f"\n{fenced(text, 'text')}"
+
+
+def artifact(what: str) -> str:
+    return f"\n*The whole text: {line(what)}*\n"
+
+
+def call_over() -> str:
+    return ""
 
 
 def _folded(title: str, inside: str) -> str:
     return f"\n<details><summary>{title}</summary>\n\n{inside}\n</details>\n"
-
-
-def _at(at: float | None) -> str:
-    return f" ({when(at)})" if when(at) else ""
 
 
 # --- words of others --------------------------------------------------------------------------------------------------

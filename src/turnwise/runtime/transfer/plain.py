@@ -1,15 +1,13 @@
-"""A session as plain text, for a terminal. Pure: values of `account` in, text out; control characters are replaced."""
+"""A session as plain text, for a terminal. A `Form`; control characters are replaced."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from ...core.content import Block, Document, Opaque, Text, Thinking, ToolCall
+from ...core.content import Audio, Document, Image, ToolCall
 from ...core.outcomes import ToolResult
 from ...core.store import SessionInfo
 from ...core.usage import Usage
-from .account import ModelSaid, Remark, Told, TurnBegins, UserSaid
-from .words import clean, facts_of, file_of, outcome_of, spent, title_of, when, who
+from .account import Remark
+from .words import clean, facts_of, file_of, outcome_of, spent, title_of
 
 
 def head(row: SessionInfo) -> str:
@@ -18,65 +16,63 @@ def head(row: SessionInfo) -> str:
     return f"{_line(title_of(row))}\n\n{facts}"
 
 
-def body(told: Told) -> Iterator[str]:
-    """One thing that is told, in pieces."""
-    match told:
-        case TurnBegins(number=number, at=at):
-            yield f"\n--- Turn {number}{', ' + when(at) if when(at) else ''}\n"
-        case UserSaid(message=message):
-            yield f"\n{who(told)}:\n"
-            for block in message.content:
-                yield _block(block)
-        case ModelSaid():
-            yield from _model(told)
-        case Remark(text=text, detail=detail):
-            yield f"\n({_line(text)})\n"
-            if detail:
-                yield _indented(detail)
-
-
 def foot(model_calls: int, usage: Usage) -> str:
     """What stands behind everything."""
     return f"\n({spent(model_calls, usage)})\n"
 
 
-def _model(told: ModelSaid) -> Iterator[str]:
-    message = told.message
-    yield f"\nAssistant{f' ({_line(message.model)})' if message.model else ''}:\n"
-    for block in message.content:
-        if isinstance(block, ToolCall):
-            yield from _call(block, told.results.get(block.id))
-        else:
-            yield _block(block)
-    if message.partial:
-        yield "  (cut off here)\n"
+def turn(number: int, at: str) -> str:
+    return f"\n--- Turn {number}{', ' + at if at else ''}\n"
 
 
-def _call(call: ToolCall, result: ToolResult | None) -> Iterator[str]:
-    yield f"  → {_line(call.name)} {_line(call.arguments)}".rstrip() + "\n"
-    if problem := outcome_of(result):
-        yield f"    ({_line(problem)})\n"
-    if result is None:
-        return
-    for block in result.content:
-        yield _block(block, "    ")
-    if result.artifact is not None:
-        yield f"    (the whole text: {_line(file_of(Document(result.artifact)))})\n"
+def remark(told: Remark) -> str:
+    return f"\n({_line(told.text)})\n{_indented(told.detail) if told.detail else ''}"
 
 
-def _block(block: Block, margin: str = "  ") -> str:
-    match block:
-        case Text(text=text):
-            return _indented(text, margin) if text else ""
-        case Thinking():
-            said = "some of it is sealed by the provider" if block.redacted else block.text
-            return f"{margin}(thinking)\n{_indented(said, margin + '| ')}" if said else ""
-        case Opaque(kind=kind):
-            return f"{margin}(an item of the provider's own: {_line(kind)})\n"
-        case ToolCall():
-            return ""
-        case _:
-            return f"{margin}[{_line(file_of(block))}]\n"
+def user(who: str) -> str:
+    return f"\n{who}:\n"
+
+
+def model(name: str) -> str:
+    return f"\nAssistant{f' ({_line(name)})' if name else ''}:\n"
+
+
+def over(cut_off: bool) -> str:
+    return "  (cut off here)\n" if cut_off else ""
+
+
+def text(text: str) -> str:
+    return _indented(text)
+
+
+def thinking(said: str) -> str:
+    return f"  (thinking)\n{_indented(said, '  | ')}"
+
+
+def opaque(kind: str) -> str:
+    return f"  (an item of the provider's own: {_line(kind)})\n"
+
+
+def file(block: Image | Audio | Document, in_result: bool) -> str:
+    return f"{'    ' if in_result else '  '}[{_line(file_of(block))}]\n"
+
+
+def call(call: ToolCall, result: ToolResult | None) -> str:
+    problem = outcome_of(result)
+    ended = f"    ({_line(problem)})\n" if problem else ""
+    return f"  → {_line(call.name)} {_line(call.arguments)}".rstrip() + "\n" + ended
+
+
+def output(text: str) -> str:
+    return _indented(text, "    ")
+
+
+def artifact(what: str) -> str:
+    return f"    (the whole text: {_line(what)})\n"
+
+
+def call_over() -> str:
+    return ""
 
 
 def _indented(text: str, margin: str = "  ") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -12,8 +13,9 @@ from ...core.principal import LOCAL
 from ...core.store import Collected, Query, SessionInfo, Store
 from ...store.codec import encode_entry
 from ...store.facts import blobs_of
+from ..rows import all_sessions
 from ..seams import SystemClock
-from .export import PAGE
+from .export import Journal
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -143,15 +145,6 @@ def _check(older_than_s: float | None, max_bytes: int | None) -> None:
             raise config_error("invalid_value", f"prune({name}={value}) means nothing.", "Use 0 or more.")
 
 
-async def all_sessions(store: Store, query: Query) -> AsyncGenerator[SessionInfo, None]:
-    """Every session that a query finds, page by page."""
-    query = msgspec.structs.replace(query, limit=PAGE)
-    while page := await store.sessions(query):
-        for row in page:
-            yield row
-        query = msgspec.structs.replace(query, after=page[-1].id)
-
-
 async def _weighed(store: Store, tenant: str, *, weigh: bool) -> AsyncGenerator[Weighed, None]:
     rows = [row async for row in all_sessions(store, Query(tenant=tenant, archived=None))]
     for row in rows:
@@ -160,16 +153,16 @@ async def _weighed(store: Store, tenant: str, *, weigh: bool) -> AsyncGenerator[
 
 async def _weigh(store: Store, row: SessionInfo) -> Weighed:
     """Of a session whose journal cannot be read, nothing."""
-    size, read, blobs = 0, 0, dict[str, int]()
+    size, blobs = 0, dict[str, int]()
     held = store.blobs(row.principal.tenant)
     try:
-        while page := await store.read(row.id, read, PAGE):
-            for entry in page:
-                size += len(encode_entry(entry))
-                for name in blobs_of(entry):
-                    if name not in blobs:
-                        blobs[name] = await held.size(name) or 0
-            read += len(page)
+        async with aclosing(Journal(store, row, salvage=False).pages()) as pages:
+            async for _, page in pages:
+                for entry in page:
+                    size += len(encode_entry(entry))
+                    for name in blobs_of(entry):
+                        if name not in blobs:
+                            blobs[name] = await held.size(name) or 0
     except StateError:
         return Weighed(row)
     return Weighed(row, size, blobs)

@@ -1,31 +1,23 @@
 """A session for people, as a stream of bytes: reads the journal twice (once for what was taken back), and gives `account` and the form what
-they need. The I/O of `markdown`, `html` and `plain`.
+they need: the I/O of `forms`.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Literal, Protocol
+from typing import Literal
 
 from ...core.errors import StateError
 from ...core.store import SessionInfo, Store
-from ...core.usage import Usage
+from ..rows import row_of
 from . import html, markdown, plain
 from .account import Account, Remark, Rewinds, Told
-from .export import Journal, row_of
+from .export import Journal
+from .forms import Embed, Form, pieces_of
 
-
-class _Form(Protocol):
-    """What `markdown` and `html` have in common."""
-
-    def head(self, row: SessionInfo) -> str: ...
-    def body(self, told: Told) -> Iterator[str] | Iterator[str | html.Embed]: ...
-    def foot(self, model_calls: int, usage: Usage) -> str: ...
-
-
-_FORMS: dict[str, _Form] = {"markdown": markdown, "html": html, "text": plain}
+_FORMS: dict[str, Form] = {"markdown": markdown, "html": html, "text": plain}
 
 INLINE_BYTES = 8 << 20
 """Attachments up to this size are shown in a page; larger ones are named."""
@@ -61,17 +53,17 @@ async def _rewinds(store: Store, row: SessionInfo, salvage: bool) -> Rewinds:
     return rewinds
 
 
-async def _pieces(store: Store, row: SessionInfo, form: _Form, told: Iterable[Told]) -> AsyncGenerator[bytes, None]:
+async def _pieces(store: Store, row: SessionInfo, form: Form, told: Iterable[Told]) -> AsyncGenerator[bytes, None]:
     """The form of what is told, with the bytes of attachments where they belong."""
     for one in told:
-        for piece in form.body(one):
+        for piece in pieces_of(form, one):
             if isinstance(piece, str):
                 yield piece.encode()
             else:
                 yield await _embedded(store, row, piece)
 
 
-async def _embedded(store: Store, row: SessionInfo, place: html.Embed) -> bytes:
+async def _embedded(store: Store, row: SessionInfo, place: Embed) -> bytes:
     """One that is too large, missing or damaged is named instead."""
     blobs, ref = store.blobs(row.principal.tenant), place.ref
     try:

@@ -1,4 +1,4 @@
-"""Small things that both readable forms say in the same words: times, sizes, what an outcome is called, what a file is. Pure."""
+"""Small things that all readable forms say in the same words: times, sizes, what an outcome is called, what a file is. Pure."""
 
 from __future__ import annotations
 

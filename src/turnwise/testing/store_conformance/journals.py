@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.entries import Entry
+from ...core.entries import Entry, StepCommitted
 from ...core.errors import TurnwiseError
 from ...core.store import NewSession, Snapshot, Store
 from .kit import (
@@ -171,7 +171,8 @@ async def _cancel_one(t: Trial, yields: int) -> None:
 
 
 def _batch_of(entry: Entry) -> str:
-    return getattr(entry, "message").text.partition(",")[0]  # noqa: B009
+    assert isinstance(entry, StepCommitted)
+    return entry.message.text.partition(",")[0]
 
 
 @promises("An append is seen wholly or not at all, by every handle, also while it is being made.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, get_args
 
-import msgspec
 from msgspec import inspect
 
 from ...core.changes import Parked, Resumed
@@ -134,7 +133,3 @@ def _structs(kind: inspect.StructType) -> Iterator[Any]:
     shapes = {f.name: _examples(f.type) for f in kind.fields if f.name != "v"}
     for turn in range(max(map(len, shapes.values()), default=0)):
         yield kind.cls(**{name: values[turn % len(values)] for name, values in shapes.items()})
-
-
-def encoded_size(entries: Sequence[Entry]) -> int:
-    return len(msgspec.json.encode(entries))
