@@ -75,9 +75,18 @@ class Server:
         if self in _running:
             _running.remove(self)
         if self.folder.exists():
-            if (self.folder / "data" / "postmaster.pid").exists():
+            if self._is_up():
                 self.stop("immediate")
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _is_up(self) -> bool:
+        """Whether the process that the server's folder names is this server: one that was killed leaves its number behind, which may be
+        nobody's since, or another's."""
+        try:
+            pid = (self.folder / "data" / "postmaster.pid").read_text("utf-8").split("\n", 1)[0].strip()
+            return str(self.folder) in Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace")
+        except OSError:
+            return (self.folder / "data" / "postmaster.pid").exists() and not Path("/proc/self").exists()
 
     def log(self) -> str:
         return (self.folder / "log").read_text("utf-8", "replace")
@@ -186,7 +195,8 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
-            Server(folder).close()
+            with contextlib.suppress(RuntimeError):  # another run sweeps, too, and was faster
+                Server(folder).close()
 
 
 def free_port() -> int:
