@@ -100,7 +100,7 @@ class Front:
         if not self._writer.idle or begun_at < self._slow_until or not transactions.lock.acquire(False):
             return False
         try:
-            return transactions.db is not None and transactions.attempt(jobs, begun_at)
+            return transactions.attempt(jobs)
         finally:
             transactions.lock.release()
             self._note_time(begun_at)
