@@ -24,7 +24,7 @@ _LAST_CHARACTER = "\U0010ffff"
 
 def get_record(db: Connection, scope: Scope, key: str, now: float) -> Record | None:
     row = _row(db, scope, key)
-    return None if row is None or _is_over(row, now) else _record(row)
+    return None if row is None or _is_over(row, now) else Record(*row)
 
 
 def put_record(
@@ -40,7 +40,7 @@ def put_record(
     ttl_s: float | None,
 ) -> Record:
     row = _row(db, scope, key)
-    there = None if row is None or _is_over(row, now) else _record(row)
+    there = None if row is None or _is_over(row, now) else Record(*row)
     _refuse_other(key, expect, there)
     record = Record(
         key,
@@ -63,7 +63,7 @@ def put_record(
 
 def delete_record(db: Connection, scope: Scope, key: str, now: float, *, expect: int | None) -> bool:
     row = _row(db, scope, key)
-    there = None if row is None or _is_over(row, now) else _record(row)
+    there = None if row is None or _is_over(row, now) else Record(*row)
     _refuse_other(key, expect, there)
     if there is None:
         return False
@@ -78,15 +78,11 @@ def records(db: Connection, scope: Scope, prefix: str, after: str, limit: int, n
         ORDER BY key LIMIT ?""",
         (*_names(scope), after, prefix, prefix + 8 * _LAST_CHARACTER, len(prefix), prefix, now, max(limit, 0)),
     )
-    return [_record(row) for row in rows]
+    return [Record(*row) for row in rows]
 
 
 def _row(db: Connection, scope: Scope, key: str) -> Sequence[Any] | None:
     return db.execute(f"SELECT {_COLUMNS} FROM records WHERE {_SCOPE} AND key = ?", (*_names(scope), key)).fetchone()
-
-
-def _record(row: Sequence[Any]) -> Record:
-    return Record(*row)
 
 
 def _is_over(row: Sequence[Any], now: float) -> bool:
