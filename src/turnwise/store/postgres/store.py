@@ -19,7 +19,8 @@ from ...core.store import (
     SessionInfo,
     Snapshot,
 )
-from . import errors, leases, records, search, sessions
+from ..refusals import store_closed
+from . import leases, records, search, sessions
 from .blobs import PostgresBlobs
 from .database import Database, Options
 from .errors import Address
@@ -95,7 +96,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what was begun and close all connections. Idempotent."""
-        await self._waiting.close(errors.closed())
+        await self._waiting.close(store_closed())
         await self._database.close()
 
     # --- journals -------------------------------------------------------------------------------------------------------

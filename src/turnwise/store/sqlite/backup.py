@@ -13,9 +13,9 @@ from shutil import rmtree
 from sqlite3 import Connection, DatabaseError
 from sqlite3 import Error as SqliteError
 
-from ...core.errors import ErrorInfo, StateError
+from ...core.errors import StateError, state_error
 from .blobs import PIECE_BYTES, Upload, files_in, folders_of
-from .errors import store_damaged, store_unavailable, translated
+from .errors import file_damaged, store_unavailable, translated
 from .place import blobs_folder, make_file, tenant_of
 from .schema import VERSION, checked_version, connect, migrate, open_to_read, sync_file
 from .verify import Verified, verified
@@ -130,7 +130,7 @@ def _checked_folder(folder: str, path: Path) -> str:
     """A backup is data: the names in it do not lead out of the folder (rule P7)."""
     plain = tenant_of(folder) is not None or (folder[:1] == "=" and folder[1:].isalnum())
     if not plain or "/" in folder or "." in folder:
-        raise store_damaged(path, f"the backup names a folder {folder!r}")
+        raise file_damaged(path, f"the backup names a folder {folder!r}")
     return folder
 
 
@@ -138,9 +138,9 @@ def _refuse_damaged(db: Connection, path: Path) -> None:
     try:
         (answer,) = db.execute("PRAGMA quick_check(1)").fetchone()
     except DatabaseError as error:
-        raise store_damaged(path, f"{error}") from error
+        raise file_damaged(path, f"{error}") from error
     if answer != "ok":
-        raise store_damaged(path, answer)
+        raise file_damaged(path, answer)
 
 
 def _temporary(path: Path) -> Path:
@@ -148,11 +148,8 @@ def _temporary(path: Path) -> Path:
 
 
 def backup_exists(path: Path, what: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "backup_exists",
-            f"Nothing can be written to {path}: {what}.",
-            "Give another path, or move away what is there.",
-        )
+    return state_error(
+        "backup_exists",
+        f"Nothing can be written to {path}: {what}.",
+        "Give another path, or move away what is there.",
     )

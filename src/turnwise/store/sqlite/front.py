@@ -13,8 +13,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from ..refusals import store_closed
 from .clock import monotonic
-from .errors import store_closed
 from .jobs import Job, resolve
 from .transactions import Transactions
 from .writer import Writer

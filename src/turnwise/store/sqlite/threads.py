@@ -12,8 +12,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from ..refusals import store_closed
 from . import daemon
-from .errors import is_fatal, store_closed, translated
+from .errors import is_fatal, translated
 from .jobs import Awaited
 
 R = TypeVar("R")

@@ -9,8 +9,8 @@ import threading
 from collections import deque
 from queue import SimpleQueue
 
+from ..refusals import store_closed
 from . import daemon
-from .errors import store_closed
 from .jobs import Job, call_on, settle, wake
 from .transactions import Transactions
 
