@@ -13,7 +13,6 @@ import msgspec
 
 from ..core.entries import Entry
 from ..core.errors import StateError, state_error
-from ..core.principal import Principal
 
 KNOWN_VERSION = 1
 """The version of all entry types that this release writes."""
@@ -78,9 +77,3 @@ def damaged_entry(session: str, number: int, what: str) -> StateError:
         "The entries before it are good: fork the session there, or take them from an export or backup.",
         session=session,
     )
-
-
-def principal_of(entries: Sequence[Entry]) -> Principal | None:
-    """Whose session it is, by its first entry."""
-    first = entries[0] if entries else None
-    return getattr(first, "principal", None)
