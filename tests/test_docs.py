@@ -250,7 +250,7 @@ def test_errors_page_lists_every_code_under_its_branch() -> None:
     sections = [branch for branch in BRANCHES if branch in headings]
     listed = [(branch, quoted(row[0])[0]) for branch in sections for row in rows_of("docs/errors.md", branch)]
     assert len(listed) == len(set(listed)), "a code is listed twice"
-    real = codes_in_source({"ErrorInfo": 1, "config_error": 0, "Kind": 0, "misuse": 0})
+    real = codes_in_source({"ErrorInfo": 1, "config_error": 0, "state_error": 0, "Kind": 0, "misuse": 0})
     assert {f"{branch}.{code}" for branch, code in listed} == set(real), sorted(real.items(), key=lambda row: row[1])
 
 
@@ -320,7 +320,7 @@ def branch_of(maker: ast.Call) -> str:
     name = called(maker)
     if name == "ErrorInfo":
         return f"{ast.literal_eval(maker.args[0])}."
-    return {"config_error": "config.", "Kind": "provider.", "misuse": "session."}.get(name, "")
+    return {"config_error": "config.", "state_error": "state.", "Kind": "provider.", "misuse": "session."}.get(name, "")
 
 
 def values_of(given: ast.expr, tree: ast.Module, where: str) -> set[str]:

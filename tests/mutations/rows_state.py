@@ -25,8 +25,8 @@ ROWS = [
         "D1",
         "a deleted record's versions begin again",
         "store/changing.py",
-        'await write(place, b"null", version, GONE, 0.0)',
-        "await place.records.delete_record(place.scope, place.key, expect=version)",
+        'await write(place, b"null", version_of(found), GONE, 0.0)',
+        "await place.records.delete_record(place.scope, place.key, expect=version_of(found))",
         (f"{SCOPED}test_a_record_deleted_in_between_is_not_taken_for_the_one_that_was_read",),
     ),
     Row(

@@ -59,9 +59,9 @@ ROWS = [
     Row(
         "D3",
         "a record that had expired begins with version 1 again",
-        "store/memory/records.py",
-        "before.version + 1 if before else 1",
-        "living.version + 1 if living else 1",
+        "store/versions.py",
+        "version_of(before) + 1",
+        "version_of(there) + 1",
         (f"{KIT}records_expire]",),
     ),
     Row(

@@ -174,13 +174,17 @@ def config_error(code: str, message: str, hint: str = "") -> ConfigError:
     return ConfigError(ErrorInfo("config", code, message, hint))
 
 
+def state_error(
+    code: str, message: str, hint: str, *, session: str = "", retryable: bool = False, detail: str = ""
+) -> StateError:
+    """The same for what stores and journals refuse."""
+    return StateError(ErrorInfo("state", code, message, hint, session=session, retryable=retryable, detail=detail))
+
+
 def illegal(what: str) -> StateError:
     """The error for an entry that cannot follow what came before."""
-    return StateError(
-        ErrorInfo(
-            "state",
-            "illegal_entry",
-            f"The journal cannot go on like this: {what}.",
-            "This is a defect of the program that wrote the entry; the entries before it are intact.",
-        )
+    return state_error(
+        "illegal_entry",
+        f"The journal cannot go on like this: {what}.",
+        "This is a defect of the program that wrote the entry; the entries before it are intact.",
     )

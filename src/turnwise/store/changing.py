@@ -19,6 +19,7 @@ from ..core.store import Record, Records, Scope, ScopeKind
 from . import refusals
 from .board import board_of
 from .shapes import GONE, StateKey, is_any
+from .versions import refuse_other, version_of
 
 T = TypeVar("T")
 
@@ -164,23 +165,17 @@ async def deleted(place: Place, expected_version: int | None, pause: Pause) -> b
             if tries:
                 await pause(min(PAUSE_CAP_S, PAUSE_BASE_S * 2**tries))
             found = await place.find()
-            version = version_of(found)
-            if expected_version is not None and expected_version != version:
-                raise refusals.version_conflict(place.key, expected_version, version)
+            refuse_other(place.key, expected_version, found)
             if found is None or found.schema == GONE:
                 return False
             try:
-                await write(place, b"null", version, GONE, 0.0)
+                await write(place, b"null", version_of(found), GONE, 0.0)
             except StateError as error:
                 if not is_conflict(error) or expected_version is not None:
                     raise
             else:
                 return True
         raise refusals.contended(place.key, UPDATE_TRIES)
-
-
-def version_of(found: Record | None) -> int:
-    return 0 if found is None else found.version
 
 
 def is_conflict(error: BaseException) -> bool:

@@ -12,8 +12,7 @@ from typing import get_args
 import msgspec
 
 from ..core.entries import Entry
-from ..core.errors import ErrorInfo, StateError
-from ..core.principal import Principal
+from ..core.errors import StateError, state_error
 
 KNOWN_VERSION = 1
 """The version of all entry types that this release writes."""
@@ -63,30 +62,18 @@ def _unreadable(data: bytes, session: str, number: int, error: Exception) -> Sta
 
 
 def unknown_entry(session: str, number: int, kind: object, version: int) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "unknown_entry",
-            f"Entry {number} of session {session} is of a kind that this release does not know: {kind}, version {version}.",
-            "A newer release wrote it: use that one. The entries before it can be read and exported.",
-            session=session,
-        )
+    return state_error(
+        "unknown_entry",
+        f"Entry {number} of session {session} is of a kind that this release does not know: {kind}, version {version}.",
+        "A newer release wrote it: use that one. The entries before it can be read and exported.",
+        session=session,
     )
 
 
 def damaged_entry(session: str, number: int, what: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "damaged_entry",
-            f"Entry {number} of session {session} is not what was written: {what}.",
-            "The entries before it are good: fork the session there, or take them from an export or backup.",
-            session=session,
-        )
+    return state_error(
+        "damaged_entry",
+        f"Entry {number} of session {session} is not what was written: {what}.",
+        "The entries before it are good: fork the session there, or take them from an export or backup.",
+        session=session,
     )
-
-
-def principal_of(entries: Sequence[Entry]) -> Principal | None:
-    """Whose session it is, by its first entry."""
-    first = entries[0] if entries else None
-    return getattr(first, "principal", None)

@@ -21,7 +21,7 @@ from ..core.entries import (
 )
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from ..core.store import SessionStatus
+from ..core.store import NewSession, SessionStatus
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -62,6 +62,14 @@ _NOTED: dict[type[Entry], tuple[int, SessionStatus | None]] = {
     Resumed: (0, "running"),
 }
 """Messages and status, of entries that are alike in it; `CallStarted`, which changes nothing, is here as one of the most frequent."""
+
+
+def begun_by(session: str, entries: Sequence[Entry]) -> NewSession:
+    """The row of a session that was not created but begins with an append."""
+    first = entries[0] if entries else None
+    if not isinstance(first, SessionCreated):
+        return NewSession(id=session)
+    return NewSession(id=session, principal=first.principal, agent=first.agent)
 
 
 def text_of(entry: Entry) -> str:

@@ -20,7 +20,7 @@ from zlib import error as ZlibError
 
 import msgspec
 
-from ..core.errors import ErrorInfo, StateError
+from ..core.errors import StateError, state_error
 from ..core.evolve import evolve, fold
 from ..core.messages import Message
 from ..core.state import SessionState
@@ -312,12 +312,9 @@ async def read_state(
 
 
 def damaged_snapshot(session: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "damaged_snapshot",
-            f"The snapshot of session {session} is not what was written.",
-            "Begin a turn, or open the session again: it is then read from its journal, which is the truth.",
-            session=session,
-        )
+    return state_error(
+        "damaged_snapshot",
+        f"The snapshot of session {session} is not what was written.",
+        "Begin a turn, or open the session again: it is then read from its journal, which is the truth.",
+        session=session,
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
 from .changing import Reach
-from .shapes import StateKey, StateRecord
+from .shapes import StateKey, StateRecord, key_of
 
 if TYPE_CHECKING:
     from .scopes import ScopedState
-
-T = TypeVar("T")
 
 
 class SyncScopedState:
@@ -26,27 +24,26 @@ class SyncScopedState:
         self._scoped = scoped
         self._reach = reach
 
-    def _do(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return self._reach.wait(make)
-
     def get(self, key: str | StateKey[Any], type: Any = Any, /, *, default: Any = None) -> Any:
-        return self._do(lambda: self._scoped.get(key, type, default=default))  # type: ignore[arg-type]
+        return self._reach.wait(lambda: self._scoped.get(key_of(key, type), default=default))
 
     def record(self, key: str | StateKey[Any], type: Any = Any, /) -> StateRecord[Any] | None:
-        return self._do(lambda: self._scoped.record(key, type))  # type: ignore[arg-type]
+        return self._reach.wait(lambda: self._scoped.record(key_of(key, type)))
 
     def list(
         self, prefix: str | StateKey[Any] = "", type: Any = Any, /, *, after: str = "", limit: int = 100
     ) -> Sequence[StateRecord[Any]]:
-        return self._do(lambda: self._scoped.list(prefix, type, after=after, limit=limit))  # type: ignore[arg-type]
+        if isinstance(prefix, StateKey):
+            return self._reach.wait(lambda: self._scoped.list(prefix, after=after, limit=limit))
+        return self._reach.wait(lambda: self._scoped.list(prefix, type, after=after, limit=limit))
 
     def set(self, key: str | StateKey[Any], value: Any, /, *, ttl_s: float | None = None) -> StateRecord[Any]:
-        return self._do(lambda: self._scoped.set(key, value, ttl_s=ttl_s))
+        return self._reach.wait(lambda: self._scoped.set(key, value, ttl_s=ttl_s))
 
     def compare_and_set(
         self, key: str | StateKey[Any], expected_version: int, value: Any, /, *, ttl_s: float | None = None
     ) -> StateRecord[Any]:
-        return self._do(lambda: self._scoped.compare_and_set(key, expected_version, value, ttl_s=ttl_s))
+        return self._reach.wait(lambda: self._scoped.compare_and_set(key, expected_version, value, ttl_s=ttl_s))
 
     def update(
         self,
@@ -58,7 +55,7 @@ class SyncScopedState:
         default: Any = UNSET,
         ttl_s: float | UnsetType | None = UNSET,
     ) -> Any:
-        return self._do(lambda: self._scoped.update(key, change, type, default=default, ttl_s=ttl_s))  # type: ignore[arg-type]
+        return self._reach.wait(lambda: self._scoped.update(key_of(key, type), change, default=default, ttl_s=ttl_s))
 
     def delete(self, key: str | StateKey[Any], /, *, expected_version: int | None = None) -> bool:
-        return self._do(lambda: self._scoped.delete(key, expected_version=expected_version))
+        return self._reach.wait(lambda: self._scoped.delete(key, expected_version=expected_version))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
-from ...core.entries import Entry, SessionCreated
+from ...core.entries import Entry
 from ...core.store import Edit, NewSession, Query, SessionInfo, SessionStatus
 from ..facts import facts_of
 from .claims import Claims
@@ -91,14 +91,6 @@ class Row:
             owner=held.owner if held else "",
             claimed_until=claims.until(held.owner) if held else None,
         )
-
-
-def begun_by(session: str, entries: Sequence[Entry]) -> NewSession:
-    """A session that was not created but begins with an append."""
-    first = entries[0] if entries else None
-    if not isinstance(first, SessionCreated):
-        return NewSession(id=session)
-    return NewSession(id=session, principal=first.principal, agent=first.agent)
 
 
 def listed(rows: Iterable[Row], query: Query, after: Row | None, claims: Claims, now: float) -> list[SessionInfo]:

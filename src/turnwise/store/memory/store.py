@@ -25,12 +25,12 @@ from ...core.store import (
     SessionInfo,
     Snapshot,
 )
-from ..facts import blobs_of, text_of
+from ..facts import begun_by, blobs_of, text_of
 from ..refusals import append_conflict, name_taken, session_deleted, session_exists, unknown_session
 from .blobs import MemoryBlobs
 from .claims import Claims
 from .records import Records
-from .rows import Row, begun_by, listed
+from .rows import Row, listed
 from .words import Term, find, terms_of
 
 

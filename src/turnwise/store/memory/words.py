@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-AROUND = 80
-"""Characters of context on each side of what was found first."""
+from .. import words
 
 _WORD = re.compile(r"\w+")
 Term = tuple[str, ...]
@@ -28,25 +27,22 @@ class Found(msgspec.Struct, frozen=True):
 
 def terms_of(query: str) -> list[Term]:
     """What is looked for; nothing if the query has no words."""
-    out: list[Term] = []
-    for number, part in enumerate(query.split('"')):
-        out += [_words(part)] if number % 2 else [_words(piece) for piece in part.split()]
-    return [term for term in dict.fromkeys(out) if term]
+    return words.terms_of(query, _words)
 
 
 def find(terms: Sequence[Term], text: str) -> Found | None:
     """None if the text lacks one of the terms."""
     spans = [match.span() for match in _WORD.finditer(text)]
-    words = [text[start:end].casefold() for start, end in spans]
+    cut = [text[start:end].casefold() for start, end in spans]
     places: set[int] = set()
     weight = 0.0
     for term in terms:
-        starts = _places(term, words)
+        starts = _places(term, cut)
         if not starts:
             return None
-        weight += len(starts) / (len(starts) + 1 + len(words) / 100)
+        weight += len(starts) / (len(starts) + 1 + len(cut) / 100)
         places.update(start + offset for start in starts for offset in range(len(term)))
-    return Found(weight, _excerpt(text, [spans[place] for place in sorted(places)]))
+    return Found(weight, words.excerpt(text, [spans[place] for place in sorted(places)]))
 
 
 def _words(text: str) -> Term:
@@ -57,16 +53,3 @@ def _places(term: Term, words: Sequence[str]) -> list[int]:
     size = len(term)
     first = term[0]
     return [at for at, word in enumerate(words) if word == first and tuple(words[at : at + size]) == term]
-
-
-def _excerpt(text: str, found: Sequence[tuple[int, int]]) -> str:
-    """In one line, with what was found between brackets."""
-    start, end = max(0, found[0][0] - AROUND), found[0][1] + AROUND
-    out, at = "", start
-    for first, last in found:
-        if last > end:
-            break
-        out += f"{text[at:first]}[{text[first:last]}]"
-        at = last
-    said = " ".join(f"{out}{text[at:end]}".split())
-    return f"{'…' if start else ''}{said}{'…' if end < len(text) else ''}"

@@ -11,6 +11,7 @@ import asyncio
 from struct import Struct
 from typing import Any
 
+from ..refusals import store_closed
 from . import errors, schema
 from .errors import AGAIN, Address, Lost, Refused
 from .link import Link, Rows
@@ -63,7 +64,7 @@ class Database:
     def __enter__(self) -> Database:
         """Begin an operation. Raises `StateError`: `store_closed`, `store_in_use`."""
         if self._closed:
-            raise errors.closed()
+            raise store_closed()
         if self._pool.bind():
             self._ready = False
             self._opening = asyncio.Lock()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from psycopg.conninfo import conninfo_to_dict
 
-from ...core.errors import ConfigError, ErrorInfo, StateError, TurnwiseError, config_error
+from ...core.errors import ConfigError, StateError, TurnwiseError, config_error, state_error
+from ..refusals import disk_full, store_damaged
 
 
 class Lost(Exception):
@@ -65,34 +66,20 @@ class Address:
         return line.replace(self._password, "…") if self._password else line
 
 
-def closed() -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state", "store_closed", "The PostgreSQL store was closed.", "Open a new one: a closed store stays closed."
-        )
-    )
-
-
 def other_loop() -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "store_in_use",
-            "The PostgreSQL store is in use on another event loop.",
-            "Give each event loop a store of its own; they may share the database.",
-        )
+    return state_error(
+        "store_in_use",
+        "The PostgreSQL store is in use on another event loop.",
+        "Give each event loop a store of its own; they may share the database.",
     )
 
 
 def unreachable(address: Address, message: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "store_unavailable",
-            f"PostgreSQL at {address.shown} does not answer: {address.clean(message)}",
-            "Check that the server runs and can be reached from here. What was not acknowledged may or may not have been written.",
-            retryable=True,
-        )
+    return state_error(
+        "store_unavailable",
+        f"PostgreSQL at {address.shown} does not answer: {address.clean(message)}",
+        "Check that the server runs and can be reached from here. What was not acknowledged may or may not have been written.",
+        retryable=True,
     )
 
 
@@ -100,13 +87,10 @@ def not_connected(address: Address, message: str) -> Lost | TurnwiseError:
     """Why a connection could not be made. libpq tells a refusal by its text only."""
     said = message.lower()
     if "does not exist" in said and "database" in said:
-        return StateError(
-            ErrorInfo(
-                "state",
-                "database_missing",
-                f"There is no such database: {address.shown}.",
-                "Create it (createdb), in UTF-8, or correct the DSN.",
-            )
+        return state_error(
+            "database_missing",
+            f"There is no such database: {address.shown}.",
+            "Create it (createdb), in UTF-8, or correct the DSN.",
         )
     if "permission denied for database" in said:
         return _permission(address, address.clean(message))
@@ -121,13 +105,10 @@ def not_connected(address: Address, message: str) -> Lost | TurnwiseError:
             "not permitted to log in",
         )
     ):
-        return StateError(
-            ErrorInfo(
-                "state",
-                "store_auth_failed",
-                f"PostgreSQL does not let us in as {address.shown}: {address.clean(message)}",
-                "Check user, password and pg_hba.conf.",
-            )
+        return state_error(
+            "store_auth_failed",
+            f"PostgreSQL does not let us in as {address.shown}: {address.clean(message)}",
+            "Check user, password and pg_hba.conf.",
         )
     return Lost(address.clean(message), sent=False)
 
@@ -140,78 +121,44 @@ def refused(address: Address, error: Refused, schema: str) -> TurnwiseError:
     if error.code in ("3F000", "42P01", "42883"):
         return schema_missing(address, schema)
     if error.code == "53100":
-        return StateError(
-            ErrorInfo(
-                "state",
-                "disk_full",
-                f"The disk of PostgreSQL at {address.shown} is full: {message}",
-                "Nothing was written. Make room on the server and try again.",
-                retryable=True,
-            )
-        )
+        return disk_full(f"PostgreSQL at {address.shown}", message)
     if error.code[:2] == "54":
         return too_large(message)
     if error.code in ("XX001", "XX002"):
-        return StateError(
-            ErrorInfo(
-                "state",
-                "store_damaged",
-                f"PostgreSQL at {address.shown} reports damaged data: {message}",
-                "Stop writing and see to the server's disk; other sessions may still be read and exported.",
-            )
+        return store_damaged(
+            f"PostgreSQL at {address.shown}",
+            message,
+            "Stop writing and see to the server's disk; other sessions may still be read and exported.",
         )
-    return StateError(
-        ErrorInfo(
-            "state",
-            "store_failed",
-            f"PostgreSQL at {address.shown} refused a statement ({error.code}): {message}",
-            "Nothing of it took effect. The server's log says more.",
-            detail=error.code,
-        )
+    return state_error(
+        "store_failed",
+        f"PostgreSQL at {address.shown} refused a statement ({error.code}): {message}",
+        "Nothing of it took effect. The server's log says more.",
+        detail=error.code,
     )
 
 
 def too_large(message: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "append_too_large",
-            f"More was to be written at once than PostgreSQL takes: {message}",
-            "Nothing was written. Keep large content as attachments: they are stored in pieces.",
-        )
+    return state_error(
+        "append_too_large",
+        f"More was to be written at once than PostgreSQL takes: {message}",
+        "Nothing was written. Keep large content as attachments: they are stored in pieces.",
     )
 
 
 def schema_missing(address: Address, schema: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "schema_missing",
-            f"The database {address.shown} has no schema {schema}, or not all of it.",
-            "Run PostgresStore(…).migrate() once with a role that may create it, or open the store with migrate=True.",
-        )
+    return state_error(
+        "schema_missing",
+        f"The database {address.shown} has no schema {schema}, or not all of it.",
+        "Run PostgresStore(…).migrate() once with a role that may create it, or open the store with migrate=True.",
     )
 
 
 def schema_old(address: Address, schema: str, found: int, known: int) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "schema_old",
-            f"Schema {schema} of {address.shown} has version {found}; this release needs {known}.",
-            "Run PostgresStore(…).migrate() with a role that may change it, or open the store with migrate=True.",
-        )
-    )
-
-
-def schema_new(address: Address, schema: str, found: int, known: int) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "store_newer",
-            f"Schema {schema} of {address.shown} has version {found}; this release knows {known} at most.",
-            "A newer release made it: use that one.",
-        )
+    return state_error(
+        "schema_old",
+        f"Schema {schema} of {address.shown} has version {found}; this release needs {known}.",
+        "Run PostgresStore(…).migrate() with a role that may change it, or open the store with migrate=True.",
     )
 
 
@@ -224,11 +171,8 @@ def wrong_encoding(address: Address, encoding: str) -> ConfigError:
 
 
 def _permission(address: Address, message: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "permission_denied",
-            f"The role of {address.shown} may not do what the store needs: {message}",
-            "docs/postgres.md lists what has to be granted to the role that runs, and to the one that migrates.",
-        )
+    return state_error(
+        "permission_denied",
+        f"The role of {address.shown} may not do what the store needs: {message}",
+        "docs/postgres.md lists what has to be granted to the role that runs, and to the one that migrates.",
     )

@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from ...core.entries import Entry, SessionCreated
-from ...core.principal import LOCAL
+from ...core.entries import Entry
 from ...core.store import Claim, Owner
 from .. import refusals
 from ..codec import damaged_entry, decode_entry, encode_entries
-from ..facts import blobs_of, facts_of, text_of
+from ..facts import begun_by, blobs_of, facts_of, text_of
 from . import errors
 from .database import Database
 from .link import Link
@@ -124,8 +123,7 @@ def _written(session: str, after: int, append: bytes, entries: Sequence[Entry], 
     if sum(map(len, bodies)) > LARGEST_APPEND_BYTES:
         raise errors.too_large(f"{sum(map(len, bodies))} bytes of entries; {LARGEST_APPEND_BYTES} are the limit.")
     facts = facts_of(entries)
-    first = entries[0] if entries and after == 0 else None
-    principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
+    new = begun_by(session, entries if after == 0 else ())
     blobs: set[str] = set()
     said: list[str] = []
     said_at: list[int] = []
@@ -141,9 +139,9 @@ def _written(session: str, after: int, append: bytes, entries: Sequence[Entry], 
         append,
         bodies,
         [_signed(crc32(body)) for body in bodies],
-        principal.tenant,
-        principal.user,
-        agent,
+        new.principal.tenant,
+        new.principal.user,
+        new.agent,
         facts.status,
         facts.turns,
         facts.messages,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...core.store import Record, Scope
 from .. import refusals
@@ -43,7 +42,7 @@ LIST = Statement(
 
 async def get(database: Database, scope: Scope, key: str) -> Record | None:
     row = await database.row(GET, scope.tenant, scope.kind, scope.name, key)
-    return None if row is None else _record(row)
+    return None if row is None else Record(*row)
 
 
 async def put(
@@ -78,9 +77,4 @@ async def delete(database: Database, scope: Scope, key: str, expect: int | None)
 
 async def listed(database: Database, scope: Scope, prefix: str, after: str, limit: int) -> Sequence[Record]:
     rows = await database.ask(LIST, scope.tenant, scope.kind, scope.name, prefix, after, limit)
-    return [_record(row) for row in rows]
-
-
-def _record(row: Sequence[Any]) -> Record:
-    key, value, version, schema, created, updated, writer, expires = row
-    return Record(key, value, version, schema, created, updated, writer, expires)
+    return [Record(*row) for row in rows]

@@ -10,7 +10,8 @@ import re
 from typing import Any, NamedTuple
 
 from ...core.errors import config_error
-from .errors import Address, Refused, refused, schema_new, schema_old, wrong_encoding
+from ..refusals import store_newer
+from .errors import Address, Refused, refused, schema_old, wrong_encoding
 from .functions import FUNCTIONS
 from .link import Link
 from .statement import Statement
@@ -79,7 +80,7 @@ async def look(link: Link, address: Address, schema: str, limit_s: float) -> Fou
     except Refused as error:
         raise refused(address, error, schema) from None
     if version > known_version():
-        raise schema_new(address, schema, version, known_version())
+        raise store_newer(f"Schema {schema} of {address.shown}", version, known_version())
     return Found(version, has_schema, seed)
 
 

@@ -19,12 +19,14 @@ from ...core.store import (
     SessionInfo,
     Snapshot,
 )
-from . import errors, leases, records, schema, search, sessions
+from ..refusals import store_closed
+from . import leases, records, search, sessions
 from .blobs import PostgresBlobs
 from .database import Database, Options
 from .errors import Address
 from .journal import Journal
 from .pool import Pool
+from .schema import checked_name
 from .waiting import Waiting
 
 
@@ -75,7 +77,7 @@ class PostgresStore:
             max_blob_bytes=max_blob_bytes,
         )
         pool = Pool(self._address, pool_size, max_lifetime_s)
-        self._database = Database(self._address, _checked_name(schema), pool, options)
+        self._database = Database(self._address, checked_name(schema), pool, options)
         self._waiting = Waiting(self._database, None if direct_dsn is None else Address(direct_dsn))
         self._journal = Journal(self._database, self._waiting.appended)
 
@@ -94,7 +96,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what was begun and close all connections. Idempotent."""
-        await self._waiting.close(errors.closed())
+        await self._waiting.close(store_closed())
         await self._database.close()
 
     # --- journals -------------------------------------------------------------------------------------------------------
@@ -207,9 +209,6 @@ class PostgresStore:
         """Also `blob_bytes` and `records`; `bytes` is what the tables and indexes take on the server's disk."""
         with self._database as database:
             return await sessions.stats(database)
-
-
-_checked_name = schema.checked_name
 
 
 def _check(**settings: float) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from .. import words
+
 PART_CHARS = 40_000
 """Of a longer text several parts are kept: a list of words may have 1 MB in PostgreSQL, and places up to 16,383."""
-AROUND_CHARS = 80
-"""How much is shown on each side of what was found."""
 
 _GAP = re.compile(r"[\W_]+")
 _WORD = re.compile(r"[^\W_]+")
@@ -25,37 +25,22 @@ def words_of(text: str) -> str:
 
 def parts_of(text: str) -> Iterator[str]:
     """The words of a text, in parts that PostgreSQL can keep; nothing for a text without words."""
-    words = words_of(text)
-    while len(words) > PART_CHARS:
-        end = words.rfind(" ", 0, PART_CHARS)
+    left = words_of(text)
+    while len(left) > PART_CHARS:
+        end = left.rfind(" ", 0, PART_CHARS)
         end = PART_CHARS if end <= 0 else end
-        yield words[:end]
-        words = words[end:].lstrip()
-    if words:
-        yield words
+        yield left[:end]
+        left = left[end:].lstrip()
+    if left:
+        yield left
 
 
 def terms_of(query: str) -> list[str]:
-    """What is looked for: words that stand together. What is in double quotes does, and what has no space in it (`src/main.py`)."""
-    out: list[str] = []
-    for number, part in enumerate(query.split('"')):
-        out += [words_of(part)] if number % 2 else [words_of(piece) for piece in part.split()]
-    return [term for term in dict.fromkeys(out) if term]
+    """What is looked for, a term as its words with spaces between."""
+    return words.terms_of(query, words_of)
 
 
 def excerpt(text: str, terms: Sequence[str]) -> str:
-    """What is around the first words found, in one line, with the found ones in brackets."""
+    """What is around the first words found."""
     wanted = {word for term in terms for word in term.split()}
-    found = [match.span() for match in _WORD.finditer(text) if match[0].casefold() in wanted]
-    if not found:
-        return " ".join(text[: 2 * AROUND_CHARS].split())
-    start = max(0, found[0][0] - AROUND_CHARS)
-    end = min(len(text), found[0][1] + AROUND_CHARS)
-    out, at = "", start
-    for first, last in found:
-        if last > end:
-            break
-        out += f"{text[at:first]}[{text[first:last]}]"
-        at = last
-    shown = " ".join((out + text[at:end]).split())
-    return f"{'…' if start else ''}{shown}{'…' if end < len(text) else ''}"
+    return words.excerpt(text, [match.span() for match in _WORD.finditer(text) if match[0].casefold() in wanted])

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from shutil import rmtree
-from sqlite3 import Connection, DatabaseError, connect
+from sqlite3 import Connection, DatabaseError
 from sqlite3 import Error as SqliteError
 
-from ...core.errors import ErrorInfo, StateError
+from ...core.errors import StateError, state_error
 from .blobs import PIECE_BYTES, Upload, files_in, folders_of
-from .errors import store_damaged, store_unavailable, translated
-from .place import address_of, blobs_folder, make_file, tenant_of
-from .schema import VERSION, checked_version, migrate, open_to_read, sync_file
+from .errors import file_damaged, store_unavailable, translated
+from .place import blobs_folder, make_file, tenant_of
+from .schema import VERSION, checked_version, connect, migrate, open_to_read, sync_file
 from .verify import Verified, verified
 
 NO_LIMIT = 1 << 62
+WAIT_S = 5.0
+"""For whoever else has one of these files open."""
 
 _TABLE = """CREATE TABLE backup_blobs (
     folder TEXT NOT NULL, sha256 TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (folder, sha256, part)
@@ -34,7 +36,7 @@ def back_up(source: Connection, path: Path, target: Path) -> None:
     temporary = _temporary(target)
     try:
         make_file(temporary)
-        copy = _bare(temporary)
+        copy = connect(temporary, "rw", WAIT_S)
         try:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -82,7 +84,7 @@ def restore(backup: Path, path: Path, busy_timeout_s: float) -> Verified:
 
 def _unpack(backup: Path, path: Path) -> None:
     """A store at `path`, of the newest version, of a backup."""
-    source, copy = _bare(backup, "ro"), _bare(path)
+    source, copy = connect(backup, "ro", WAIT_S), connect(path, "rw", WAIT_S)
     try:
         version = checked_version(source, backup)
         source.backup(copy)
@@ -128,7 +130,7 @@ def _checked_folder(folder: str, path: Path) -> str:
     """A backup is data: the names in it do not lead out of the folder (rule P7)."""
     plain = tenant_of(folder) is not None or (folder[:1] == "=" and folder[1:].isalnum())
     if not plain or "/" in folder or "." in folder:
-        raise store_damaged(path, f"the backup names a folder {folder!r}")
+        raise file_damaged(path, f"the backup names a folder {folder!r}")
     return folder
 
 
@@ -136,25 +138,18 @@ def _refuse_damaged(db: Connection, path: Path) -> None:
     try:
         (answer,) = db.execute("PRAGMA quick_check(1)").fetchone()
     except DatabaseError as error:
-        raise store_damaged(path, f"{error}") from error
+        raise file_damaged(path, f"{error}") from error
     if answer != "ok":
-        raise store_damaged(path, answer)
+        raise file_damaged(path, answer)
 
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _bare(path: Path, mode: str = "rw") -> Connection:
-    return connect(address_of(path, mode), uri=True, isolation_level=None, check_same_thread=False)
-
-
 def backup_exists(path: Path, what: str) -> StateError:
-    return StateError(
-        ErrorInfo(
-            "state",
-            "backup_exists",
-            f"Nothing can be written to {path}: {what}.",
-            "Give another path, or move away what is there.",
-        )
+    return state_error(
+        "backup_exists",
+        f"Nothing can be written to {path}: {what}.",
+        "Give another path, or move away what is there.",
     )

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from .jobs import call_on
+from .jobs import call_on, wake
 
 
 def start(name: str, main: Callable[[], None]) -> threading.Thread:
@@ -25,13 +25,8 @@ async def in_thread(function: Callable[[], None]) -> None:
         try:
             function()
         finally:
-            call_on(loop, _ended, done)
+            call_on(loop, wake, done)
 
     thread = start("close", main)
     await done
     thread.join()
-
-
-def _ended(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)

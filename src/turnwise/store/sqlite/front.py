@@ -13,8 +13,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from ..refusals import store_closed
 from .clock import monotonic
-from .errors import store_closed
 from .jobs import Job, resolve
 from .transactions import Transactions
 from .writer import Writer
@@ -100,7 +100,7 @@ class Front:
         if not self._writer.idle or begun_at < self._slow_until or not transactions.lock.acquire(False):
             return False
         try:
-            return transactions.db is not None and transactions.attempt(jobs, begun_at)
+            return transactions.attempt(jobs)
         finally:
             transactions.lock.release()
             self._note_time(begun_at)

@@ -8,29 +8,25 @@ from sqlite3 import Connection
 from typing import Any
 
 
-class Job:
-    """Something to be done in a transaction, and what came of it. `run` may be called again after a rollback. `quick`: it touches a few
-    rows; only such jobs may be done on an event loop. Who waits for it does so by `future`, if it is not done at once."""
+class Awaited:
+    """What came of something, `value` or `error`, for somebody on a loop who waits for it by `future`."""
 
-    __slots__ = ("error", "future", "loop", "quick", "value")
-    writes = True
-    pages: int = 1
-    """About how many pages of the file it writes."""
+    __slots__ = ("error", "future", "loop", "value")
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
 
-    def __init__(self, quick: bool) -> None:
-        self.quick = quick
+    def __init__(self) -> None:
         self.value: Any = None
         self.error: Exception | None = None
-
-    def run(self, db: Connection) -> Any:
-        raise NotImplementedError
 
     def awaited_on(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
         """Somebody on this loop waits for it."""
         self.loop, self.future = loop, loop.create_future()
         return self.future
+
+    def report(self) -> None:
+        """Have the future resolved, from any thread."""
+        call_on(self.loop, Awaited.tell, self)
 
     def tell(self) -> None:
         """Resolve the future; on its loop."""
@@ -40,6 +36,23 @@ class Job:
             self.future.set_result(self.value)
         else:
             self.future.set_exception(self.error)
+
+
+class Job(Awaited):
+    """Something to be done in a transaction. `run` may be called again after a rollback. `quick`: it touches a few rows; only such jobs may
+    be done on an event loop, and then nobody need wait."""
+
+    __slots__ = ("quick",)
+    writes = True
+    pages: int = 1
+    """About how many pages of the file it writes."""
+
+    def __init__(self, quick: bool) -> None:
+        super().__init__()
+        self.quick = quick
+
+    def run(self, db: Connection) -> Any:
+        raise NotImplementedError
 
 
 class Task(Job):
@@ -81,6 +94,12 @@ def resolve(jobs: Sequence[Job]) -> None:
     """Resolve futures, on their loop."""
     for job in jobs:
         job.tell()
+
+
+def wake(future: asyncio.Future[None]) -> None:
+    """Let go on who waits, on its loop."""
+    if not future.done():
+        future.set_result(None)
 
 
 def call_on(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], given: Any) -> None:

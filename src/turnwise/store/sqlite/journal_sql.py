@@ -10,11 +10,10 @@ from sqlite3 import Connection, DatabaseError
 from typing import Any
 from zlib import crc32
 
-from ...core.entries import Entry, SessionCreated
-from ...core.principal import LOCAL
+from ...core.entries import Entry
 from ...core.store import Claim, Owner
 from ..codec import damaged_entry, decode_entry, encode_entries
-from ..facts import blobs_of, facts_of
+from ..facts import begun_by, blobs_of, facts_of
 from ..refusals import append_conflict, claimed, lease_lost, session_deleted
 from .clock import is_busy
 from .jobs import Job
@@ -86,7 +85,7 @@ class Append(Job):
         self.session, self.after, self.last = session, after, after + len(data)
         self._claim, self._keys, self._now = claim, keys, now
         self._facts, self._blobs = facts_of(entries), blobs
-        self._first = entries[0] if after == 0 and entries else None
+        self._first = entries[:1] if after == 0 else ()
 
     def run(self, db: Connection) -> int:
         key = self._keys.by_id.get(self.session)
@@ -117,12 +116,12 @@ class Append(Job):
 
     def _made(self, db: Connection, news: tuple[Any, ...]) -> tuple[int, int] | None:
         """The key and the fence of a session that begins with this append; None if it cannot, or there is one by this id."""
-        first, claim = self._first, self._claim
+        claim = self._claim
         if self.after or (claim is not None and claim.fence):
             return None
-        principal, agent = (first.principal, first.agent) if isinstance(first, SessionCreated) else (LOCAL, "")
+        new = begun_by(self.session, self._first)
         owner, fence = ("", 0) if claim is None else (claim.owner if claim.hold else "", 1)
-        row = (self.session, principal.tenant, principal.user, agent, news[1], *news, owner, fence)
+        row = (self.session, new.principal.tenant, new.principal.user, new.agent, news[1], *news, owner, fence)
         done = db.execute(_MAKE, row)
         key = done.lastrowid
         if done.rowcount != 1 or key is None:

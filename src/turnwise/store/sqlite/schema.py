@@ -17,8 +17,9 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Literal
 
+from ..refusals import store_newer
 from .clock import patiently
-from .errors import not_a_store, store_newer, store_unavailable
+from .errors import not_a_store, store_unavailable
 from .place import address_of, make_file
 
 Durability = Literal["normal", "full"]
@@ -131,7 +132,7 @@ def checked_version(db: Connection, path: Path) -> int:
             raise not_a_store(path)
         return 0
     if version > VERSION:
-        raise store_newer(path, version, VERSION)
+        raise store_newer(f"{path}", version, VERSION)
     return version
 
 

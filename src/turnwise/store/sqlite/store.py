@@ -27,10 +27,11 @@ from ...core.store import (
     Snapshot,
     StoredBlobs,
 )
+from ..refusals import store_closed
 from . import backup, blobs, forks, journal_sql, leases_sql, records, search, sessions_sql, watch
 from .clock import wall
 from .daemon import in_thread
-from .errors import store_closed, store_forked
+from .errors import store_forked
 from .front import Front
 from .jobs import Job, Opening, Task
 from .journal_sql import Append, Keys

@@ -12,9 +12,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from ..refusals import store_closed
 from . import daemon
-from .errors import is_fatal, store_closed, translated
-from .jobs import call_on
+from .errors import is_fatal, translated
+from .jobs import Awaited
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -22,14 +23,12 @@ T = TypeVar("T")
 IDLE_S = 20.0
 
 
-class _Call(Generic[R]):
-    __slots__ = ("error", "function", "future", "loop", "value")
+class _Call(Awaited, Generic[R]):
+    __slots__ = ("function",)
 
-    def __init__(self, function: Callable[[R], Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.function, self.loop = function, loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.value: Any = None
-        self.error: Exception | None = None
+    def __init__(self, function: Callable[[R], Any]) -> None:
+        super().__init__()
+        self.function = function
 
 
 class Threads(Generic[R]):
@@ -54,13 +53,14 @@ class Threads(Generic[R]):
         """Call `function` in a thread."""
         if self._closed:
             raise store_closed()
-        call = _Call(function, asyncio.get_running_loop())
+        call = _Call(function)
+        future = call.awaited_on(asyncio.get_running_loop())
         with self._lock:
             self._calls += 1
         self._queue.put(call)
         if self._calls > len(self._threads):
             self._start()
-        return call.future
+        return future
 
     def pause(self, limit_s: float) -> bool:
         """End all threads; what is queued stays. False if one did not end in time."""
@@ -90,7 +90,7 @@ class Threads(Generic[R]):
         while self._queue.qsize():
             if (call := self._queue.get()) is not None:
                 call.error = store_closed()
-                call_on(call.loop, _resolve, call)
+                call.report()
 
     def forget(self) -> None:
         """Nobody can call anything here any more: the threads end. Takes no lock."""
@@ -148,13 +148,4 @@ class Threads(Generic[R]):
             if held and is_fatal(error):
                 self._close(held.pop())
             call.error = translated(error, self._path)
-        call_on(call.loop, _resolve, call)
-
-
-def _resolve(call: _Call[Any]) -> None:
-    if call.future.done():
-        return
-    if call.error is None:
-        call.future.set_result(call.value)
-    else:
-        call.future.set_exception(call.error)
+        call.report()

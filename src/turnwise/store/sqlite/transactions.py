@@ -55,42 +55,13 @@ class Transactions:
 
     def write(self, batch: Sequence[Job]) -> None:
         """Do the jobs and note in each what came of it. Waits for other processes."""
-        try:
-            self._transact(batch, patient=True)
-        except Exception as error:
-            self._undo(error)
-            if len(batch) > 1:
-                for job in batch:
-                    self.write([job])
-                return
-            batch[0].error = translated(error, self._path)
-        else:
-            self._committed(batch)
-
-    def attempt(self, batch: Sequence[Job], now: float) -> bool:
-        """`write` without waiting for anybody, for jobs that all write; False, and nothing done, if that cannot be. The connection is
-        open. `now` is by the clock that only goes forward. This is the way of most appends, so it is written to be short."""
-        db = self.db
-        assert db is not None
-        try:
-            if now > self._look_at:
-                self._refuse_moved(now)
-            db.execute("BEGIN IMMEDIATE")
+        if not self._transact(batch, patient=True):
             for job in batch:
-                try:
-                    job.value = job.run(db)
-                except TurnwiseError as error:
-                    job.error = error
-            db.execute("COMMIT")
-        except Exception as error:
-            self._undo(error)
-            if len(batch) > 1 or (isinstance(error, SqliteError) and is_busy(error)):
-                return False
-            batch[0].error = translated(error, self._path)
-            return True
-        self._count(batch)
-        self._committed(batch)
-        return True
+                self.write([job])
+
+    def attempt(self, batch: Sequence[Job]) -> bool:
+        """`write` without waiting for anybody; False, and nothing done, if that cannot be."""
+        return self.db is not None and self._transact(batch, patient=False)
 
     def let_go(self, limit_s: float) -> bool:
         """Close the connection, until it is needed again and `go_on` was called. False if that takes longer (-1: take any time)."""
@@ -115,19 +86,32 @@ class Transactions:
 
     # --- one transaction ------------------------------------------------------------------------------------------------
 
-    def _transact(self, batch: Sequence[Job], *, patient: bool) -> None:
-        db = self._connection()
-        if len(batch) > 1 or batch[0].writes:
-            self._begin(db, patient)
-        for job in batch:
-            job.error = None
-            try:
-                job.value = job.run(db)
-            except TurnwiseError as error:
-                job.error = error
-        if db.in_transaction:
-            db.execute("COMMIT")
-            self._count(batch)
+    def _transact(self, batch: Sequence[Job], *, patient: bool) -> bool:
+        """False if it was undone, and the jobs may fare better alone or with patience. Most appends come this way, each alone, so it is
+        written to be short."""
+        try:
+            db = self._connection()
+            writing = len(batch) > 1 or batch[0].writes
+            if writing:
+                self._begin(db, patient)
+            for job in batch:
+                job.error = None
+                try:
+                    job.value = job.run(db)
+                except TurnwiseError as error:
+                    job.error = error
+            if writing:
+                db.execute("COMMIT")
+        except Exception as error:
+            self._undo(error)
+            if len(batch) > 1 or (not patient and isinstance(error, SqliteError) and is_busy(error)):
+                return False
+            batch[0].error = translated(error, self._path)
+        else:
+            if writing:
+                self._count(batch)
+                self._committed(batch)
+        return True
 
     def _begin(self, db: Connection, patient: bool) -> None:
         """Take the file's lock for writing; who is not patient is told at once that another process has it."""
@@ -188,7 +172,8 @@ class Transactions:
             self._pages = 0
             with self._keeping:
                 if self._upkeep is None and not self._paused:
-                    self._upkeep = daemon.start("upkeep", self._keep_up)
+                    with suppress(RuntimeError):  # no thread to be had now: what was written is durable all the same
+                        self._upkeep = daemon.start("upkeep", self._keep_up)
 
     def _keep_up(self) -> None:
         """Bring the log into the file: most of it while writing goes on; what has come meanwhile, and the log's new beginning, while

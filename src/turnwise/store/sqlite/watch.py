@@ -16,7 +16,7 @@ from typing import Any
 from . import daemon
 from .clock import monotonic
 from .errors import translated
-from .jobs import call_on
+from .jobs import Awaited
 from .schema import pragma
 
 INTERVAL_S = 0.05
@@ -25,15 +25,12 @@ IDLE_S = 5.0
 """How long the thread stays when nobody waits any more."""
 
 
-class _Wait:
-    __slots__ = ("after", "error", "future", "last", "loop", "session", "until")
+class _Wait(Awaited):
+    __slots__ = ("after", "session", "until")
 
     def __init__(self, session: str, after: int, until: float) -> None:
+        super().__init__()
         self.session, self.after, self.until = session, after, until
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[int] = self.loop.create_future()
-        self.last = 0
-        self.error: Exception | None = None
 
 
 class Watch:
@@ -54,13 +51,14 @@ class Watch:
 
     async def wait(self, session: str, after: int, timeout_s: float) -> int:
         wait = _Wait(session, after, monotonic() + timeout_s)
+        future = wait.awaited_on(asyncio.get_running_loop())
         with self._changed:
             self._waits.setdefault(session, []).append(wait)
             self._new = True
             self._start()
             self._changed.notify()
         try:
-            return await wait.future
+            return await future
         finally:
             with self._changed:
                 self._forget(wait)
@@ -75,7 +73,7 @@ class Watch:
 
     def pause(self, limit_s: float) -> bool:
         """End the thread and let go of the file; who waits, waits on. False if it did not end in time."""
-        thread = self._end(pause=True)
+        thread = self._end()
         if thread is not None:
             thread.join(limit_s)
         return thread is None or not thread.is_alive()
@@ -89,13 +87,10 @@ class Watch:
 
     def close(self, error: Exception) -> None:
         """End the thread; who still waits gets the error. Blocks; not to be called on an event loop."""
-        thread = self._end(pause=True)
+        thread = self._end()
         if thread is not None:
             thread.join()
-        with self._changed:
-            for wait in [w for waits in self._waits.values() for w in waits]:
-                wait.error = error
-                self._tell(wait, 0)
+        self._fail(error)
 
     def forget(self) -> None:
         """Nobody can call anything here any more: the thread ends when it looks next. Takes no lock."""
@@ -107,9 +102,9 @@ class Watch:
         if self._thread is None and not self._paused:
             self._thread = daemon.start("watch", self._main)
 
-    def _end(self, *, pause: bool) -> threading.Thread | None:
+    def _end(self) -> threading.Thread | None:
         with self._changed:
-            self._ending, self._paused = True, pause
+            self._ending = self._paused = True
             self._changed.notify()
             return self._thread
 
@@ -172,8 +167,8 @@ class Watch:
 
     def _tell(self, wait: _Wait, last: int) -> None:
         self._forget(wait)
-        wait.last = last
-        call_on(wait.loop, _resolve, wait)
+        wait.value = last
+        wait.report()
 
     def _forget(self, wait: _Wait) -> None:
         waits = self._waits.get(wait.session)
@@ -187,12 +182,3 @@ def last_of(db: Connection, session: str) -> int:
     """The number of a journal's last entry; 0 if there is none."""
     row: tuple[Any, ...] | None = db.execute("SELECT last FROM sessions WHERE id = ?", (session,)).fetchone()
     return 0 if row is None else row[0]
-
-
-def _resolve(wait: _Wait) -> None:
-    if wait.future.done():
-        return
-    if wait.error is None:
-        wait.future.set_result(wait.last)
-    else:
-        wait.future.set_exception(wait.error)

@@ -9,9 +9,9 @@ import threading
 from collections import deque
 from queue import SimpleQueue
 
+from ..refusals import store_closed
 from . import daemon
-from .errors import store_closed
-from .jobs import Job, call_on, settle
+from .jobs import Job, call_on, settle, wake
 from .transactions import Transactions
 
 MAX_QUEUED = 4096
@@ -162,9 +162,4 @@ class Writer:
             room = MAX_QUEUED - self._queue.qsize()
             woken = [place for place, _ in zip(self._waiting, range(room), strict=False)]
         for loop, future in woken:
-            call_on(loop, _wake, future)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+            call_on(loop, wake, future)
