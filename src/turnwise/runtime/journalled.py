@@ -134,7 +134,7 @@ class Journalled(Ground[Ctx]):
         self.machine = Machine(self.state, Policy(), resting=True)
         current = self.state.turn
         ours = self.claims is None or current is None or self.claims.drove == current.number
-        if ours and current is not None and current.phase not in ("parked", "ended"):
+        if ours and self.state.under_way:
             now = self.runtime.clock.wall()
             for given in (Interrupt("store"), Halted(lost=True)):
                 folded = self.machine.feed(given, now)
