@@ -203,7 +203,7 @@ class Actor(Journalled[Ctx]):
                         self._appending = appending
                         return
                 else:
-                    self._append_now(self.id, after, entries)
+                    self._append_now(self.state.id, after, entries)
                     self._release(counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)

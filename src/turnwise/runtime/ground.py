@@ -6,7 +6,7 @@ How it is kept the same as its journal is in `journalled`, how both move in `act
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -25,7 +25,7 @@ from ..core.turn import Machine, Policy
 from ..store.memory import MemoryBlobs, MemoryJournals
 from ..tools import ToolContext
 from ..tools.context import Ctx
-from . import process, refusals
+from . import parts, process, refusals
 from .attachments import holds_bytes, not_plain, without_bytes
 from .expiry import Expiry
 from .pieces import Pieces, pieces_of
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .claims import Claims
     from .follow_ups import FollowUp
     from .keeper import Keeper
+    from .parts import AppendNow
     from .wanted import Arrival
     from .watch import Hub
 
@@ -139,7 +140,7 @@ class Ground(Generic[Ctx]):
             self._created, self._entries, self._counts, self.told = None, [], [], state.seq
         self.hub: Hub | None = None
         self._effects: list[Effect] = []
-        self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
+        self._append_now: AppendNow | None = None
         self._blobs: Blobs | None = None
         self._puts: set[asyncio.Task[Any]] | None = None
         self._records: Records | None = None
@@ -214,9 +215,9 @@ class Ground(Generic[Ctx]):
 
     def _kept_bytes(self) -> Blobs | None:
         """Who keeps bytes beyond the session."""
-        of_tenant = getattr(self._store, "blobs", None)
-        if of_tenant is not None:
-            return of_tenant(self.state.principal.tenant)
+        store = self._store
+        if parts.has_blobs(store):
+            return store.blobs(self.state.principal.tenant)
         return self.runtime.blobs if hasattr(self, "runtime") else None
 
     @property
@@ -261,13 +262,8 @@ class Ground(Generic[Ctx]):
         runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
         self.runtime = runtime
-        if self._store is None:
-            self._store = MemoryJournals() if runtime.store is None else runtime.store
-        self._append_now = getattr(self._store, "append_now", None)
-        if self._append_now is None and hasattr(self._store, "heartbeat"):
-            from .claims import claims_of
-
-            self.claims = claims_of(cast("Actor[Any]", self), runtime, self._store, self.claims)
+        given = runtime.store if self._store is None else self._store
+        self._settle_in(MemoryJournals() if given is None else given)
         if self.arrival is not None and not self._bound:
             await self.arrival.look_up(self)
             if self._bound:
@@ -280,6 +276,16 @@ class Ground(Generic[Ctx]):
             self.machine = Machine(self.state, Policy(), resting=self._created is None)
         self._bound = True
         return runtime
+
+    def _settle_in(self, store: Journals) -> None:
+        """Have the journal in that store, under a claim if it has leases and takes its time."""
+        before = self.claims if store is self._store else None
+        self._store, self.claims = store, None
+        self._append_now = parts.append_now_of(store)
+        if self._append_now is None and parts.has_leases(store):
+            from .claims import claims_of
+
+            self.claims = claims_of(cast("Actor[Any]", self), self.runtime, store, before)
 
     async def bind(self) -> None:
         """Take the runtime of the running loop, before anything is asked of the session."""
@@ -298,8 +304,8 @@ class Ground(Generic[Ctx]):
         """Where records of such scopes are kept: in the store if it keeps records; else in the runtime's memory, those of the session in
         its own. Ties the session to the running loop."""
         runtime, store = await self._bind(), self._store
-        if hasattr(store, "put_record"):
-            return cast("Records", store)
+        if parts.has_records(store):
+            return store
         if kind != "session":
             return runtime.records
         if self._records is None:

@@ -7,7 +7,7 @@ asked of it. Then it takes the state of the stored session, or is the beginning 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from ..core.principal import Principal
 from ..core.store import NewSession, Query, SessionInfo, Store
 from ..store.refusals import name_taken, session_exists
 from . import refusals
+from .parts import with_rows
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -68,7 +69,7 @@ class Arrival:
 
 async def look_up(session: Any, wanted: Wanted) -> None:
     """See `Arrival.look_up`."""
-    store, principal = as_store(session.store, "A session with a name"), session.state.principal
+    store, principal = with_rows(session.store, "A session with a name"), session.state.principal
     which = wanted.name if wanted.id is None else wanted.id
     assert which is not None
     found = await find(store, which, principal)
@@ -113,13 +114,6 @@ async def go_on(session: Session[Any]) -> None:
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
-
-
-def as_store(store: object, what: str) -> Store:
-    """A store that has rows of sessions as well as journals. Raises `ConfigError` (`no_store`)."""
-    if store is None or not hasattr(store, "create"):
-        raise refusals.no_store(what)
-    return cast("Store", store)
 
 
 async def find(store: Store, which: str, principal: Principal) -> SessionInfo | None:
