@@ -168,8 +168,7 @@ class Agent(Generic[Ctx]):
         journalled. `title`, `tags` and `folder` are for lists. `persist="never"` keeps the session in memory though the agent has a
         store; see `Session.persist`. For many sessions, and callers that share one, use `Sessions`.
         """
-        from .finding import new_session
-        from .wanted import Wanted
+        from .wanted import Wanted, new_session
 
         wanted = None
         if name is not None or resume:
