@@ -51,7 +51,7 @@ ROWS = [
     Row(
         "P1",
         "a session is opened for anybody who knows its id",
-        "runtime/wanted.py",
+        "runtime/finding.py",
         "return info if info is not None and info.principal == principal else None",
         "return info if info is not None else None",
         (f"{MANY}test_sessions_of_others_are_as_good_as_unknown",),

@@ -115,7 +115,7 @@ ROWS = [
     Row(
         "D1",
         "settings whose entry was lost stay in force",
-        "runtime/ground.py",
+        "runtime/journalled.py",
         "        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)\n",
         "",
         (f"{SETTINGS}test_settings_are_entries",),

@@ -147,6 +147,11 @@ class SessionState(msgspec.Struct):
         return self.turn is not None and self.turn.phase != "ended"
 
     @property
+    def under_way(self) -> bool:
+        """Whether a turn has begun that neither ended nor waits for someone."""
+        return self.turn is not None and self.turn.phase not in ("parked", "ended")
+
+    @property
     def change(self) -> Change:
         """What the transcript leaves out of the history by now."""
         return self.views[-1].change if self.views else WHOLE

@@ -28,7 +28,7 @@ from . import process, refusals
 from .attachments import Prompt, accept
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
-from .ground import Ground
+from .journalled import Journalled
 from .learn import learn_needed
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Actor(Ground[Ctx]):
+class Actor(Journalled[Ctx]):
     """What turns and calls know of their session. One owner of the state; one append under way at a time."""
 
     __slots__ = ()
@@ -203,7 +203,7 @@ class Actor(Ground[Ctx]):
                         self._appending = appending
                         return
                 else:
-                    self._append_now(self.id, after, entries)
+                    self._append_now(self.state.id, after, entries)
                     self._release(counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .session import Session
     from .spending import StopCondition
 
+Questions = Literal["ask", "decline"] | Callable[[Any], Any]
+"""Whom the model's questions are put to: people ("ask"), nobody ("decline"), or a function of the `Question` that answers it."""
+
 
 class Agent(Generic[Ctx]):
     """What a session talks to.
@@ -93,7 +96,7 @@ class Agent(Generic[Ctx]):
         loops: Loops | None = DEFAULT_LOOPS,
         compaction: Compaction | None = DEFAULT_COMPACTION,
         approvals: ApprovalPolicy | None = None,
-        questions: Literal["ask", "decline"] | Callable[[Any], Any] = "ask",
+        questions: Questions = "ask",
         parallel_calls: int = 16,
         output_retries: int = 2,
         max_recoveries: int = 3,
@@ -105,18 +108,8 @@ class Agent(Generic[Ctx]):
         overrides: catalogue.Overrides | None = None,
         **connection: Unpack[Connection],
     ) -> None:
-        if parallel_calls < 1:
-            raise config_error(
-                "invalid_value", f"Agent(parallel_calls={parallel_calls}) allows no tool to run.", "Use 1 or more."
-            )
-        if output_retries < 0:
-            raise config_error(
-                "invalid_value", f"Agent(output_retries={output_retries}) means nothing.", "Use 0 or more."
-            )
-        if max_recoveries < 0:
-            raise config_error(
-                "invalid_value", f"Agent(max_recoveries={max_recoveries}) means nothing.", "Use 0 or more."
-            )
+        _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
+        _check_least(0, "means nothing", output_retries=output_retries, max_recoveries=max_recoveries)
         self.name = name
         self.models = _models(model, models, connection)
         self.instructions = instructions
@@ -126,12 +119,8 @@ class Agent(Generic[Ctx]):
         self.deadlines = deadlines or Deadlines()
         self.loops = loops
         self.compaction = compaction
-        if questions not in ("ask", "decline") and not callable(questions):
-            raise config_error(
-                "invalid_value", f"Agent(questions={questions!r}) is neither 'ask', 'decline' nor callable."
-            )
         self.approvals = approvals
-        self.questions = questions
+        self.questions = _known(questions)
         self.parallel_calls = parallel_calls
         self.output_retries = output_retries
         self.max_recoveries = max_recoveries
@@ -179,8 +168,7 @@ class Agent(Generic[Ctx]):
         journalled. `title`, `tags` and `folder` are for lists. `persist="never"` keeps the session in memory though the agent has a
         store; see `Session.persist`. For many sessions, and callers that share one, use `Sessions`.
         """
-        from .finding import new_session
-        from .wanted import Wanted
+        from .wanted import Wanted, new_session
 
         wanted = None
         if name is not None or resume:
@@ -292,6 +280,18 @@ class Agent(Generic[Ctx]):
         targets = tuple([target_of(handle, head, runtime, said, wishes.output, self.overrides) for handle in handles])
         check_extras(targets)
         return targets
+
+
+def _check_least(least: int, otherwise: str, **given: int) -> None:
+    for name, number in given.items():
+        if number < least:
+            raise config_error("invalid_value", f"Agent({name}={number}) {otherwise}.", f"Use {least} or more.")
+
+
+def _known(questions: Questions) -> Questions:
+    if questions not in ("ask", "decline") and not callable(questions):
+        raise config_error("invalid_value", f"Agent(questions={questions!r}) is neither 'ask', 'decline' nor callable.")
+    return questions
 
 
 def _models(model: str | Model | None, models: Sequence[str | Model], connection: Connection) -> tuple[Model, ...]:

@@ -224,6 +224,5 @@ def held_after(entries: Sequence[Entry], *, held: bool) -> bool:
 
 def is_left(session: Actor[Any]) -> bool:
     """Whether the journal tells of a turn that runs and that nobody drives here."""
-    current = session.state.turn
     driven = session.turn is not None and session.turn.opened
-    return current is not None and current.phase not in ("parked", "ended") and not driven
+    return session.state.under_way and not driven

@@ -35,9 +35,6 @@ ALLOW = Allow()
 UNCHECKED = Deny("it could not be checked whether it is allowed")
 NOBODY = Deny("there is nobody who could answer; decide by yourself, or do without")
 
-Questions = str | Callable[[Any], Any]
-"""`Agent(questions=…)`: "ask", "decline", or a function of the question that answers it."""
-
 
 class _Place:
     """A call in the line. `verdict` is None while the policy thinks."""

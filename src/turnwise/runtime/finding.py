@@ -1,28 +1,38 @@
-"""Which session is meant: by name or id, of which agent, found in the store or begun there."""
+"""Which session is meant: by name or id, of which agent; its row, found in the store or made there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
-from ..core.entries import SessionCreated
 from ..core.errors import StateError, config_error
-from ..core.messages import Message
 from ..core.principal import Principal
-from ..core.repair import repair
-from ..core.store import NewSession, SessionInfo, Store
-from ..store.memory import MemoryJournals
+from ..core.store import NewSession, Query, SessionInfo, Store
 from ..store.refusals import unknown_session
-from ..tools.context import Ctx
 from . import refusals
 from .agent import Agent
-from .history_ops import moment
-from .kept import Persist
-from .session import Session
-from .wanted import Arrival, Wanted, find
 
-if TYPE_CHECKING:
-    from .runtime import Runtime
+_ID_CHARS = frozenset("0123456789abcdef-")
+
+
+async def find(store: Store, which: str, principal: Principal) -> SessionInfo | None:
+    """The session of this name or id that belongs to the principal. Names come first, unless it looks like one of our ids."""
+    looks_like_id = len(which) == 36 and which.count("-") == 4 and _ID_CHARS.issuperset(which)
+    for look in (_by_id, _by_name) if looks_like_id else (_by_name, _by_id):
+        found = await look(store, which, principal)
+        if found is not None:
+            return found
+    return None
+
+
+async def _by_name(store: Store, name: str, principal: Principal) -> SessionInfo | None:
+    rows = await store.sessions(Query(tenant=principal.tenant, user=principal.user, name=name, archived=None, limit=1))
+    return rows[0] if rows else None
+
+
+async def _by_id(store: Store, session_id: str, principal: Principal) -> SessionInfo | None:
+    info = await store.info(session_id)
+    return info if info is not None and info.principal == principal else None
 
 
 async def find_or_create(
@@ -44,47 +54,6 @@ async def find_or_create(
         if found is None:
             raise
         return found
-
-
-def new_session(
-    agent: Agent[Ctx],
-    history: Sequence[Message],
-    context: Ctx | None,
-    principal: Principal,
-    id: str | None,
-    persist: Persist = "auto",
-    wanted: Wanted | None = None,
-) -> Session[Ctx]:
-    """See `Agent.session`."""
-    if persist not in ("auto", "never"):
-        raise config_error("invalid_value", f"session(persist={persist!r}): it is 'auto' or 'never'.")
-    if wanted is not None and persist == "never":
-        raise config_error(
-            "conflicting_settings",
-            "A session that is to be found again cannot be kept in memory only.",
-            "Leave out name and resume, or persist='never'.",
-        )
-    at, fresh = moment(agent)
-    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)), agent=agent.name)
-    store = agent.store if persist == "auto" else MemoryJournals()
-    session = Session(agent, created, context=context, store=store)
-    if wanted is not None:
-        session.arrival = Arrival(wanted)
-    return session
-
-
-def begun(
-    agent: Agent[Any],
-    info: SessionInfo,
-    store: Store,
-    runtime: Runtime | None,
-    context: Any,
-    history: Sequence[Message] = (),
-) -> Session[Any]:
-    """A session that has a row and no journal yet."""
-    at, _ = moment(agent)
-    created = SessionCreated(info.id, info.principal, at, tuple(repair(history)), agent=info.agent)
-    return Session(agent, created, context=context, store=store, runtime=runtime)
 
 
 class Agents(Mapping[str, Agent[Any]]):

@@ -1,37 +1,33 @@
 """What a session stands on: its runtime, store and blobs, and its state as it was read from the journal.
 
-How it moves is in `actor`. Nothing here folds an input but `reload`, which closes what a lost append has left open.
+How it is kept the same as its journal is in `journalled`, how both move in `actor`. Nothing here folds an input.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import msgspec
 
 from ..core.content import ToolCall
 from ..core.entries import Entry, SessionCreated
-from ..core.errors import ErrorInfo, error_of
+from ..core.errors import ErrorInfo
 from ..core.events import Event
-from ..core.evolve import evolve, fold
-from ..core.inputs import Effect, Halted, Input, Interrupt
-from ..core.inputs_rare import Recover
+from ..core.evolve import evolve
+from ..core.inputs import Effect
 from ..core.messages import Message
 from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.turn import Machine, Policy
 from ..store.memory import MemoryBlobs, MemoryJournals
-from ..store.projection import read_state
 from ..tools import ToolContext
 from ..tools.context import Ctx
-from . import process, refusals
+from . import parts, process, refusals
 from .attachments import holds_bytes, not_plain, without_bytes
-from .changed import overrides_of
 from .expiry import Expiry
-from .home import at_home
 from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
@@ -48,11 +44,9 @@ if TYPE_CHECKING:
     from .claims import Claims
     from .follow_ups import FollowUp
     from .keeper import Keeper
+    from .parts import AppendNow
     from .wanted import Arrival
     from .watch import Hub
-
-
-T = TypeVar("T")
 
 
 class Ground(Generic[Ctx]):
@@ -146,7 +140,7 @@ class Ground(Generic[Ctx]):
             self._created, self._entries, self._counts, self.told = None, [], [], state.seq
         self.hub: Hub | None = None
         self._effects: list[Effect] = []
-        self._append_now: Callable[[str, int, Sequence[Entry]], int] | None = None
+        self._append_now: AppendNow | None = None
         self._blobs: Blobs | None = None
         self._puts: set[asyncio.Task[Any]] | None = None
         self._records: Records | None = None
@@ -161,7 +155,7 @@ class Ground(Generic[Ctx]):
         self._advancing = False
         self._lost: ErrorInfo | None = None
         self._reading: asyncio.Task[None] | None = None
-        self.reads = 0
+        self.reads: int = 0
         self._closed = False
         self._process = process.current()
 
@@ -184,16 +178,6 @@ class Ground(Generic[Ctx]):
     def forked(self) -> bool:
         """Whether this is the copy that a forked process got of its parent's session."""
         return self._process is not process.current()
-
-    @property
-    def lost(self) -> ErrorInfo | None:
-        """Why the journal cannot be written, until it has been read again."""
-        return self._lost
-
-    @property
-    def appending(self) -> asyncio.Task[None] | None:
-        """The append that is under way."""
-        return self._appending
 
     @property
     def store(self) -> Journals | None:
@@ -231,9 +215,9 @@ class Ground(Generic[Ctx]):
 
     def _kept_bytes(self) -> Blobs | None:
         """Who keeps bytes beyond the session."""
-        of_tenant = getattr(self._store, "blobs", None)
-        if of_tenant is not None:
-            return of_tenant(self.state.principal.tenant)
+        store = self._store
+        if parts.has_blobs(store):
+            return store.blobs(self.state.principal.tenant)
         return self.runtime.blobs if hasattr(self, "runtime") else None
 
     @property
@@ -248,13 +232,6 @@ class Ground(Generic[Ctx]):
     def open_file(self, path: Path) -> Pieces:
         """A file's bytes, read piece by piece in threads."""
         return pieces_of(path, self.runtime.blocking)
-
-    def append_after(self, put: asyncio.Task[Any]) -> None:
-        """Let nothing that is folded from now on become durable before these bytes are, or cannot be: it refers to them (rule D1)."""
-        if self._puts is None:
-            self._puts = set()
-        self._puts.add(put)
-        put.add_done_callback(self._puts.discard)
 
     def plan_of(self, turn: Turn) -> TurnPlan:
         """What the turn runs with by now: the session's settings may change from step to step."""
@@ -285,13 +262,8 @@ class Ground(Generic[Ctx]):
         runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
         self.runtime = runtime
-        if self._store is None:
-            self._store = MemoryJournals() if runtime.store is None else runtime.store
-        self._append_now = getattr(self._store, "append_now", None)
-        if self._append_now is None and hasattr(self._store, "heartbeat"):
-            from .claims import claims_of
-
-            self.claims = claims_of(cast("Actor[Any]", self), runtime, self._store, self.claims)
+        given = runtime.store if self._store is None else self._store
+        self._settle_in(MemoryJournals() if given is None else given)
         if self.arrival is not None and not self._bound:
             await self.arrival.look_up(self)
             if self._bound:
@@ -305,15 +277,19 @@ class Ground(Generic[Ctx]):
         self._bound = True
         return runtime
 
+    def _settle_in(self, store: Journals) -> None:
+        """Have the journal in that store, under a claim if it has leases and takes its time."""
+        before = self.claims if store is self._store else None
+        self._store, self.claims = store, None
+        self._append_now = parts.append_now_of(store)
+        if self._append_now is None and parts.has_leases(store):
+            from .claims import claims_of
+
+            self.claims = claims_of(cast("Actor[Any]", self), self.runtime, store, before)
+
     async def bind(self) -> None:
         """Take the runtime of the running loop, before anything is asked of the session."""
         await self._bind()
-
-    def take_on(self, given: Input, policy: Policy) -> None:
-        """The machine goes on by this policy; on a turn that was left, anew."""
-        if type(given) is Recover:
-            self.machine = Machine(self.state, policy)
-        self.machine.policy = policy
 
     async def _put_bytes_away(self, created: SessionCreated) -> None:
         """A history that was handed in with bytes in its messages is kept with references to them instead."""
@@ -324,58 +300,12 @@ class Ground(Generic[Ctx]):
         self.state, self._created = state, created
         self._entries = [created]
 
-    async def reload(self, patience_s: float, *, whole: bool = False) -> None:
-        """After a failed append the journal is the truth: read it again, and end the turn that was running here. `whole`: without a
-        snapshot, which is damaged. Callers that come together share one reading; whose input was folded before has to fold it again
-        if `reads` has grown."""
-        if self._reading is None:
-            self._reading = self.runtime.start(self._reload(patience_s, whole))
-            self._reading.add_done_callback(self._read)
-        reading = self._reading
-        await asyncio.wait((reading,))
-        reading.result()
-
-    def _read(self, reading: asyncio.Task[None]) -> None:
-        if self._reading is reading:
-            self._reading = None
-
-    async def _reload(self, patience_s: float, whole: bool) -> None:
-        assert self._store is not None
-        if self._appending is not None:
-            done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
-            if not done:
-                raise error_of(self._lost or refusals.APPEND_BLOCKED)
-        found = await read_state(self._store, self.id, whole=whole)
-        if found is not None:
-            self.state, self._entries, self._counts = found[0], [], []
-            self.told = self.state.seq
-        else:
-            if self._created is None:
-                raise refusals.journal_shorter(self.id, self.told)
-            self._entries, self._counts, self.told = [self._created], [0], 0
-            self.state = fold(self._entries)
-        self.reads += 1
-        if self.hub is not None:
-            self.hub.fell_behind()
-        self._events, self._effects, self._prefix, self._lost = [], [], None, None
-        self.last_sent = None
-        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
-        self.machine = Machine(self.state, Policy(), resting=True)
-        current = self.state.turn
-        ours = self.claims is None or current is None or self.claims.drove == current.number
-        if ours and current is not None and current.phase not in ("parked", "ended"):
-            now = self.runtime.clock.wall()
-            for given in (Interrupt("store"), Halted(lost=True)):
-                folded = self.machine.feed(given, now)
-                self._entries += folded.entries
-                self._counts += [0] * len(folded.entries)
-
     async def records(self, kind: ScopeKind) -> Records:
         """Where records of such scopes are kept: in the store if it keeps records; else in the runtime's memory, those of the session in
         its own. Ties the session to the running loop."""
         runtime, store = await self._bind(), self._store
-        if hasattr(store, "put_record"):
-            return cast("Records", store)
+        if parts.has_records(store):
+            return store
         if kind != "session":
             return runtime.records
         if self._records is None:
@@ -383,41 +313,6 @@ class Ground(Generic[Ctx]):
 
             self._records = MemoryStore(runtime.clock.wall)
         return self._records
-
-    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
-        self._refuse_if_gone()
-
-        async def bound() -> T:
-            await self._bind()
-            if self._lost is not None and self._turn is None:
-                await self.reload(self.agent.deadlines.grace_s)
-            self._refuse_if_gone()
-            return await work()
-
-        return await at_home(self, bound)
-
-    async def until_durable(self) -> None:
-        """Wait until all that was folded is durable."""
-        while self._appending is not None:
-            await asyncio.wait((self._appending,))
-        if self._lost is None:
-            return
-        if self.claims is None or self._turn is not None or self._lost.code != "append_conflict":
-            raise error_of(self._lost)
-        await self.reload(self.agent.deadlines.grace_s)  # others have written since the journal was read
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing that was folded is still on its way into the journal."""
-        return not self._advancing
-
-    async def journal(self, after: int) -> Sequence[Entry]:
-        """The entries that are durable, from number `after` + 1 on."""
-        if self._store is None:
-            await self._bind()
-        assert self._store is not None
-        return await self._store.read(self.id, after)
 
     def tool_context(self, call: ToolCall, turn: Turn, limit_s: float | None) -> ToolContext[Any]:
         """What a running call may know."""

@@ -65,9 +65,7 @@ def _regenerate(session: Actor[Any], client_ref: str | None, plan: TurnPlan) -> 
 
 def _resume(session: Actor[Any], _client_ref: str | None, _plan: TurnPlan) -> Input:
     """A turn that runs and that nobody drives was left by its process: it is taken on (rule D2)."""
-    current = session.state.turn
-    left = current is not None and current.phase not in ("parked", "ended")
-    return Recover(session.agent.max_recoveries) if left else Resume()
+    return Recover(session.agent.max_recoveries) if session.state.under_way else Resume()
 
 
 _OPENINGS: dict[Move, Callable[[Actor[Any], str | None, TurnPlan], Input]] = {

@@ -23,8 +23,8 @@ from . import refusals
 from .agent import Agent
 from .budget import CURRENT
 from .elsewhere import StoredWatcher
-from .finding import Agents, begun
-from .opening import open_stored, recover, save_snapshot
+from .finding import Agents
+from .opening import begun, open_stored, recover, save_snapshot
 from .places import Places
 from .recovery import unexpected
 from .runtime import Runtime, default_runtime

@@ -11,7 +11,7 @@ from ..core.errors import config_error
 from ..core.store import Journals, NewSession, Records, Scope, Store
 from ..store.facts import blobs_of
 from . import refusals
-from .wanted import as_store
+from .parts import with_rows
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -63,7 +63,7 @@ async def make_last(
     session: Surface[Any], name: str | None, store: Store | None, title: str, tags: Iterable[str], folder: str
 ) -> Kept:
     """See `Session.persist`."""
-    target = as_store(store or session.agent.store, "Session.persist")
+    target = with_rows(store or session.agent.store, "Session.persist")
     if session.store is target:
         raise config_error(
             "already_kept",

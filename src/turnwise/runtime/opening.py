@@ -6,12 +6,15 @@ open at once, is the business of `sessions`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.entries import SessionCreated
 from ..core.errors import SessionBusy, SessionError
+from ..core.messages import Message
+from ..core.repair import repair
 from ..core.result import TurnResult
-from ..core.store import Store
+from ..core.store import SessionInfo, Store
 from ..store.projection import read_state
 from ..store.refusals import unknown_session
 from ..tools.context import Ctx
@@ -19,7 +22,7 @@ from . import follow_ups, snapshots
 from .changed import overrides_of
 from .claims import is_left
 from .follow_ups import WELL
-from .history_ops import Move
+from .history_ops import Move, moment
 from .plan import Wishes
 from .session import Session
 from .turn import Turn
@@ -58,6 +61,20 @@ async def open_stored(
     if turn is not None and turn.phase == "parked":
         session.expiry.watch(turn.pending)
     return session
+
+
+def begun(
+    agent: Agent[Any],
+    info: SessionInfo,
+    store: Store,
+    runtime: Runtime | None,
+    context: Any,
+    history: Sequence[Message] = (),
+) -> Session[Any]:
+    """A session that has a row and no journal yet."""
+    at, _ = moment(agent)
+    created = SessionCreated(info.id, info.principal, at, tuple(repair(history)), agent=info.agent)
+    return Session(agent, created, context=context, store=store, runtime=runtime)
 
 
 async def recover(session: Session[Any]) -> TurnResult | None:

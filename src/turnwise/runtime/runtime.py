@@ -12,13 +12,14 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from ..core.errors import ErrorInfo, SessionClosed
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
 from .gates import Gates, ProviderLimits
+from .parts import has_records
 from .prefix import Prefix
 from .retry_budget import RetryBudgets
 from .seams import SystemChance, SystemClock, Uuid7
@@ -133,8 +134,8 @@ class Runtime:
         if self._records is None:
             from ..store.memory import MemoryStore
 
-            keeps = hasattr(self.store, "put_record")
-            self._records = cast("Records", self.store) if keeps else MemoryStore(self.clock.wall)
+            store = self.store
+            self._records = store if has_records(store) else MemoryStore(self.clock.wall)
         return self._records
 
     def scopes(self, principal: Principal = LOCAL, *, agent: str = "", session: str = "", writer: str = "") -> State:

@@ -21,14 +21,13 @@ from . import refusals
 from .agent import Agent
 from .claims import is_left
 from .elsewhere import StoredWatcher, cursor_from
-from .finding import find_or_create
+from .finding import find, find_or_create
 from .history_ops import forked
 from .house import Drained, House, Wish
 from .recovery import Recovery
 from .rows import all_sessions
 from .runtime import Runtime
 from .session import Session
-from .wanted import find
 
 if TYPE_CHECKING:
     from ..core.messages import Message

@@ -22,7 +22,6 @@ from ..tools.context import Ctx
 from . import refusals, snapshots
 from .actor import Actor
 from .changed import overrides_of
-from .claims import claims_of
 
 
 class Stored(Actor[Ctx]):
@@ -101,8 +100,5 @@ class Stored(Actor[Ctx]):
 
     def move_to(self, store: Store, blobs: Blobs) -> None:
         """Go on in that store, which has the whole journal, and its blobs."""
-        self._store, self._blobs, self._records = store, blobs, None
-        self._append_now = getattr(store, "append_now", None)
-        self.claims = None
-        if self._append_now is None:
-            self.claims = claims_of(self, self.runtime, store, None)
+        self._blobs, self._records = blobs, None
+        self._settle_in(store)

@@ -1,27 +1,35 @@
-"""A session that is asked for by name before anybody has looked whether there is one: `agent.session("support-42", resume=True)`.
+"""A session that an agent is asked for, and one that is asked for by name: `agent.session("support-42", resume=True)`.
 
-The object is there at once; what it is, is found out when its runtime is known: at `async with`, or with the first thing that is
-asked of it. Then it takes the state of the stored session, or is the beginning of a new one.
+Of the latter nobody has looked yet whether there is one. The object is there at once; what it is, is found out when its runtime is known: at
+`async with`, or with the first thing that is asked of it. Then it takes the state of the stored session, or is the beginning of a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..core.errors import SessionBusy, TurnwiseError
+from ..core.entries import SessionCreated
+from ..core.errors import SessionBusy, TurnwiseError, config_error
+from ..core.messages import Message
 from ..core.principal import Principal
-from ..core.store import NewSession, Query, SessionInfo, Store
+from ..core.repair import repair
+from ..core.store import NewSession
+from ..store.memory import MemoryJournals
 from ..store.refusals import name_taken, session_exists
+from ..tools.context import Ctx
 from . import refusals
+from .finding import find
+from .history_ops import moment
+from .kept import Persist
+from .parts import with_rows
+from .session import Session
 
 if TYPE_CHECKING:
-    from .runtime import Runtime
-    from .session import Session
-
-_ID_CHARS = frozenset("0123456789abcdef-")
+    from .agent import Agent
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +43,36 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
 
 
+def new_session(
+    agent: Agent[Ctx],
+    history: Sequence[Message],
+    context: Ctx | None,
+    principal: Principal,
+    id: str | None,
+    persist: Persist = "auto",
+    wanted: Wanted | None = None,
+) -> Session[Ctx]:
+    """See `Agent.session`."""
+    if persist not in ("auto", "never"):
+        raise config_error("invalid_value", f"session(persist={persist!r}): it is 'auto' or 'never'.")
+    if wanted is not None and persist == "never":
+        raise config_error(
+            "conflicting_settings",
+            "A session that is to be found again cannot be kept in memory only.",
+            "Leave out name and resume, or persist='never'.",
+        )
+    at, fresh = moment(agent)
+    created = SessionCreated(id or fresh, principal, at, tuple(repair(history)), agent=agent.name)
+    store = agent.store if persist == "auto" else MemoryJournals()
+    session = Session(agent, created, context=context, store=store)
+    if wanted is not None:
+        session.arrival = Arrival(wanted)
+    return session
+
+
 class Arrival:
-    """A session on its way to what it is. It is looked up once, whoever asks first; if that fails, whoever asks next tries again."""
+    """A `Session` on its way to what it is, as its inner rooms see it. It is looked up once, whoever asks first; if that fails, whoever asks
+    next tries again."""
 
     __slots__ = ("_looking", "wanted")
 
@@ -49,8 +85,7 @@ class Arrival:
         reading it raises), `SessionError` (`other_agent`). Cancelling it stops the waiting only."""
         looking = self._looking
         if looking is None:
-            runtime: Runtime = session.runtime
-            looking = self._looking = runtime.start(look_up(session, self.wanted))
+            looking = self._looking = session.runtime.start(look_up(session, self.wanted))
         await asyncio.wait((looking,))
         if looking.cancelled() or looking.exception() is not None:
             self._looking = None
@@ -66,9 +101,9 @@ class Arrival:
             await go_on(session)
 
 
-async def look_up(session: Any, wanted: Wanted) -> None:
+async def look_up(session: Session[Any], wanted: Wanted) -> None:
     """See `Arrival.look_up`."""
-    store, principal = as_store(session.store, "A session with a name"), session.state.principal
+    store, principal = with_rows(session.store, "A session with a name"), session.state.principal
     which = wanted.name if wanted.id is None else wanted.id
     assert which is not None
     found = await find(store, which, principal)
@@ -110,33 +145,3 @@ async def go_on(session: Session[Any]) -> None:
         if error.result is None:
             raise
         session.recovered = error.result
-
-
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
-def as_store(store: object, what: str) -> Store:
-    """A store that has rows of sessions as well as journals. Raises `ConfigError` (`no_store`)."""
-    if store is None or not hasattr(store, "create"):
-        raise refusals.no_store(what)
-    return cast("Store", store)
-
-
-async def find(store: Store, which: str, principal: Principal) -> SessionInfo | None:
-    """The session of this name or id that belongs to the principal. Names come first, unless it looks like one of our ids."""
-    looks_like_id = len(which) == 36 and which.count("-") == 4 and _ID_CHARS.issuperset(which)
-    for look in (_by_id, _by_name) if looks_like_id else (_by_name, _by_id):
-        found = await look(store, which, principal)
-        if found is not None:
-            return found
-    return None
-
-
-async def _by_name(store: Store, name: str, principal: Principal) -> SessionInfo | None:
-    rows = await store.sessions(Query(tenant=principal.tenant, user=principal.user, name=name, archived=None, limit=1))
-    return rows[0] if rows else None
-
-
-async def _by_id(store: Store, session_id: str, principal: Principal) -> SessionInfo | None:
-    info = await store.info(session_id)
-    return info if info is not None and info.principal == principal else None

@@ -1,0 +1,142 @@
+"""How a session stands to its journal: what is on its way there, what is durable, and how it is read again when an append was lost.
+
+What comes into the journal is decided and appended in `actor`. Nothing here folds an input but `reload`, which closes what a lost append
+has left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from ..core.entries import Entry
+from ..core.errors import ErrorInfo, error_of
+from ..core.evolve import fold
+from ..core.inputs import Halted, Input, Interrupt
+from ..core.inputs_rare import Recover
+from ..core.turn import Machine, Policy
+from ..store.projection import read_state
+from ..tools.context import Ctx
+from . import refusals
+from .changed import overrides_of
+from .ground import Ground
+from .home import at_home
+
+T = TypeVar("T")
+
+
+class Journalled(Ground[Ctx]):
+    """The part of a session that keeps state and journal the same."""
+
+    __slots__ = ()
+
+    @property
+    def lost(self) -> ErrorInfo | None:
+        """Why the journal cannot be written, until it has been read again."""
+        return self._lost
+
+    @property
+    def appending(self) -> asyncio.Task[None] | None:
+        """The append that is under way."""
+        return self._appending
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that was folded is still on its way into the journal."""
+        return not self._advancing
+
+    # --- becoming durable ---------------------------------------------------------------------------------------------
+
+    def append_after(self, put: asyncio.Task[Any]) -> None:
+        """Let nothing that is folded from now on become durable before these bytes are, or cannot be: it refers to them (rule D1)."""
+        if self._puts is None:
+            self._puts = set()
+        self._puts.add(put)
+        put.add_done_callback(self._puts.discard)
+
+    async def until_durable(self) -> None:
+        """Wait until all that was folded is durable."""
+        while self._appending is not None:
+            await asyncio.wait((self._appending,))
+        if self._lost is None:
+            return
+        if self.claims is None or self._turn is not None or self._lost.code != "append_conflict":
+            raise error_of(self._lost)
+        await self.reload(self.agent.deadlines.grace_s)  # others have written since the journal was read
+
+    async def journal(self, after: int) -> Sequence[Entry]:
+        """The entries that are durable, from number `after` + 1 on."""
+        if self._store is None:
+            await self._bind()
+        assert self._store is not None
+        return await self._store.read(self.id, after)
+
+    # --- going on -----------------------------------------------------------------------------------------------------
+
+    async def on_its_loop(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something that begins no turn, on the loop that the session lives on. Raises as `apply`."""
+        self._refuse_if_gone()
+
+        async def bound() -> T:
+            await self._bind()
+            if self._lost is not None and self._turn is None:
+                await self.reload(self.agent.deadlines.grace_s)
+            self._refuse_if_gone()
+            return await work()
+
+        return await at_home(self, bound)
+
+    def take_on(self, given: Input, policy: Policy) -> None:
+        """The machine goes on by this policy; on a turn that was left, anew."""
+        if type(given) is Recover:
+            self.machine = Machine(self.state, policy)
+        self.machine.policy = policy
+
+    # --- reading it again ---------------------------------------------------------------------------------------------
+
+    async def reload(self, patience_s: float, *, whole: bool = False) -> None:
+        """After a failed append the journal is the truth: read it again, and end the turn that was running here. `whole`: without a
+        snapshot, which is damaged. Callers that come together share one reading; whose input was folded before has to fold it again
+        if `reads` has grown."""
+        if self._reading is None:
+            self._reading = self.runtime.start(self._reload(patience_s, whole))
+            self._reading.add_done_callback(self._read)
+        reading = self._reading
+        await asyncio.wait((reading,))
+        reading.result()
+
+    def _read(self, reading: asyncio.Task[None]) -> None:
+        if self._reading is reading:
+            self._reading = None
+
+    async def _reload(self, patience_s: float, whole: bool) -> None:
+        assert self._store is not None
+        if self._appending is not None:
+            done, _ = await asyncio.wait((self._appending,), timeout=patience_s)
+            if not done:
+                raise error_of(self._lost or refusals.APPEND_BLOCKED)
+        found = await read_state(self._store, self.id, whole=whole)
+        if found is not None:
+            self.state, self._entries, self._counts = found[0], [], []
+            self.told = self.state.seq
+        else:
+            if self._created is None:
+                raise refusals.journal_shorter(self.id, self.told)
+            self._entries, self._counts, self.told = [self._created], [0], 0
+            self.state = fold(self._entries)
+        self.reads += 1
+        if self.hub is not None:
+            self.hub.fell_behind()
+        self._events, self._effects, self._prefix, self._lost = [], [], None, None
+        self.last_sent = None
+        self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
+        self.machine = Machine(self.state, Policy(), resting=True)
+        current = self.state.turn
+        ours = self.claims is None or current is None or self.claims.drove == current.number
+        if ours and self.state.under_way:
+            now = self.runtime.clock.wall()
+            for given in (Interrupt("store"), Halted(lost=True)):
+                folded = self.machine.feed(given, now)
+                self._entries += folded.entries
+                self._counts += [0] * len(folded.entries)
