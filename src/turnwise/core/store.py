@@ -21,7 +21,7 @@ import msgspec
 from .entries import Entry
 from .principal import LOCAL, Principal
 
-SessionStatus = Literal["idle", "running", "parked"]
+StoredStatus = Literal["idle", "running", "parked"]
 """No turn; a turn that has begun and not ended; a turn that waits for someone."""
 
 ScopeKind = Literal["global", "user", "agent", "session"]
@@ -74,7 +74,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     turns: int
     messages: int
-    status: SessionStatus
+    status: StoredStatus
     archived: bool
     owner: str
     claimed_until: float | None
@@ -91,7 +91,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     folder: str | None = None
     tags: tuple[str, ...] = ()
-    status: SessionStatus | None = None
+    status: StoredStatus | None = None
     archived: bool | None = False
     orphaned: bool = False
     updated_before: float | None = None

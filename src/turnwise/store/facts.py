@@ -21,21 +21,21 @@ from ..core.entries import (
 )
 from ..core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ..core.outcomes import ToolResult
-from ..core.store import NewSession, SessionStatus
+from ..core.store import NewSession, StoredStatus
 
 
 class Facts(msgspec.Struct, frozen=True):
     """What an append changes in the row of its session: `status` if it is another one afterwards, how many turns began, and how many
     messages and results were added."""
 
-    status: SessionStatus | None = None
+    status: StoredStatus | None = None
     turns: int = 0
     messages: int = 0
 
 
 def facts_of(entries: Sequence[Entry]) -> Facts:
     """Of entries that are appended together."""
-    status: SessionStatus | None = None
+    status: StoredStatus | None = None
     turns = messages = 0
     for entry in entries:
         noted = _NOTED.get(type(entry))
@@ -51,7 +51,7 @@ def facts_of(entries: Sequence[Entry]) -> Facts:
     return Facts(status, turns, messages)
 
 
-_NOTED: dict[type[Entry], tuple[int, SessionStatus | None]] = {
+_NOTED: dict[type[Entry], tuple[int, StoredStatus | None]] = {
     StepCommitted: (1, None),
     CallStarted: (0, None),
     CallOutcome: (1, None),

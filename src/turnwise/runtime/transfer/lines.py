@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from ...core.principal import Principal
-from ...core.store import SessionStatus
+from ...core.store import StoredStatus
 
 EXPORT_VERSION = 1
 """Grows when a reader of the version before would misread an export. New fields do not make it grow: readers pass over them."""
@@ -41,7 +41,7 @@ class SessionLine(msgspec.Struct, frozen=True, tag="session"):
     last: int
     turns: int
     messages: int
-    status: SessionStatus
+    status: StoredStatus
     archived: bool
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ...core.entries import Entry
-from ...core.store import Edit, NewSession, Query, SessionInfo, SessionStatus
+from ...core.store import Edit, NewSession, Query, SessionInfo, StoredStatus
 from ..facts import facts_of
 from .claims import Claims
 
@@ -43,7 +43,7 @@ class Row:
         self.journal: list[Entry] = []
         self.dates: dict[int, float] = {0: at}
         self.folded = self.turns = self.messages = 0
-        self.status: SessionStatus = "idle"
+        self.status: StoredStatus = "idle"
 
     @property
     def updated_at(self) -> float:

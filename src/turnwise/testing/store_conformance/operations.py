@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ...core.entries import Entry, InputAccepted, SessionCreated, TurnEnded
 from ...core.principal import Principal
-from ...core.store import Claim, Edit, NewSession, Owner, Scope, SessionStatus, Snapshot
+from ...core.store import Claim, Edit, NewSession, Owner, Scope, Snapshot, StoredStatus
 from .kit import Trial, expect, refused, same
 from .samples import AT, asked, ended, said, whole_turn
 
@@ -40,7 +40,7 @@ class Kept:
     changed: int = 0
 
     @property
-    def status(self) -> SessionStatus:
+    def status(self) -> StoredStatus:
         turns = [entry for entry in self.entries if isinstance(entry, (InputAccepted, TurnEnded))]
         return "running" if turns and isinstance(turns[-1], InputAccepted) else "idle"
 
