@@ -266,6 +266,8 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
+        for observer in self.runtime.observers:
+            observer.told(self, turn, events)
         if turn is None:
             return
         turn.account = account
@@ -325,7 +327,10 @@ class Actor(Journalled[Ctx]):
             error.code,
             error,
         )
-        turn.tell([TurnFinished(result)])
+        last: list[Event] = [TurnFinished(result)]
+        for observer in self.runtime.observers:
+            observer.told(self, turn, last)
+        turn.tell(last)
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)

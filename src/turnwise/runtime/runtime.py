@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -19,6 +19,7 @@ from ..core.errors import ErrorInfo, SessionClosed
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
 from .gates import Gates, ProviderLimits
+from .health import Health
 from .parts import has_records
 from .prefix import Prefix
 from .retry_budget import RetryBudgets
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..core.store import Journals, Records
     from ..store.scopes import State
     from .lease import Lease
+    from .observer import Observer
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -71,6 +73,8 @@ class Runtime:
         self._records: Records | None = None
         self.retry_budgets = RetryBudgets(self.clock)
         self.gates = Gates(limits or {})
+        self.health = Health(self.clock)
+        self.observers: tuple[Observer, ...] = ()
         self.closed = False
         self._transport = transport
         self._blocking = blocking
@@ -211,6 +215,15 @@ class Runtime:
                 break
             self._encoded_bytes -= kept.pop(prefix)
             prefix.drop()
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Tell it of all turns from now on; what is returned ends that."""
+        self.observers = (*self.observers, observer)
+
+        def end() -> None:
+            self.observers = tuple([one for one in self.observers if one is not observer])
+
+        return end
 
     def adopt(self, turn: Any) -> None:
         """A turn begins; it is ended by `close` if it still runs then."""

@@ -190,7 +190,10 @@ class Turn(Overseen):
         attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
         if self._told != (asked.step, asked.attempt):  # else it was dropped before it was sent, and is made again
             self._told = asked.step, asked.attempt
-            self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
+            began = StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model)
+            self._out.append(began)
+            for observer in runtime.observers:
+                observer.told(session, self, (began,))
             if asked.attempt > 1:
                 target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
