@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from ..core.content import Body
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
@@ -26,10 +24,12 @@ from ..core.usage import NO_USAGE, Usage
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
+from .degraded import result_of_lost, reworded, store_lost
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .journalled import Journalled
 from .learn import learn_needed
+from .observer import tell_observers
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
 from .turn import Turn
@@ -261,13 +261,13 @@ class Actor(Journalled[Ctx]):
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
-        if turn is not None and turn.answered is not None:
-            events = turn.answered.told(events)
+        if self.runtime.health.degraded or (turn is not None and turn.rewords):
+            events = reworded(self, turn, events)
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        for observer in self.runtime.observers:
-            observer.told(self, turn, events)
+        if self.runtime.observers:
+            tell_observers(self, turn, events, counts)
         if turn is None:
             return
         turn.account = account
@@ -305,6 +305,7 @@ class Actor(Journalled[Ctx]):
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store. Returns what still stops its tools, if anything."""
         self._lost = error
+        store_lost(self, error)
         if self.claims is not None and lets_go:
             self.claims.let_go()
         turn = self._turn
@@ -313,24 +314,8 @@ class Actor(Journalled[Ctx]):
         self._turn = None
         stopping = turn.drop(error.message)
         self.runtime.release(turn)
-        steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
-        error = msgspec.structs.replace(error, session=self.id, turn=self.state.turns)
-        result = TurnResult(
-            self.id,
-            self.state.turns,
-            "error",
-            last.text if last else "",
-            steps,
-            calls,
-            usage,
-            last.stop_reason if last else "unknown",
-            error.code,
-            error,
-        )
-        over: list[Event] = [TurnFinished(result)]
-        for observer in self.runtime.observers:
-            observer.told(self, turn, over)
-        turn.tell(over)
+        result = result_of_lost(self, turn, error)
+        turn.announce([TurnFinished(result)])
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)
@@ -385,12 +370,12 @@ class Actor(Journalled[Ctx]):
     def tell_running(self, notice: Notice) -> None:
         """Tell the consumer of the running turn, if there is one."""
         if self._turn is not None:
-            self._turn.tell([notice])
+            self._turn.announce([notice])
 
     def notice(self, turn: Turn, notice: Notice) -> None:
         """Tell the consumer of a turn, if it is still the running one."""
         if turn is self._turn:
-            turn.tell([notice])
+            turn.announce([notice])
 
 
 Account = tuple[int, int, Usage, AssistantMessage | None]
