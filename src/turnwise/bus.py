@@ -1,5 +1,6 @@
-"""The event bus: what `runtime.bus` hands out, and who gets it. See docs/bus.md."""
+"""The event bus: what `runtime.bus` hands out, and who gets it; and how a runtime and its parts stand. See docs/bus.md, docs/degraded.md."""
 
+from .core.result import TurnWarning
 from .runtime.bus.bus import Bus
 from .runtime.bus.following import Followed
 from .runtime.bus.subscription import Subscription
@@ -20,4 +21,5 @@ __all__ = [
     "RuntimeStatus",
     "SubscriberStatus",
     "Subscription",
+    "TurnWarning",
 ]

@@ -102,6 +102,8 @@ class Bus:
         is handed over to the loop, in the order of the calls of that thread; if more than `MOST_HANDED_OVER` wait there, it is refused and
         counted. After the runtime was closed nothing happens.
         """
+        if not self._subscribers:
+            return
         if get_ident() != self._thread:
             self._hand_over(topic, data, session, turn)
             return

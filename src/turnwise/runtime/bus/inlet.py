@@ -28,6 +28,7 @@ class Inlet:
     __slots__ = (
         "__weakref__",
         "_bus",
+        "_by_key",
         "_kept",
         "_key",
         "_waiter",
@@ -70,6 +71,7 @@ class Inlet:
         self.items: deque[BusEvent] = deque()
         self._kept: OrderedDict[Hashable, BusEvent] = OrderedDict()
         self._key = key
+        self._by_key = policy == "coalesce"
         self._waiter: asyncio.Future[None] | None = None
         self.idle = False
         self.closed = self.ended = self.gone = self.cut_off = self.behind = False
@@ -82,54 +84,48 @@ class Inlet:
         """Take in an event for which `publish` has found no room by itself."""
         if self.closed or self.ended or (self.session is not None and event.session != self.session):
             return
-        if self.policy == "coalesce":
+        items = self.items
+        if self._by_key:
             self._put_by_key(event)
-        elif len(self.items) < self.size:
-            self.items.append(event)
-        elif not self._make_room(event):
-            return
+        elif len(items) < self.size:
+            items.append(event)
         else:
-            self.items.append(event)
+            self.dropped += 1
+            if not self.behind:
+                self._fall_behind()
+            if self.policy == "drop_oldest":
+                items.popleft()
+                items.append(event)
+            elif self.policy == "disconnect":
+                self._bus.cut_off(self, event)
         if self.idle:
             self.wake()
 
-    def _make_room(self, event: BusEvent) -> bool:
-        """Whether there is room for one event now; one is lost either way."""
-        self._lose()
-        if self.policy == "drop_oldest":
-            self.items.popleft()
-            return True
-        if self.policy == "disconnect":
-            self._bus.cut_off(self, event)
-        return False
-
     def _put_by_key(self, event: BusEvent) -> None:
         """Of each key the newest waits, at its own place in the order."""
-        key, kept = self._key_of(event), self._kept
+        kept, key = self._kept, event.topic if self._key is None else self._key_of(event, self._key)
         if key in kept:
             self.coalesced += 1
             kept.move_to_end(key)
         elif len(kept) >= self.size:
-            self._lose()
+            self.dropped += 1
+            if not self.behind:
+                self._fall_behind()
             kept.popitem(last=False)
         kept[key] = event
 
-    def _key_of(self, event: BusEvent) -> Hashable:
-        if self._key is None:
-            return event.topic
+    def _key_of(self, event: BusEvent, key: Key) -> Hashable:
         try:
-            key = self._key(event)
-            hash(key)
+            found = key(event)
+            hash(found)
         except Exception as error:
             self._bus.failed(self, event, error)
             return event.topic
-        return key
+        return found
 
-    def _lose(self) -> None:
-        self.dropped += 1
-        if not self.behind:
-            self.behind = True
-            self._bus.looks_at_queues()
+    def _fall_behind(self) -> None:
+        self.behind = True
+        self._bus.looks_at_queues()
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class Subscription:
 
     Closing it stops delivery at once, also of what waits, also from inside the handler; what a handler is doing with an event it has
     already, it does to the end. `close` may be called from any thread. A subscriber with policy "disconnect" that was cut off
-    reads what still waits, and then gets `SessionError` (`cut_off`).
+    reads what still waits, and then gets `SessionError` (`subscription_cut_off`).
     """
 
     __slots__ = ("__weakref__", "_bus", "_cursor", "_finalizer", "_inlet")
@@ -99,7 +99,7 @@ class Subscription:
         if inlet.cut_off and not inlet.closed:
             inlet.closed = True
             raise refusals.misuse(
-                "cut_off",
+                "subscription_cut_off",
                 f"The subscription to {', '.join(inlet.patterns)} was cut off: {inlet.size} events were waiting, and one more came.",
                 "Subscribe again, with more room or another policy; what sessions told is in their journals: bus.follow(…, after=…).",
             )
