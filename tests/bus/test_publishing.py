@@ -114,7 +114,12 @@ async def test_cursors_only_grow_and_everybody_sees_one_order() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "left", "lost"),
-    [("drop_oldest", [3, 4, 5], 3), ("drop_newest", [0, 1, 2], 3), ("coalesce", [4, 5], 0), ("disconnect", [0, 1, 2], 1)],
+    [
+        ("drop_oldest", [3, 4, 5], 3),
+        ("drop_newest", [0, 1, 2], 3),
+        ("coalesce", [4, 5], 0),
+        ("disconnect", [0, 1, 2], 1),
+    ],
 )
 async def test_a_full_queue_does_what_it_was_told(policy: BusPolicy, left: list[int], lost: int) -> None:
     async with Runtime() as runtime:
@@ -123,7 +128,9 @@ async def test_a_full_queue_does_what_it_was_told(policy: BusPolicy, left: list[
             runtime.bus.publish(f"a.{n % 2}", n)
         (status,) = runtime.bus.status().subscribers or (events.status,)
         assert data(waiting(events)) == left
-        assert (events.dropped, status.dropped) == (lost, lost) and events.coalesced == (4 if policy == "coalesce" else 0)
+        assert (events.dropped, status.dropped) == (lost, lost) and events.coalesced == (
+            4 if policy == "coalesce" else 0
+        )
 
 
 async def test_coalescing_more_keys_than_there_is_room_for_drops_the_oldest() -> None:
@@ -189,7 +196,7 @@ async def test_a_subscriber_that_is_cut_off_reads_what_waits_and_is_told() -> No
 async def test_what_a_subscriber_cannot_have_is_refused(options: dict[str, Any], says: str) -> None:
     """`block` above all: it holds up a turn, and is for its watchers."""
     async with Runtime() as runtime:
-        with pytest.raises(ConfigError, match="(?s)") as raised:
+        with pytest.raises(ConfigError) as raised:
             runtime.bus.subscribe(**{"pattern": "a.b", **options})
         assert says in str(raised.value)
         assert not runtime.bus.status().subscribers
@@ -238,7 +245,12 @@ async def test_an_error_in_a_handler_is_an_event_and_stops_nothing() -> None:
             runtime.bus.publish("a.b", n)
         await until(lambda: len(seen) == 4)
         first, second = (await anext(errors)).data, (await anext(errors)).data
-        assert (first.topic, first.cursor, first.error.code, first.error.detail) == ("a.b", 2, "subscriber_failed", "ValueError")
+        assert (first.topic, first.cursor, first.error.code, first.error.detail) == (
+            "a.b",
+            2,
+            "subscriber_failed",
+            "ValueError",
+        )
         assert second.error.detail == "CancelledError" and subscription.status.errors == 2
         assert subscription.status.last_error == second.error
 
@@ -275,6 +287,7 @@ async def test_a_handler_that_never_returns_holds_up_nobody() -> None:
         for n in range(100):
             runtime.bus.publish("a.b", n)
         assert len(waiting(others)) == 101 and (stuck.waiting, stuck.dropped) == (5, 95)
+        stuck.close()
 
 
 async def test_closing_the_runtime_lets_handlers_deal_with_what_waits() -> None:
@@ -301,27 +314,31 @@ async def test_closing_the_runtime_lets_handlers_deal_with_what_waits() -> None:
 
 
 class Counter:
-    def __init__(self) -> None:
-        self.count = 0
+    """`counts` is kept by the test, the counter only by itself."""
+
+    def __init__(self, counts: list[int]) -> None:
+        self.counts = counts
 
     def add(self, event: BusEvent) -> None:
-        self.count += 1
+        self.counts.append(event.cursor)
 
 
 async def test_a_dead_weak_observer_is_gone_after_the_next_publish() -> None:
     """Proof 3: a bound method is held by its object, not by the method that was made of it and is garbage at once."""
     async with Runtime() as runtime:
-        bus, counter = runtime.bus, Counter()
+        bus, counts = runtime.bus, list[int]()
+        counter = Counter(counts)
         bus.subscribe("a.*", counter.add, weak=True)
         gc.collect()
         bus.publish("a.b")
-        await until(lambda: counter.count == 1)
+        await until(lambda: counts)
         bus.publish("a.b")
         del counter
         gc.collect()
         bus.publish("other.topic")
         assert len(bus.status().subscribers) == 0 and bus._subscribers == ()  # pyright: ignore[reportPrivateUsage]
         await until(lambda: runtime.status().tasks == 0)
+        assert counts == [1], "what waited for it is gone, too"
 
 
 async def test_weak_functions_and_strong_ones() -> None:
@@ -462,9 +479,9 @@ async def test_other_threads_publish_in_their_order() -> None:
         threads = [threading.Thread(target=publish, args=(n,)) for n in range(4)]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads):
-            await asyncio.sleep(0.001)
         await until(lambda: events.waiting == 2000)
+        for thread in threads:
+            thread.join()
         seen = waiting(events)
         assert [event.cursor for event in seen] == list(range(1, 2001))
         for name in range(4):
