@@ -515,7 +515,9 @@ async def test_another_thread_may_close_and_not_subscribe() -> None:
             with pytest.raises(RuntimeError, match="own loop"):
                 bus.subscribe("a.*")
 
-        await asyncio.to_thread(close)
+        thread = threading.Thread(target=close)
+        thread.start()
+        thread.join()  # the loop stands still: what waits was not thrown away yet
         assert [event async for event in events] == []
         await until(lambda: not bus.status().subscribers)
 
