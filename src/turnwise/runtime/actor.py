@@ -80,6 +80,8 @@ class Actor(Journalled[Ctx]):
         turn.arm_watch()
         if self.hub is not None:
             self.hub.attach(turn)
+        if self.claims is not None:
+            self.claims.begin()
         self.start(turn, given)
         if self.claims is not None:
             await self.claims.begun(turn, lambda: self._input(opening, body, plan, turn.wishes.client_ref))
@@ -197,13 +199,15 @@ class Actor(Journalled[Ctx]):
                 events, self._events = self._events, []
                 counts, self._counts = self._counts, []
                 after, account = self.state.seq - len(entries), account_of(self.state)
-                if self._append_now is None:
+                if self._append_now is not None:
+                    self._append_now(self.state.id, after, entries)
+                elif not self._appended_at_once(after, entries):
                     appending = self.runtime.start(self._append(after, entries, counts, events, effects, account))
                     if not appending.done():
                         self._appending = appending
                         return
-                else:
-                    self._append_now(self.state.id, after, entries)
+                    continue
+                if self._lost is None:
                     self._release(counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
@@ -230,15 +234,29 @@ class Actor(Journalled[Ctx]):
             else:
                 await self.claims.append(after, entries)
         except Exception as error:
-            if self.claims is not None and self.claims.takes(error):
-                self._lost = refusals.append_failed(error, self.id)
-            else:
-                self.lose(refusals.append_failed(error, self.id))
+            self._not_appended(error)
         else:
             self._release(counts, events, effects, account)
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
+
+    def _appended_at_once(self, after: int, entries: list[Entry]) -> bool:
+        """Append to a store that usually takes its time and now need not; False, and nothing done, if it has to be waited for. What it
+        refuses is noted as ever."""
+        if self.claims is None or self._puts:
+            return False
+        try:
+            return self.claims.append_at_once(after, entries)
+        except Exception as error:
+            self._not_appended(error)
+            return True
+
+    def _not_appended(self, error: Exception) -> None:
+        if self.claims is not None and self.claims.takes(error):
+            self._lost = refusals.append_failed(error, self.id)
+        else:
+            self.lose(refusals.append_failed(error, self.id))
 
     def _admit_calls(self) -> list[Effect]:
         """Let due calls be checked first, so that their beginnings share an append with the step that made them."""
