@@ -64,12 +64,17 @@ class Claims:
             raise lease_lost(session.id, lease.owner.id)
 
     def append_at_once(self, after: int, entries: Sequence[Entry]) -> bool:
-        """The same before this returns, if the lease holds for certain and the store can; else False, and nothing is done."""
+        """The same before this returns, if the lease holds for certain and the store can; else False, and nothing is done. What the store
+        refuses the session is told."""
         session, lease = self._session, self._lease
         if lease.append_at_once is None or not lease.sure:
             return False
         hold = held_after(entries, held=self.fence != 0)
-        fence = lease.append_at_once(session.id, after, entries, lease.claim(self.fence, hold))
+        try:
+            fence = lease.append_at_once(session.id, after, entries, lease.claim(self.fence, hold))
+        except Exception as error:
+            session.not_appended(error)
+            return True
         if fence is None:
             return False
         self.fence = fence
