@@ -13,7 +13,6 @@ import msgspec
 from ..core.errors import ErrorInfo, TurnwiseError
 from ..core.events import Event, TurnFinished, TurnParked
 from ..core.result import TurnResult, TurnWarning
-from ..core.usage import NO_USAGE
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -59,26 +58,6 @@ def warned(runtime: Runtime, turn: Turn, result: TurnResult) -> TurnResult:
     said = {one.part: one for one in turn.warnings}
     said |= {one.part: TurnWarning(one.part, one.code, one.message) for one in runtime.health.degraded}
     return msgspec.structs.replace(result, warnings=tuple(said.values())) if said else result
-
-
-def result_of_lost(session: Actor[Any], turn: Turn, error: ErrorInfo) -> TurnResult:
-    """The account of a turn whose journal can no longer be written: what was acknowledged, and nothing else."""
-    steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
-    number = session.state.turns
-    error = msgspec.structs.replace(error, session=session.id, turn=number)
-    result = TurnResult(
-        session.id,
-        number,
-        "error",
-        last.text if last else "",
-        steps,
-        calls,
-        usage,
-        last.stop_reason if last else "unknown",
-        error.code,
-        error,
-    )
-    return warned(session.runtime, turn, result)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
