@@ -70,6 +70,15 @@ class Failing(SqliteStore):
         self.let_through -= 1
         return await super().append(session, after, entries, claim)
 
+    def append_at_once(
+        self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None
+    ) -> int | None:
+        if self.trouble is not None and self.let_through <= 0:
+            raise self.trouble
+        fence = super().append_at_once(session, after, entries, claim)
+        self.let_through -= fence is not None
+        return fence
+
     async def heartbeat(self, owner: Owner, ttl_s: float) -> None:
         if self.beats_fail:
             raise OSError("the disk is gone")
@@ -167,6 +176,8 @@ async def test_a_store_that_hangs_is_known(tmp_path: Path) -> None:
     release = asyncio.Event()
 
     class Hangs(Failing):
+        append_at_once = None  # type: ignore[assignment]
+
         async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
             if after:
                 await release.wait()
