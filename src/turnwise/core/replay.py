@@ -17,6 +17,7 @@ from .changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -63,6 +64,7 @@ from .inputs_rare import (
     ChangeSettings,
     Clear,
     CompactionEnded,
+    Decide,
     Deny,
     DropFollowUps,
     FollowUp,
@@ -154,9 +156,11 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
         case CallWaiting():
             return CallWaits(entry.call_id, entry.kind, entry.reason, entry.expires_at), entry.at
         case ApprovalAnswered(allowed=True):
-            return Approve(entry.call_id, entry.arguments, entry.reason), entry.at
+            return Approve(entry.call_id, entry.arguments, entry.reason, entry.by), entry.at
         case ApprovalAnswered():
-            return Deny(entry.call_id, entry.reason, entry.expired), entry.at
+            return Deny(entry.call_id, entry.reason, entry.expired, entry.by), entry.at
+        case Decided():
+            return _decide(entry), entry.at
         case Resumed():
             return Resume(), entry.at
         case Recovered():
@@ -172,7 +176,7 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
         case NestedSpent():
             return SpentElsewhere(entry.usage, entry.steps, entry.calls), entry.at
         case SettingsChanged():
-            return ChangeSettings(entry.settings), entry.at
+            return ChangeSettings(entry.settings, entry.by), entry.at
         case Cleared():
             return Clear(), entry.at
         case Rewound():
@@ -181,6 +185,10 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
             return UndoCompaction(), entry.at
         case _:
             raise _differs(at + 1, f"{type(entry).__name__} records no input")
+
+
+def _decide(entry: Decided) -> Decide:
+    return Decide(**{name: getattr(entry, name) for name in Decide.__struct_fields__})
 
 
 def _compaction(entry: Compacted | CompactionFailed, base: int) -> CompactionEnded:

@@ -37,13 +37,15 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks."""
+    """A call in the line. `verdict` is None while the policy thinks; `judged` if a policy was asked, `failed` says why it could not be."""
 
-    __slots__ = ("job", "task", "timer", "verdict")
+    __slots__ = ("failed", "job", "judged", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
+        self.judged = False
+        self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
 
@@ -108,6 +110,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
+        place.judged = True
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -141,7 +144,7 @@ class Door:
 
     def _unchecked(self, place: _Place, why: str) -> None:
         if place.verdict is None:
-            job = place.job
+            job, place.failed = place.job, why
             self._session.notice(
                 self._turn, Notice("approval_failed", f"{job.tool.name} ({job.id}) is not allowed: {why}")
             )
@@ -173,7 +176,12 @@ class Door:
 
     def _let_through(self) -> None:
         while self._line and (verdict := self._line[0].verdict) is not None:
-            self._through(self._line.popleft().job, verdict)
+            place = self._line.popleft()
+            if place.judged:
+                from .audit.said import judged
+
+                self._say(judged(place.job, verdict, place.failed))
+            self._through(place.job, verdict)
 
     def _through(self, job: Job, verdict: Verdict) -> None:
         match verdict:

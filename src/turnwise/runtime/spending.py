@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.budget import NO_ESTIMATE, Estimate, Remaining, Spent, low, spent_of
 from ..core.errors import ErrorInfo
-from ..core.events import BudgetLow, CacheBroken, Event, Notice
+from ..core.events import Event, Notice
+from ..core.events_rare import BudgetLow, CacheBroken
 from ..core.inputs import CallModel, Halted, Input, ModelFailed, ModelReplied
 from ..core.inputs_rare import CompactionEnded, LimitHit, SpentElsewhere, Stop
 from ..core.limits import Limits

@@ -17,6 +17,7 @@ from ..core.content import Audio, BlobRef, Document, Image
 from ..core.inputs_rare import ChangeSettings, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
+from ..core.principal import Principal
 from ..core.search import SearchHit, search
 from ..core.settings import SessionSettings
 from ..core.usage import Usage
@@ -34,6 +35,7 @@ from .plan import INHERITED, Wishes
 from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
+    from ..core.audit import AuditKind, AuditRecord
     from ..core.store import Store
     from ..store.scopes import State
 
@@ -151,9 +153,10 @@ class Surface(Answering[Ctx]):
         stream: bool | UnsetType | None = UNSET,
         context_limit: int | UnsetType | None = UNSET,
         compaction: Compaction | bool | UnsetType | None = UNSET,
+        by: Principal | None = None,
     ) -> SessionSettings:
         """Change settings from the next model call on, in a running turn as well; what then holds. None goes back to what the agent
-        says, what is left out stays.
+        says, what is left out stays. `by` is who changes them, for the audit (default: the session's principal).
 
         A `model` takes the place of the agent's and of its fallbacks; if only named, it is reached as the agent reaches its
         models of that provider. `tools` are functions, `Tool`s, or names of the agent's. `context_limit` is in tokens. What does
@@ -176,7 +179,7 @@ class Surface(Answering[Ctx]):
             overrides = changed(self.agent, self.overrides, known)
             self.agent.plan(Wishes(watched=False, overrides=overrides), self.runtime)
             self.overrides = overrides
-            return ChangeSettings(overrides.settings)
+            return ChangeSettings(overrides.settings, by)
 
         await self.apply(change)
         return self.settings
@@ -190,6 +193,21 @@ class Surface(Answering[Ctx]):
     def status(self) -> SessionStatus:
         """How the session stands: context, usage, and what it is doing right now."""
         return status_of(self)
+
+    async def audit(
+        self,
+        *,
+        since: float | None = None,
+        kind: AuditKind | None = None,
+        tool: str | None = None,
+        who: Principal | None = None,
+    ) -> list[AuditRecord]:
+        """What was decided in the session, by whom and by which rule, in order: verdicts of policies, approvals, denials, what hooks
+        changed or refused, settings (rule P4). `since` is in Unix seconds. See docs/audit.md. Raises what reading the journal raises."""
+        from ..core.audit import Wanted
+        from .audit.reading import of_session
+
+        return await of_session(self, Wanted(since, None, kind, tool, who))
 
     @property
     def scopes(self) -> State:
