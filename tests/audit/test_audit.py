@@ -268,6 +268,18 @@ async def test_what_a_hook_decides_stands_before_what_follows_from_it(store: Sus
     assert replay(journal).state.transcript == list(sessions[0].messages)
 
 
+async def test_a_decision_between_turns_is_on_record() -> None:
+    """A hook may refuse that a session ends, or a change of state: there need be no turn."""
+    async with ScriptedProvider([reply("Hi.")]) as provider:
+        session = ANTHROPIC.agent(provider).session()
+        await session.run("Hi")
+        audit(session, "cancel", rule="guard", point="state.before", reason="no")
+        (record,) = await session.audit()
+        journal = await session.journal(0)
+    assert (record.turn, record.decision, record.entry) == (0, "cancel", len(journal))
+    assert replay(journal).state.seq == len(journal)
+
+
 # --- what is written ----------------------------------------------------------------------------------------------------
 
 

@@ -111,12 +111,12 @@ async def test_a_journal_that_cannot_be_read_hides_nothing(tmp_path: Path) -> No
 
 async def test_an_export_is_one_record_a_line(tmp_path: Path) -> None:
     store = MemoryStore()
-    async with ScriptedProvider(
-        [reply(call("delete", path="x"), call("delete", path="y")), reply("Done.")]
-    ) as provider:
-        async with ANTHROPIC.agent(provider, delete, approvals=policy, store=store).session("a") as session:
-            await session.run("Hi")
-            records = await session.audit()
+    script = [reply(call("delete", path="x"), call("delete", path="y")), reply("Done.")]
+    async with ScriptedProvider(script) as provider:
+        session = ANTHROPIC.agent(provider, delete, approvals=policy, store=store).session("a")
+        await session.run("Hi")
+        records = await session.audit()
+        await session.close()
     data = b"".join([line async for line in as_jsonl(read_audit(store, Query(), Wanted()))])
     assert [msgspec.json.decode(line, type=AuditRecord) for line in data.splitlines()] == records
 

@@ -341,6 +341,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "list": (),
     "show": ("nobody",),
     "search": ("x",),
+    "audit": ("nobody",),
     "export": ("nobody",),
     "import": ("nothing.jsonl",),
     "fork": ("nobody",),
