@@ -277,8 +277,6 @@ class Chaos(RuleBasedStateMachine):
     def forbid(self, cause: str, stop: bool) -> None:
         asked = self.world.calling
         assert asked is not None
-        if asked.concluding and not stop:
-            return
         self.world.calling = None
         assert self.feed(Stop("enough") if stop else LimitHit(cause))
 

@@ -120,7 +120,7 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
         case Stop(cause=cause):
             return [TurnEnded(turn.number, "stopped", now, cause)] if turn.phase == "model" else []
         case LimitHit(cause=cause):
-            return [limit_entry(turn, cause, now)] if turn.phase == "model" and not turn.concluding else []
+            return [_forbidden(turn, cause, now)] if turn.phase == "model" else []
         case _:
             return []
 
@@ -201,6 +201,13 @@ def reached(turn: TurnState) -> str:
     """The limit that leaves no room for another model call; "" if there is room (rule E9)."""
     steps, calls = turn.steps + turn.nested_steps, turn.calls + turn.nested_calls
     return budget.reached(turn.limits, budget.spent_of(turn.usage, steps=steps, calls=calls))
+
+
+def _forbidden(turn: TurnState, cause: str, now: float) -> Entry:
+    """The driver may not send a request. If it was the one to conclude with, the turn ends without."""
+    if turn.concluding:
+        return TurnEnded(turn.number, "limit", now, turn.concluding)
+    return limit_entry(turn, cause, now)
 
 
 def limit_entry(turn: TurnState, cause: str, now: float) -> Entry:

@@ -27,7 +27,7 @@ from .journalled import Journalled
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
-from .spending import COUNTED
+from .spending import COUNTED, costs_are_bounded
 from .turn import Turn
 from .weighing import may_send
 
@@ -54,8 +54,9 @@ class Actor(Journalled[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if plan.must_learn:
-                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
+            bounded = costs_are_bounded(self, plan)
+            if bounded or plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=bounded)
             body = None if isinstance(opening, Begin) else await self._body(opening)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)

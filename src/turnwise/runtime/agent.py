@@ -21,6 +21,7 @@ from ..tools import Tool, tool
 from ..tools.context import Ctx
 
 if TYPE_CHECKING:
+    from ..core.budgets import Budget
     from ..core.messages import Message
     from ..core.result import TurnResult
     from ..core.store import Journals
@@ -76,6 +77,7 @@ class Agent(Generic[Ctx]):
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
+        budgets: What all turns of a session, of this agent, of a user or of a tenant may spend together (`Budget`; docs/limits.md).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -106,6 +108,7 @@ class Agent(Generic[Ctx]):
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
+        budgets: Iterable[Budget] = (),
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -128,6 +131,7 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
+        self.budgets = tuple(budgets)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()

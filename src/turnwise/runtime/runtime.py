@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -27,8 +27,10 @@ from .seams import SystemChance, SystemClock, Uuid7
 from .timers import Timers
 
 if TYPE_CHECKING:
+    from ..core.budgets import Budget, BudgetStatus
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .budgets.ledger import Ledger
     from .lease import Lease
     from .observer import Observer
 
@@ -46,7 +48,8 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md.
+    sessions in a store that is shared: see docs/resume.md. `budgets` bound what the turns of each session, agent, user or tenant may
+    spend together, whatever the agent: see docs/limits.md.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
+        budgets: Iterable[Budget] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -87,6 +91,7 @@ class Runtime:
         self._encoded_bytes = 0
         self.abandoned_bodies: set[asyncio.Task[Any]] = set()
         self.lease_s = lease_s
+        self.ledger: Ledger | None = _ledger(self, tuple(budgets))
         self.leases: list[Lease] = []
 
     async def __aenter__(self) -> Self:
@@ -216,6 +221,11 @@ class Runtime:
             self._encoded_bytes -= kept.pop(prefix)
             prefix.drop()
 
+    def budgets(self) -> tuple[BudgetStatus, ...]:
+        """How the budgets of agents, users and tenants stand that turns of this runtime have drawn on lately; those of one session:
+        `session.budgets()`."""
+        return () if self.ledger is None else self.ledger.statuses()
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Tell it of all turns from now on; what is returned ends that."""
         self.observers = (*self.observers, observer)
@@ -241,6 +251,8 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        if self.ledger is not None:
+            await self.ledger.settled()
         for lease in self.leases:
             await lease.retire()
         await self._cancel_tasks()
@@ -256,6 +268,14 @@ class Runtime:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_GRACE_S)
+
+
+def _ledger(runtime: Runtime, budgets: tuple[Budget, ...]) -> Ledger | None:
+    if not budgets:
+        return None
+    from .budgets.ledger import Ledger
+
+    return Ledger(runtime, budgets)
 
 
 if sys.version_info >= (3, 12):

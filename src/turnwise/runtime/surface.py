@@ -36,6 +36,7 @@ from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
     from ..core.audit import AuditKind, AuditRecord
+    from ..core.budgets import BudgetStatus
     from ..core.store import Store
     from ..store.scopes import State
 
@@ -216,6 +217,13 @@ class Surface(Answering[Ctx]):
         from .scoped_state import state_of
 
         return state_of(self)
+
+    async def budgets(self) -> tuple[BudgetStatus, ...]:
+        """How the budgets stand that the session's turns share with others, as far as is known here; what they hold for is in docs/limits.md.
+        Raises `StateError` (`budget_unreadable`)."""
+        from .budgets.purse import statuses
+
+        return await at_home(self, lambda: statuses(self))
 
     @property
     def usage(self) -> Usage:

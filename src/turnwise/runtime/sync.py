@@ -23,6 +23,7 @@ from .status import SessionStatus
 
 if TYPE_CHECKING:
     from ..core.audit import AuditKind, AuditRecord
+    from ..core.budgets import BudgetStatus
     from ..core.compaction import Compaction, CompactReport
     from ..core.content import BlobRef
     from ..core.principal import Principal
@@ -213,6 +214,10 @@ class SyncSession:
     ) -> list[AuditRecord]:
         """See `Session.audit`."""
         return self._do(lambda: self._session.audit(since=since, kind=kind, tool=tool, who=who))
+
+    def budgets(self) -> tuple[BudgetStatus, ...]:
+        """See `Session.budgets`."""
+        return self._do(self._session.budgets)
 
     def status(self) -> SessionStatus:
         """See `Session.status`."""
