@@ -5,6 +5,7 @@ from __future__ import annotations
 from row import Row
 
 AUDIT, STORED = "tests/audit/test_audit.py", "tests/audit/test_stored_audit.py"
+SHARED = "tests/runtime/test_shared_budgets.py"
 
 ROWS = [
     Row(
@@ -54,5 +55,101 @@ ROWS = [
         "salvage=True",
         "salvage=False",
         (f"{STORED}::test_a_journal_that_cannot_be_read_hides_nothing",),
+    ),
+    Row(
+        "H3",
+        "nothing is held back in a shared budget before a request is sent",
+        "runtime/budgets/account.py",
+        "            self._held += held\n",
+        "            pass\n",
+        (f"{SHARED}::test_turns_at_the_same_time_cannot_spend_the_same_twice",),
+    ),
+    Row(
+        "H3",
+        "a request that one budget refuses stays held in the others",
+        "runtime/budgets/purse.py",
+        "                    other.settle(held, NOTHING)\n",
+        "                    pass\n",
+        (f"{SHARED}::test_a_request_is_held_in_all_budgets_or_in_none",),
+    ),
+    Row(
+        "H3",
+        "what a sub-agent spends is not its caller's",
+        "runtime/budgets/purse.py",
+        "        self.accounts: Accounts = dict(self._above)\n",
+        "        self.accounts: Accounts = {}\n",
+        (f"{SHARED}::test_a_sub_agent_is_refused_by_the_budget_of_its_caller[anthropic]",),
+    ),
+    Row(
+        "H3",
+        "a sub-agent spends as the local user",
+        "runtime/budgets/purse.py",
+        "above.principal if above is not None and own == LOCAL else own",
+        "own",
+        (f"{SHARED}::test_sub_agents_spend_from_the_budgets_above_them",),
+    ),
+    Row(
+        "H3",
+        "a sub-agent's unpriced model passes under its caller's budget of money",
+        "runtime/budgets/purse.py",
+        "(above is not None and above.bounds_cost) or any(",
+        "any(",
+        (f"{SHARED}::test_an_unpriced_sub_agent_under_a_budget_of_money_is_refused",),
+    ),
+    Row(
+        "H3",
+        "a turn goes on with a model whose price is not known",
+        "runtime/budgets/purse.py",
+        "            if self.bounds_cost:\n",
+        "            if False:\n",
+        (f"{SHARED}::test_a_session_that_goes_over_to_an_unpriced_model_is_stopped",),
+    ),
+    Row(
+        "E9",
+        "a concluding step that a limit above forbids leaves its turn hanging",
+        "core/decide_rare.py",
+        '[_forbidden(turn, cause, now)] if turn.phase == "model" else []',
+        '[_forbidden(turn, cause, now)] if turn.phase == "model" and not turn.concluding else []',
+        (f"{SHARED}::test_a_turn_that_may_conclude_does_not_when_the_money_is_gone",),
+    ),
+    Row(
+        "H3",
+        "the last process that writes wins",
+        "runtime/budgets/ledger.py",
+        "expect=version_of(found),",
+        "expect=None,",
+        (f"{SHARED}::test_processes_add_up[slow]",),
+    ),
+    Row(
+        "H3",
+        "what arrived with an error is written once more",
+        "runtime/budgets/ledger.py",
+        "found.writer == doubt[0]:",
+        "False:",
+        (f"{SHARED}::test_a_write_that_fails_is_made_up_for[True]",),
+    ),
+    Row(
+        "P1",
+        "a budget that cannot be read allows everything",
+        "runtime/budgets/ledger.py",
+        "        if place.trouble is not None:\n",
+        "        if False:\n",
+        (f"{SHARED}::test_a_budget_that_cannot_be_read_allows_nothing",),
+    ),
+    Row(
+        "H3",
+        "a resumed turn is counted again",
+        "runtime/budgets/purse.py",
+        'return "" if self._resumed else _count_turn(own)',
+        "return _count_turn(own)",
+        (f"{SHARED}::test_a_turn_that_is_resumed_is_not_counted_again",),
+    ),
+    Row(
+        "H3",
+        "a closing runtime forgets what it spent",
+        "runtime/runtime.py",
+        "            await self.ledger.settled()\n",
+        "            pass\n",
+        (f"{SHARED}::test_a_closing_runtime_writes_what_it_spent",),
     ),
 ]
