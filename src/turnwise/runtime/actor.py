@@ -28,7 +28,7 @@ from .journalled import Journalled
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
-from .spending import COUNTED
+from .spending import COUNTED, costs_are_bounded
 from .turn import Turn
 from .weighing import may_send
 
@@ -55,8 +55,9 @@ class Actor(Journalled[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if plan.must_learn:
-                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
+            bounded = costs_are_bounded(self, plan)
+            if bounded or plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=bounded)
             body = None if isinstance(opening, Begin) else await self.body_of(opening)
             if (extended := extended_of(self)) is not None:
                 turn.extended = extended
