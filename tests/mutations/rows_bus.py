@@ -160,7 +160,7 @@ ROWS: list[Row] = [
         "E7",
         "an answer whose picture cannot be kept never comes",
         "runtime/said.py",
-        "                    asker.post(self._failed(media_lost(error)))",
+        "                    asker.post(self.failed(media_lost(error)))",
         "                    pass",
         (f"{DEGRADED}::test_an_answer_whose_picture_cannot_be_kept_fails_its_turn_in_time",),
     ),

@@ -23,13 +23,13 @@ from . import process, refusals
 from .attachments import Prompt, accept
 from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
+from .extensions import extended_of
 from .follow_ups import WELL, begin_next
 from .journalled import Journalled
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
-from .observer import tell_observers
 from .plan import Begin, TurnPlan
-from .spending import COUNTED
+from .spending import COUNTED, costs_are_bounded
 from .turn import Turn
 from .weighing import may_send
 
@@ -56,9 +56,13 @@ class Actor(Journalled[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if plan.must_learn:
-                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
-            body = None if isinstance(opening, Begin) else await self._body(opening)
+            bounded = costs_are_bounded(self, plan)
+            if bounded or plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=bounded)
+            body = None if isinstance(opening, Begin) else await self.body_of(opening)
+            if (extended := extended_of(self)) is not None:
+                turn.extended = extended
+                opening, body = await turn.hook_beginning(opening, body, plan)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)
                 runtime.bind()
@@ -96,7 +100,7 @@ class Actor(Journalled[Ctx]):
         self._refuse_if_parked(given)
         self.start(turn, given)
 
-    async def _body(self, prompt: Prompt) -> Body:
+    async def body_of(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.open_file)
 
     def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
@@ -177,6 +181,8 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
+            if turn.hooked is not None:
+                turn.hooked.cut()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):
@@ -259,7 +265,7 @@ class Actor(Journalled[Ctx]):
                 elif turn is not None and current is not None and current.phase == "tools":
                     call = current.find(effect.call.id)
                     if call is not None and call.result is None:  # else it was skipped while it waited for the journal
-                        turn.calls.admit(effect.call, effect.allowed)
+                        turn.calls.admit(effect.call, effect.allowed, effect.hooked)
             if turn is not None:
                 turn.begin_calls()
         return done
@@ -273,8 +279,7 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        if self.runtime.observers:
-            tell_observers(self, turn, events, counts)
+        self.observed(turn, events, counts)
         if turn is None:
             return
         turn.account = account
@@ -322,7 +327,9 @@ class Actor(Journalled[Ctx]):
         stopping = turn.drop(error.message)
         self.runtime.release(turn)
         result = warned(self.runtime, turn, lost_result(self.state, turn.account, error))
-        turn.announce([TurnFinished(result)])
+        over: list[Event] = [TurnFinished(result)]
+        self.observed(turn, over)
+        turn.tell(over)
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)
@@ -377,9 +384,9 @@ class Actor(Journalled[Ctx]):
     def tell_running(self, notice: Notice) -> None:
         """Tell the consumer of the running turn, if there is one."""
         if self._turn is not None:
-            self._turn.announce([notice])
+            self._turn.tell_all([notice])
 
     def notice(self, turn: Turn, notice: Notice) -> None:
         """Tell the consumer of a turn, if it is still the running one."""
         if turn is self._turn:
-            turn.announce([notice])
+            turn.tell_all([notice])

@@ -39,9 +39,9 @@ class EntryObserver:
 
 
 def tell_observers(session: Actor[Any], turn: Turn | None, events: Sequence[Event], counts: Sequence[int]) -> None:
-    """The events of entries that are durable now."""
+    """The events of entries that are durable now; without `counts`, of none."""
     for observer in session.runtime.observers:
-        if isinstance(observer, EntryObserver):
+        if counts and isinstance(observer, EntryObserver):
             observer.told_of(session, turn, events, counts)
         else:
             observer.told(session, turn, events)
