@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, names, of, read_all
+from tests.runtime.conftest import ANTHROPIC, Host, names, of, read_all
 from tests.runtime.stored import SharedStore
 
 from turnwise import Ask, Limits, Runtime, replay, tool
@@ -133,7 +133,9 @@ async def test_a_turn_that_is_lost_is_told_to_end(failing: int) -> None:
         session = ANTHROPIC.agent(provider, look, runtime=runtime, store=SuspendingStore(moody)).session()
         async with session.stream("Hi") as turn:
             events = await read_all(turn)
-        result = assert_ended(events).result
+        last = events[-1]
+        assert isinstance(last, TurnFinished)
+        result = last.result
         assert result.reason == "error" and result.cause == "append_failed"
         finished = of(TurnFinished, notes.told_of)
         assert finished == [TurnFinished(result)] and notes.told_of[-1] is finished[0]
