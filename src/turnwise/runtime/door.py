@@ -37,14 +37,13 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks; `judged` if a policy was asked, `failed` says why it could not be."""
+    """A call in the line. `verdict` is None while the policy thinks; `failed` says why it could not be asked."""
 
-    __slots__ = ("failed", "job", "judged", "task", "timer", "verdict")
+    __slots__ = ("failed", "job", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
-        self.judged = False
         self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
@@ -110,7 +109,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
-        place.judged = True
+        place.failed = ""
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -158,6 +157,9 @@ class Door:
             return
         place.verdict = verdict
         self._disarm(place)
+        from .audit.said import judged
+
+        self._say(judged(place.job, verdict, place.failed))
         if not self._bringing:
             self._let_through()
             self._settled()
@@ -176,12 +178,7 @@ class Door:
 
     def _let_through(self) -> None:
         while self._line and (verdict := self._line[0].verdict) is not None:
-            place = self._line.popleft()
-            if place.judged:
-                from .audit.said import judged
-
-                self._say(judged(place.job, verdict, place.failed))
-            self._through(place.job, verdict)
+            self._through(self._line.popleft().job, verdict)
 
     def _through(self, job: Job, verdict: Verdict) -> None:
         match verdict:
