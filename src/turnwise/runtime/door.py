@@ -38,15 +38,14 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks; `judged` if a policy was asked, `failed` says why it could not be; `ready`
-    once hooks have had their say as well. For the rest see `hooks.at_door`."""
+    """A call in the line. `verdict` is None while the policy thinks, `failed` says why it could not be asked; `ready` once hooks have had their
+    say as well. For the rest see `hooks.at_door`."""
 
-    __slots__ = ("changed", "failed", "hooked", "job", "judged", "ready", "result", "run", "task", "timer", "verdict")
+    __slots__ = ("changed", "failed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
-        self.judged = False
         self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
@@ -117,7 +116,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
-        place.judged = True
+        place.failed = ""
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -165,6 +164,9 @@ class Door:
             return
         place.verdict = verdict
         self._disarm(place)
+        from .audit.said import judged
+
+        self._say(judged(place.job, verdict, place.failed))
         self._decided(place)
         if not self._bringing:
             self._let_through()
@@ -217,10 +219,6 @@ class Door:
     def _let_through(self) -> None:
         while self._line and self._line[0].ready and (verdict := self._line[0].verdict) is not None:
             place = self._line.popleft()
-            if place.judged:
-                from .audit.said import judged
-
-                self._say(judged(place.job, verdict, place.failed))
             if place.result is not None:
                 self._say(CallEnded(place.result))
             else:
