@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from .core.principal import Principal
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
-    from .core.result import TurnResult
+    from .core.result import TurnResult, TurnWarning
     from .core.search import SearchHit
     from .core.settings import SessionSettings
     from .core.store import Query, SessionInfo
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.bus.values import BusEvent
     from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
     from .runtime.kept import Kept
+    from .runtime.overview import RuntimeStatus
     from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
@@ -66,6 +68,7 @@ _HOMES = {
     "AuditRecord": "core.audit",
     "Budget": "core.budgets",
     "BudgetStatus": "core.budgets",
+    "BusEvent": "runtime.bus.values",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -96,6 +99,7 @@ _HOMES = {
     "Recovery": "runtime.recovery",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
+    "RuntimeStatus": "runtime.overview",
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "SessionInfo": "core.store",
@@ -121,6 +125,7 @@ _HOMES = {
     "Turn": "runtime.turn",
     "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
+    "TurnWarning": "core.result",
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
@@ -143,6 +148,7 @@ __all__ = [
     "AuditRecord",
     "Budget",
     "BudgetStatus",
+    "BusEvent",
     "Channel",
     "CompactReport",
     "Compaction",
@@ -173,6 +179,7 @@ __all__ = [
     "Recovery",
     "Retry",
     "Runtime",
+    "RuntimeStatus",
     "SearchHit",
     "Session",
     "SessionInfo",
@@ -198,6 +205,7 @@ __all__ = [
     "Turn",
     "TurnHandle",
     "TurnResult",
+    "TurnWarning",
     "TurnwiseError",
     "Usage",
     "UserMessage",

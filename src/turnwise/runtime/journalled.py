@@ -24,6 +24,7 @@ from .changed import overrides_of
 from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
+from .observer import tell_observers
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -52,10 +53,10 @@ class Journalled(Ground[Ctx]):
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
 
-    def observed(self, turn: Turn | None, events: list[Event]) -> None:
-        """Tell whoever watches all turns, and hooks, of what is durable."""
-        for observer in self.runtime.observers:
-            observer.told(cast("Actor[Any]", self), turn, events)
+    def observed(self, turn: Turn | None, events: list[Event], counts: Sequence[int] = ()) -> None:
+        """Tell whoever watches all turns, and hooks, of what is durable; `counts`: how many events each entry has, if they are of any."""
+        if self.runtime.observers:
+            tell_observers(cast("Actor[Any]", self), turn, events, counts)
         if events and extended_of(self) is not None:
             from .hooks.at_turn import events_told
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..core.errors import TurnwiseError
 from ..core.events import Event, Notice, StepStarted, ToolProgress
 from ..core.inputs import CallModel, Input, Interrupt, ModelFailed
+from ..core.result import TurnWarning
 from ..tools import ToolHost
 from . import process
 from .artifacts import SessionArtifacts
@@ -36,7 +37,8 @@ MAX_UNREAD_PROGRESS = 1000
 
 class Overseen(WatchedStream):
     """The part of a turn that looks at the time, and that its tools and hooks talk to. `extended` is what is added to it by now (hooks,
-    middleware), `hooked` what it knows of its hooks, if it has any."""
+    middleware), `hooked` what it knows of its hooks, if it has any. `warnings` are of what it has lost; `rewords`: its result is not told as
+    the journal has it."""
 
     __slots__ = (
         "_context",
@@ -48,7 +50,9 @@ class Overseen(WatchedStream):
         "extended",
         "hooked",
         "plan",
+        "rewords",
         "spending",
+        "warnings",
     )
     plan: TurnPlan
     spending: Spending
@@ -60,6 +64,8 @@ class Overseen(WatchedStream):
         self._watch: Timer | None = None
         self._deadline: float | None = None
         self._progress = 0
+        self.warnings: tuple[TurnWarning, ...] = ()
+        self.rewords = False
         self._told = (0, 0)
         self.extended: Extended | None = None
         self.hooked: Hooked | None = None
@@ -162,6 +168,12 @@ class Overseen(WatchedStream):
         """Hand events to the consumer, which need not be waiting."""
         self._out += events
         self.wake()
+
+    def tell_all(self, events: list[Event]) -> None:
+        """Tell what is in no entry of the journal: the consumer, and whoever observes all turns."""
+        self.tell(events)
+        for observer in self._session.runtime.observers:
+            observer.told(self._session, cast("Turn", self), events)
 
     def _report(self, call_id: str, message: str, data: Any) -> None:
         """A tool's progress, from any thread."""

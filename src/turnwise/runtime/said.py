@@ -20,9 +20,10 @@ from ..core.usage import Usage
 from ..wire.base import Decoder
 from .attachments import stored
 from .gates import Gate
-from .learn import learned
+from .learn import learn_prices
 from .plan import Target
 from .prefix import Prefix
+from .refusals import media_lost
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -187,13 +188,15 @@ class Said:
         may come before the catalogue is loaded."""
         facts, body, response = self.target.facts, message.body, message.response
         if not facts.prices_at_hand:
-            try:
-                await learned(facts, self._runtime)
-            except Exception:  # a package that cannot be read must not cost the answer
-                facts.give_up()
+            await learn_prices(facts, self._runtime)
             response = msgspec.structs.replace(response, usage=self._priced(response.usage))
         if type(body) is tuple:
-            body = await stored(body, asker)
+            try:
+                body = await stored(body, asker)
+            except Exception as error:
+                if not self.stopped:
+                    asker.post(self.failed(media_lost(error)))
+                return
         if not self.stopped:
             ended = self._heard(msgspec.structs.replace(message, body=body, response=response))
             if ended is not None:

@@ -210,7 +210,7 @@ class ModelStream(EventStream):
         return ""
 
     def post(self, given: Ended) -> None:
-        """An answer whose media had to be put away first."""
+        """What came of an answer whose media had to be put away first."""
         self._settle(given)
         self.wake()
 

@@ -235,7 +235,7 @@ class Spending:
 
     def _tell(self, events: list[Event]) -> None:
         if self._session.is_driving(self._turn):
-            self._turn.tell(events)
+            self._turn.tell_all(events)
 
 
 def costs_are_bounded(session: Actor[Any], plan: TurnPlan) -> bool:

@@ -73,6 +73,7 @@ class Turn(Overseen):
         self._job: Job | None = None
         self.account = None
         self.answered = None if wishes.output is None else self.answers_to(wishes.output)
+        self.rewords = self.answered is not None
         self._calls: Calls | None = None
 
     # --- the consumer's side ----------------------------------------------------------------------------------------
