@@ -303,14 +303,15 @@ def _annotated(function: Callable[..., Any], label: str, known: Mapping[str, Any
     plain: Any = inspect.unwrap(function)
     if not inspect.isroutine(plain):
         plain = getattr(type(plain), "__call__", plain)  # noqa: B004
-    said = getattr(plain, "__annotations__", {}).get("return")
+    said = getattr(cast("object", plain), "__annotations__", {}).get("return")
     if said is None:
         return []
     try:
         hint = get_type_hints(plain, localns={**_RESULT_NAMES, **known}).get("return")
     except Exception:  # a name that only type checkers know: what it gives is looked at when it is called
         hint = _in_words(said) if isinstance(said, str) else None
-    return [one for one in _members(hint) if one not in (Any, object, type(None), None)]
+    said_so = [one for one in _members(hint) if one not in (Any, object, type(None), None)]
+    return [] if set(said_so) == set(RESULTS) else said_so  # `HookResult` says nothing in particular
 
 
 _RESULT_NAMES = {one.__name__: one for one in RESULTS}
