@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -807,3 +809,11 @@ def test_a_decorated_function_stays_what_it_is() -> None:
     assert twice(HookContext("x", 1)) is None
     agent = Agent("anthropic:x", hooks=[twice])
     assert [h.point.name for h in agent.extensions.hooks] == ["tool.before", "tool.after"]
+
+
+def test_the_page_lists_every_point_and_what_it_honours() -> None:
+    """H1: the table of docs/hooks.md is that of the code."""
+    page = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text("utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `") and "." in line[:24]]
+    listed = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in rows if len(row) >= 4}
+    assert listed == {p.name: {r.__name__ for r in p.honours if r is not Continue} for p in POINTS.values()}
