@@ -905,7 +905,6 @@ async def test_counts_return_to_where_they_were_after_many_turns() -> None:
                 len(runtime._tasks),  # pyright: ignore[reportPrivateUsage]
                 len(runtime.abandoned_bodies),
                 len(runtime._turns),  # pyright: ignore[reportPrivateUsage]
-                len(asyncio.all_tasks()),
             )
 
         await turn("finish")
