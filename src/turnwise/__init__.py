@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
+    from .runtime.hooks.context import HookContext
+    from .runtime.hooks.hook import hook
     from .runtime.kept import Kept
     from .runtime.overview import RuntimeStatus
     from .runtime.recovery import Recovery
@@ -78,6 +80,7 @@ _HOMES = {
     "Drained": "runtime.sessions",
     "Drop": "core.compaction",
     "FollowUp": "runtime.follow_ups",
+    "HookContext": "runtime.hooks.context",
     "Image": "core.content",
     "Kept": "runtime.kept",
     "Limits": "core.limits",
@@ -132,6 +135,7 @@ _HOMES = {
     "Watcher": "runtime.watch",
     "backup_store": "runtime.transfer.upkeep",
     "export_session": "runtime.transfer.export",
+    "hook": "runtime.hooks.hook",
     "import_session": "runtime.transfer.importing",
     "prune": "runtime.transfer.prune",
     "replay": "core.replay",
@@ -158,6 +162,7 @@ __all__ = [
     "Drained",
     "Drop",
     "FollowUp",
+    "HookContext",
     "Image",
     "Kept",
     "Limits",
@@ -212,6 +217,7 @@ __all__ = [
     "Watcher",
     "backup_store",
     "export_session",
+    "hook",
     "import_session",
     "prune",
     "replay",

@@ -85,7 +85,8 @@ class Door:
     def bring(self, job: Job, allowed: bool) -> None:
         """A call comes; `allowed` if somebody who was asked has said so."""
         policy = None if allowed else self._session.agent.approvals
-        if policy is None and not self._line and self._turn.extended is None:
+        extended = self._turn.extended
+        if policy is None and not self._line and (extended is None or not extended.before_calls):
             self._allowed(job)
             return
         place = _Place(job)
@@ -176,7 +177,8 @@ class Door:
 
     def _decided(self, place: _Place) -> None:
         """The policy has spoken. Where there are hooks, they are heard before that holds."""
-        if self._turn.extended is not None:
+        extended = self._turn.extended
+        if extended is not None and extended.before_calls:
             from .hooks.at_door import hear
 
             if hear(self._session, self._turn, place, partial(self._heard_later, place)):

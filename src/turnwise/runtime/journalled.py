@@ -57,7 +57,7 @@ class Journalled(Ground[Ctx]):
         """Tell whoever watches all turns, and hooks, of what is durable; `counts`: how many events each entry has, if they are of any."""
         if self.runtime.observers:
             tell_observers(cast("Actor[Any]", self), turn, events, counts)
-        if events and extended_of(self) is not None:
+        if events and (extended := extended_of(self)) is not None and extended.when_told:
             from .hooks.at_turn import events_told
 
             events_told(cast("Actor[Any]", self), turn, events)

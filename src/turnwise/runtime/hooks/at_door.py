@@ -60,26 +60,35 @@ def hear(session: Actor[Any], turn: Turn, place: Place, later: Callable[[], None
     else:
         return False
     chain = hooked.chain(point)
-    if chain is None:
-        return False
+    run = None if chain is None else hooked.heard(chain, value, call_id=job.id)
+    return run is not None and _asked(session, turn, place, run, value, later)
 
-    def ended(outcome: chains.Outcome) -> None:
-        place.run = None
-        if not said(outcome):
-            later()
+
+def _asked(
+    session: Actor[Any],
+    turn: Turn,
+    place: Place,
+    run: Run,
+    value: ToolRequest | ApprovalRequest,
+    later: Callable[[], None],
+) -> bool:
+    """Hear what they have to say; True if `later` is told when that is done."""
 
     def said(outcome: chains.Outcome) -> bool:
+        place.run = None
         if isinstance(value, ToolRequest):
             return _before(session, turn, place, outcome, later)
         _requested(place, outcome)
         return False
 
-    run = place.run = hooked.run(chain, value, take=_taker(job.tool, value), call_id=job.id)
+    def ended(outcome: chains.Outcome) -> None:
+        if not said(outcome):
+            later()
+
+    run.take = _taker(place.job.tool, value)
+    place.run = run
     outcome = run.begin(ended)
-    if outcome is None:
-        return True
-    place.run = None
-    return said(outcome)
+    return True if outcome is None else said(outcome)
 
 
 def _taker(tool: AnyTool, value: ToolRequest | ApprovalRequest) -> Callable[[Any, Any], Any] | None:
@@ -137,16 +146,15 @@ def _redirected(turn: Turn, place: Place, outcome: chains.Outcome, halt: Redirec
         return _fail(
             place, f"Hook {outcome.by} wants the tool {halt.to!r}, which the turn does not have.", f"It has: {names}."
         )
-    current = turn.session.state.turn
-    own = None if current is None else current.limits.per_tool.get(tool.name)
-    if current is not None and own is not None and current.called.get(tool.name, 0) >= own:
-        place.result = no_result(job.id, Denied(denial(current.limits, f"calls:{tool.name}")))
+    if why := _beyond_limit(turn, tool.name):
+        place.result = no_result(job.id, Denied(why))
         return None
     raw = outcome.value.raw_arguments
     try:
         if halt.arguments is not None:
             raw = halt.arguments if isinstance(halt.arguments, str) else msgspec.json.encode(halt.arguments).decode()
         _change(place, msgspec.structs.replace(job.call, name=tool.name, arguments=raw), tool)
+        hooked_of(turn.session, turn).redirected.append((job.id, tool.name))
     except ArgumentsError as error:
         _fail(
             place, f"Hook {outcome.by} wants {tool.name} to be called, and the arguments do not fit it. {error.problem}"
@@ -154,6 +162,17 @@ def _redirected(turn: Turn, place: Place, outcome: chains.Outcome, halt: Redirec
     except Exception as error:
         _fail(place, f"Hook {outcome.by} wants {tool.name} to be called, and that failed: {error}")
     return None
+
+
+def _beyond_limit(turn: Turn, name: str) -> str:
+    """Why the tool may not be called any more in this turn, in words for the model; "" if it may (rule E9)."""
+    current = turn.session.state.turn
+    own = None if current is None else current.limits.per_tool.get(name)
+    if current is None or own is None:
+        return ""
+    redirected = [current.find(id) for id, to in hooked_of(turn.session, turn).redirected if to == name]
+    coming = sum(1 for c in redirected if c is not None and c.result is None and c.call.name != name)
+    return denial(current.limits, f"calls:{name}") if current.called.get(name, 0) + coming >= own else ""
 
 
 def _fail(place: Place, what: str, hint: str = "Give Redirect(…, arguments=…) what the tool takes.") -> None:
