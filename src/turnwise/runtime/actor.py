@@ -327,10 +327,10 @@ class Actor(Journalled[Ctx]):
             error.code,
             error,
         )
-        last: list[Event] = [TurnFinished(result)]
+        over: list[Event] = [TurnFinished(result)]
         for observer in self.runtime.observers:
-            observer.told(self, turn, last)
-        turn.tell(last)
+            observer.told(self, turn, over)
+        turn.tell(over)
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)
