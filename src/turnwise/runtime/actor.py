@@ -27,6 +27,7 @@ from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
 from .expiry import Expiry
+from .extensions import enter, extended_of
 from .follow_ups import WELL, begin_next
 from .journalled import Journalled
 from .learn import learn_needed
@@ -57,6 +58,9 @@ class Actor(Journalled[Ctx]):
         self._turn = turn
         try:
             runtime = await self._bind()
+            turn.extended = extended_of(self)
+            if turn.extended is not None and (around := turn.extended.middleware.get("turn")) is not None:
+                opening = await enter(around, self, turn, opening)
             plan = self.plan_of(turn)
             if plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
@@ -70,8 +74,10 @@ class Actor(Journalled[Ctx]):
             given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
             turn.spend(plan)
-        except BaseException:
+        except BaseException as error:
             self._turn = None
+            if turn.wrapping is not None:
+                turn.wrapping.never_began(error)
             if self.keeper is not None:
                 self.keeper.left(self, turn)
             raise
@@ -177,6 +183,8 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
+            if turn.wrapping is not None:
+                turn.wrapping.call_off()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):

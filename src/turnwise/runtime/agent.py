@@ -19,6 +19,7 @@ from ..core.settings import AGENTS_OWN
 from ..models.connection import Connection, Model
 from ..tools import Tool, tool
 from ..tools.context import Ctx
+from .extensions import Extensions
 
 if TYPE_CHECKING:
     from ..core.messages import Message
@@ -75,6 +76,7 @@ class Agent(Generic[Ctx]):
         runtime: What owns tasks and connections (default: one per event loop).
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
+        middleware: What is around its turns, model calls and tool calls, outermost first (`turnwise.middleware`).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
@@ -105,6 +107,7 @@ class Agent(Generic[Ctx]):
         runtime: Runtime | None = None,
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),
+        middleware: Iterable[Any] = (),
         overrides: catalogue.Overrides | None = None,
         **connection: Unpack[Connection],
     ) -> None:
@@ -128,6 +131,9 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
+        self.extensions = Extensions(f"agent:{name}")
+        for one in middleware:
+            self.extensions.add_middleware(one)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()

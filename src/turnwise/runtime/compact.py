@@ -30,6 +30,7 @@ from ..models.connection import Model
 from ..models.facts import Facts
 from ..models.handle import parts_of
 from . import refusals
+from .extensions import extended_of
 from .learn import window_of
 from .single import ModelStream
 from .sizes import Sizes, limit_of, sizes_of
@@ -225,7 +226,16 @@ class Job:
         model, head = self._asked(wanted)
         request = Request(head, (UserMessage(wanted.prompt, 1, 1),))
         agent = session.agent
-        asked = ModelStream(request, model, (), agent.retry, "before_commit", agent.deadlines, session.runtime)
+        asked = ModelStream(
+            request,
+            model,
+            (),
+            agent.retry,
+            "before_commit",
+            agent.deadlines,
+            session.runtime,
+            extended_of(session),
+        )
         self._model = model.name
         session.tell_running(Notice("compacting", f"{model.name} is asked for a summary of what was said so far."))
         try:

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 if TYPE_CHECKING:
+    from ..core.inputs import CallModel
+    from ..core.limits import Deadlines
+    from ..core.outcomes import ToolResult
+    from .actor import Actor
+    from .attachments import Prompt
+    from .attempt import Attempt
+    from .body import Bodies
     from .ground import Ground
+    from .job import Job
+    from .output import Answered
+    from .plan import Begin, Target
+    from .runtime import Runtime
+    from .turn import Turn
 
 
 class Extensions:
@@ -38,7 +50,10 @@ class Extensions:
         return lambda: self._remove_hook(hook)
 
     def add_middleware(self, middleware: Any) -> Callable[[], None]:
-        """Add one, inside of those that are there; what is returned removes it again, once."""
+        """Add one, inside of those that are there; what is returned removes it again, once. Raises `ConfigError` (`not_middleware`)."""
+        from .middleware.compose import kinds_of
+
+        kinds_of(middleware)
         self.middleware = (*self.middleware, middleware)
         self.version += 1
         return lambda: self._remove_middleware(middleware)
@@ -88,6 +103,19 @@ def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = No
     return made
 
 
+def of_runtime(runtime: Extensions) -> Extended | None:
+    """What is added to a runtime alone, for requests outside of sessions."""
+    if not runtime.version:
+        return None
+    key: _Key = (runtime, runtime.version, runtime, runtime.version, None, 0)
+    kept = runtime._compiled  # pyright: ignore[reportPrivateUsage]
+    if kept is not None and kept[0] == key:
+        return kept[1]
+    made = _compile([runtime])
+    runtime._compiled = key, made  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
 def _compile(owners: list[Extensions]) -> Extended | None:
     hooks = [hook for owner in owners for hook in owner.hooks]
     middleware = [one for owner in owners for one in owner.middleware]
@@ -103,5 +131,40 @@ def _chains(hooks: list[Any]) -> Mapping[str, Any]:
 
 
 def _composed(middleware: list[Any]) -> Mapping[str, Any]:
-    """`middleware` composes them here; they come outermost first."""
-    raise NotImplementedError(middleware)
+    """They come outermost first."""
+    from .middleware.compose import composed
+
+    return composed(middleware)
+
+
+# --- what is loaded with the first middleware ---------------------------------------------------------------------------
+
+
+def wrapped(
+    chain: Any,
+    asker: Any,
+    asked: CallModel,
+    target: Target,
+    deadlines: Deadlines,
+    runtime: Runtime,
+    answered: Answered | None = None,
+) -> Attempt:
+    """An attempt of a model call with middleware around it."""
+    from .middleware.model import WrappedAttempt
+
+    return WrappedAttempt(chain, asker, asked, target, deadlines, runtime, answered)
+
+
+async def enter(chain: Any, session: Actor[Any], turn: Turn, opening: Prompt | Begin) -> Prompt | Begin:
+    """Begin the middleware around a turn; what the turn begins with. Raises what refuses it."""
+    from .middleware.turns import Wrapping
+
+    wrapping = turn.wrapping = Wrapping(chain, session, turn, opening)
+    return await wrapping.enter()
+
+
+async def run_wrapped(chain: Any, bodies: Bodies, turn: Turn, job: Job) -> ToolResult:
+    """Run a call's body with middleware around it."""
+    from .middleware.tools import run_wrapped
+
+    return await run_wrapped(chain, bodies, turn, job)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
+    from .extensions import Extensions
     from .follow_ups import FollowUp
     from .keeper import Keeper
     from .parts import AppendNow
@@ -81,6 +82,7 @@ class Ground(Generic[Ctx]):
         "arrival",
         "claims",
         "context",
+        "extension",
         "follow_up_handles",
         "hub",
         "keeper",
@@ -122,6 +124,7 @@ class Ground(Generic[Ctx]):
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
+        self.extension: Extensions | None = None
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = {}
         rich = not_plain(created.history)

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from ..core.errors import ErrorInfo, SessionClosed
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
+from .extensions import Extensions
 from .gates import Gates, ProviderLimits
 from .health import Health
 from .parts import has_records
@@ -45,7 +46,8 @@ class Runtime:
     Use it as `async with Runtime() as runtime:` or rely on the default one of the loop. `close()` interrupts running
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
-    name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
+    name (`"*"`: all others): see `ProviderLimits`. `middleware` is around everything it does, outside of that of agents: see
+    `turnwise.middleware`. `lease_s` is for how long this process may be silent before others may take over its
     sessions in a store that is shared: see docs/resume.md.
     """
 
@@ -63,6 +65,7 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
+        middleware: Iterable[Any] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -75,6 +78,9 @@ class Runtime:
         self.gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
+        self.extensions = Extensions("runtime")
+        for one in middleware:
+            self.extensions.add_middleware(one)
         self.closed = False
         self._transport = transport
         self._blocking = blocking

@@ -50,7 +50,7 @@ class Asker(Protocol):
     def has_blobs(self) -> bool: ...
     @property
     def claims(self) -> Claims | None: ...
-    def post(self, given: ModelReplied, /) -> None: ...
+    def post(self, given: ModelReplied | ModelFailed, /) -> None: ...
     def is_light(self, attempt: Attempt, body_bytes: int, /) -> bool:
         """Whether a request of that size need not be weighed."""
         ...
@@ -112,6 +112,11 @@ class Said:
         self.stopped = False
         self._body_bytes = 0
         self.context_limit: int | None = None
+
+    @property
+    def being_read(self) -> bool:
+        """Whether someone is in the midst of `read`."""
+        return self.response is not None and self.waiting_since is not None
 
     @property
     def phase(self) -> AttemptPhase:

@@ -24,6 +24,7 @@ from .attachments import Prompt
 from .attempt import Attempt
 from .budget import CURRENT
 from .calls import Calls
+from .extensions import extended_of, wrapped
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Account, Actor
     from .compact import Due, Job
+    from .extensions import Extended
+    from .middleware.turns import Wrapping
     from .output import Answered
 
 OnLeave = Literal["stop", "detach"]
@@ -51,15 +54,17 @@ class Turn(Overseen):
     __slots__ = (
         "_begun",
         "_calls",
-        "_context",
         "_job",
         "_on_leave",
         "_opening",
         "_told",
         "account",
         "answered",
+        "context",
+        "extended",
         "stop_asked",
         "wishes",
+        "wrapping",
     )
     spending: Spending
     account: Account | None
@@ -70,6 +75,8 @@ class Turn(Overseen):
         super().__init__(session)
         self._opening = opening
         self.wishes = wishes
+        self.extended: Extended | None = None
+        self.wrapping: Wrapping | None = None
         self._on_leave = on_leave
         self._begun = False
         self.stop_asked: Interrupt | None = None
@@ -87,23 +94,23 @@ class Turn(Overseen):
                 "turn_reused", "A turn is streamed once.", "Call session.stream() again for the next one."
             )
         self._begun = True
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         if self.wishes.context is not None:
-            self._context.run(INHERITED.set, self.wishes.context)
+            self.context.run(INHERITED.set, self.wishes.context)
         if (arrival := self._session.arrival) is not None:
             await arrival.arrive(self._session)
         await self._session.begin(self, self._opening)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._result is not None:
-            return
-        if self._on_leave == "stop":
+    async def __aexit__(self, kind: object = None, *_: object) -> None:
+        if self._result is None and self._on_leave == "stop":
             await self.close("left")
-        else:
+        elif self._result is None:
             from .watch import hub_of
 
             hub_of(self._session).detach(self)
+        if self.wrapping is not None and self._result is not None:
+            await self.wrapping.leave(quiet=kind is not None)
 
     def __aiter__(self) -> Self:
         if not self._begun:
@@ -157,13 +164,13 @@ class Turn(Overseen):
     def spend(self, plan: TurnPlan) -> None:
         """Open the turn's account, which the runs that its tools start will draw on. Raises `BudgetError` (`depth_limit`)."""
         self.spending = Spending(self._session, self, plan.limits)
-        self._context.run(CURRENT.set, self.spending.budget)
+        self.context.run(CURRENT.set, self.spending.budget)
 
     @property
     def calls(self) -> Calls:
         """The tool calls of the turn."""
         if self._calls is None:
-            self._calls = Calls(self._session, self, self._context)
+            self._calls = Calls(self._session, self, self.context)
         return self._calls
 
     def begin_calls(self) -> None:
@@ -186,8 +193,13 @@ class Turn(Overseen):
             return
         if session.overrides is not self.wishes.overrides and not self._replan():
             return
-        target = self.plan.target(asked.model)
-        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
+        target, self.extended = self.plan.target(asked.model), extended_of(session)
+        if self.extended is None or (chain := self.extended.middleware.get("model")) is None:
+            attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
+        else:
+            attempt = self._attempt = wrapped(
+                chain, session, asked, target, self.plan.deadlines, runtime, self.answered
+            )
         if self._told != (asked.step, asked.attempt):  # else it was dropped before it was sent, and is made again
             self._told = asked.step, asked.attempt
             began = StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model)
@@ -196,7 +208,7 @@ class Turn(Overseen):
                 observer.told(session, self, (began,))
             if asked.attempt > 1:
                 target.budget.take()
-        attempt.opening = runtime.start(self._open(attempt), self._context.copy())
+        attempt.opening = runtime.start(self._open(attempt), self.context.copy())
         self.wake()
 
     def compact(self, attempt: Attempt, due: Due) -> None:
@@ -206,7 +218,7 @@ class Turn(Overseen):
         attempt.stopped = True
         self._attempt = None
         self._job = Job(self._session, due)
-        self._job.start(self._context.copy())
+        self._job.start(self.context.copy())
 
     def _replan(self) -> bool:
         """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
