@@ -59,7 +59,7 @@ def kinds_of(given: Any) -> dict[Kind, Callable[..., Awaitable[Any]]]:
     kind: Kind | None = getattr(given, MARK, None)
     if kind is not None:
         return {kind: given}
-    found = {kind: method for kind in KINDS if callable(method := getattr(given, kind, None))}
+    found: dict[Kind, Any] = {kind: method for kind in KINDS if callable(method := getattr(given, kind, None))}
     if not found:
         raise refusals.not_middleware(given, "it does not say what it wraps")
     for method in found.values():
@@ -114,7 +114,7 @@ class Chain:
         return f"<Chain {self.kind}: {' > '.join(self.names)}>"
 
 
-def composed(given: Sequence[Any]) -> dict[Kind, Chain]:
+def composed(given: Sequence[Any]) -> Mapping[str, Chain]:
     """The chains of these middleware, outermost first; a kind that nobody wraps has none."""
     by_kind: dict[Kind, list[tuple[str, Callable[..., Awaitable[Any]]]]] = {}
     for one in given:
