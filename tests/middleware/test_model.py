@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.runtime.test_compaction import SUMMARY
 from tests.runtime.conftest import Host, assert_ended, in_virtual_time, of, read_all, read_until, until
 
 from turnwise import Agent, Compaction, Deadlines, Limits, Model, Retry, Runtime, Summarise, tool
@@ -579,7 +580,7 @@ async def test_summaries_go_through_what_the_agent_has(host: Host) -> None:
         asked.append(request.session)
         return await next(request)
 
-    script = [reply("word " * 200), reply("word " * 200), reply("They spoke of words.")]
+    script = [reply("word " * 200), reply("word " * 200), reply(SUMMARY)]
     async with ScriptedProvider(script) as provider:
         compaction = Compaction(strategies=(Summarise(),), keep_turns=1, keep_tokens=10)
         session = host.agent(provider, middleware=[watching], compaction=compaction).session()

@@ -32,9 +32,10 @@ from .spending import Spending
 
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec
-    from .actor import Account, Actor
+    from .actor import Actor
     from .compact import Due, Job
     from .extensions import Extended
+    from .lost import Account
     from .middleware.turns import Wrapping
     from .output import Answered
 
