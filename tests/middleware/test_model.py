@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.runtime.test_compaction import SUMMARY
 from tests.runtime.conftest import Host, assert_ended, in_virtual_time, of, read_all, read_until, until
+from tests.runtime.test_compaction import SUMMARY
 
 from turnwise import Agent, Compaction, Deadlines, Limits, Model, Retry, Runtime, Summarise, tool
 from turnwise.core.errors import ErrorInfo

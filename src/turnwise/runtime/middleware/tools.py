@@ -44,6 +44,7 @@ async def run_wrapped(chain: Chain, bodies: Bodies, turn: Turn, job: Job) -> Too
         job.result, job.ticket = None, [None]  # it does not count before it was let through
         return result
 
+    job.ticket = [None]  # while it is held back, no thread has begun
     try:
         result = await chain(request, terminal)
     except refusals.Tripped as error:

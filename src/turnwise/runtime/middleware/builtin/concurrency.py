@@ -51,7 +51,7 @@ class Concurrency(Around):
         return sum([len(places.line) for places in self._places.values()])
 
     async def around(self, request: Any, next: Any) -> Any:
-        key = key_of(self._per, request)
+        key = type(request), key_of(self._per, request)
         await self._enter(key)
         try:
             result = await next(request)
@@ -93,5 +93,6 @@ class Concurrency(Around):
 
 
 def concurrency(limit: int, *, per: Per = "key", of: Kind | Iterable[Kind] = "model") -> Concurrency:
-    """At most `limit` at once, for each key, session, user, tenant, agent, or for `all`; of model calls, or of what `of` names."""
+    """At most `limit` at once, for each key, session, user, tenant, agent, or for `all`; of model calls, or of each kind that `of` names: a
+    turn does not take the place of its own calls."""
     return Concurrency(limit, per, kinds(of))
