@@ -56,11 +56,13 @@ class Actor(Journalled[Ctx]):
             runtime = await self._bind()
             turn.extended = extended_of(self)
             if turn.extended is not None and (around := turn.extended.middleware.get("turn")) is not None:
-                opening = await enter(around, self, turn, opening)
+                opening = await enter(around, turn, opening)
             plan = self.plan_of(turn)
             if plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
-            body = None if isinstance(opening, Begin) else await self._body(opening)
+            body = None if isinstance(opening, Begin) else await self.body_of(opening)
+            if turn.extended is not None:
+                opening, body = await turn.hook_beginning(opening, body, plan)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)
                 runtime.bind()
@@ -100,7 +102,7 @@ class Actor(Journalled[Ctx]):
         self._refuse_if_parked(given)
         self.start(turn, given)
 
-    async def _body(self, prompt: Prompt) -> Body:
+    async def body_of(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.open_file)
 
     def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
@@ -183,6 +185,8 @@ class Actor(Journalled[Ctx]):
             turn.stop_asked = given
             if turn.wrapping is not None:
                 turn.wrapping.call_off()
+            if turn.hooked is not None:
+                turn.hooked.cut()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):
@@ -265,7 +269,7 @@ class Actor(Journalled[Ctx]):
                 elif turn is not None and current is not None and current.phase == "tools":
                     call = current.find(effect.call.id)
                     if call is not None and call.result is None:  # else it was skipped while it waited for the journal
-                        turn.calls.admit(effect.call, effect.allowed)
+                        turn.calls.admit(effect.call, effect.allowed, effect.hooked)
             if turn is not None:
                 turn.begin_calls()
         return done
@@ -279,8 +283,7 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        for observer in self.runtime.observers:
-            observer.told(self, turn, events)
+        self.observed(turn, events)
         if turn is None:
             return
         turn.account = account
@@ -328,8 +331,7 @@ class Actor(Journalled[Ctx]):
         self.runtime.release(turn)
         result = lost_result(self.state, turn.account, error)
         over: list[Event] = [TurnFinished(result)]
-        for observer in self.runtime.observers:
-            observer.told(self, turn, over)
+        self.observed(turn, over)
         turn.tell(over)
         turn.finish(result)
         if self.keeper is not None:

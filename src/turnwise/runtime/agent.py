@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
+    from .extensions import Registration
     from .kept import Persist
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
@@ -78,6 +79,7 @@ class Agent(Generic[Ctx]):
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
         middleware: What is around its turns, model calls and tool calls, outermost first (`turnwise.middleware`).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
+        hooks: Functions and objects that watch and steer its sessions (`turnwise.hooks`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -107,8 +109,9 @@ class Agent(Generic[Ctx]):
         runtime: Runtime | None = None,
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),
-        middleware: Iterable[Any] = (),
         overrides: catalogue.Overrides | None = None,
+        hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -131,9 +134,7 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
-        self.extensions = Extensions(f"agent:{name}")
-        for one in middleware:
-            self.extensions.add_middleware(one)
+        self.extensions = Extensions(f"agent:{name}", hooks, middleware)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -200,7 +201,10 @@ class Agent(Generic[Ctx]):
     ) -> TurnResult:
         """One turn in a new session; see `Session.run`."""
         session = self.session(history=history, context=context)
-        return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
+        try:
+            return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
+        finally:
+            await session.hook_close()
 
     def stream_output(
         self,
@@ -240,6 +244,11 @@ class Agent(Generic[Ctx]):
                 stop_when=stop_when,
             )
         )
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of all sessions of this agent, from their next steps on, and what takes it away again; see `turnwise.hooks`. Raises
+        `ConfigError` (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        return self.extensions.register(hook)
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ hooks and middleware are, and how they run, is in the rooms `hooks` and `middlew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
@@ -15,16 +15,33 @@ if TYPE_CHECKING:
     from ..core.inputs import CallModel
     from ..core.limits import Deadlines
     from ..core.outcomes import ToolResult
-    from .actor import Actor
     from .attachments import Prompt
     from .attempt import Attempt
     from .body import Bodies
     from .ground import Ground
+    from .hooks.chain import Chain
+    from .hooks.hook import Hook
     from .job import Job
-    from .output import Answered
     from .plan import Begin, Target
     from .runtime import Runtime
+    from .said import Asker
     from .turn import Turn
+
+
+class Registration:
+    """Something that was added, and the way to take it away again."""
+
+    __slots__ = ("_remove",)
+
+    def __init__(self, remove: Callable[[], None]) -> None:
+        self._remove: Callable[[], None] | None = remove
+
+    def unregister(self) -> None:
+        """Take it away: it is not called any more, not even in what is under way (rule H4). Callable from anywhere, also from itself;
+        idempotent."""
+        remove, self._remove = self._remove, None
+        if remove is not None:
+            remove()
 
 
 class Extensions:
@@ -33,21 +50,28 @@ class Extensions:
 
     __slots__ = ("__weakref__", "_compiled", "hooks", "label", "middleware", "seen", "version")
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, hooks: Iterable[object] = (), middleware: Iterable[object] = ()) -> None:
         self.label = label
         """Whose they are, for lists: `runtime`, `agent:NAME`, `session:ID`."""
         self.version = 0
-        self.hooks: tuple[Any, ...] = ()
+        self.hooks: tuple[Hook, ...] = ()
         self.middleware: tuple[Any, ...] = ()
-        self.seen: WeakSet[Extensions] = WeakSet()
+        self.seen: WeakSet[Extensions] | None = None
         """Of a runtime: those of the agents and sessions that have run in it."""
         self._compiled: tuple[_Key, Extended | None] | None = None
+        for hook in hooks:
+            self.register(hook)
+        for one in middleware:
+            self.add_middleware(one)
 
-    def add_hook(self, hook: Any) -> Callable[[], None]:
-        """Add one; what is returned removes it again, once."""
-        self.hooks = (*self.hooks, hook)
+    def register(self, hook: object) -> Registration:
+        """Add a hook: a decorated function, or an object with methods for points. Raises `ConfigError`."""
+        from .hooks.hook import hooks_of
+
+        made = hooks_of(hook)
+        self.hooks = (*self.hooks, *made)
         self.version += 1
-        return lambda: self._remove_hook(hook)
+        return Registration(lambda: self._remove_hooks(made))
 
     def add_middleware(self, middleware: Any) -> Callable[[], None]:
         """Add one, inside of those that are there; what is returned removes it again, once. Raises `ConfigError` (`not_middleware`)."""
@@ -58,11 +82,11 @@ class Extensions:
         self.version += 1
         return lambda: self._remove_middleware(middleware)
 
-    def _remove_hook(self, hook: Any) -> None:
-        left = tuple([one for one in self.hooks if one is not hook])
-        if len(left) != len(self.hooks):
-            self.hooks = left
-            self.version += 1
+    def _remove_hooks(self, gone: list[Hook]) -> None:
+        for hook in gone:
+            hook.live = False
+        self.hooks = tuple([hook for hook in self.hooks if hook.live])
+        self.version += 1
 
     def _remove_middleware(self, middleware: Any) -> None:
         left = tuple([one for one in self.middleware if one is not middleware])
@@ -74,7 +98,7 @@ class Extensions:
 class Extended(NamedTuple):
     """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around."""
 
-    hooks: Mapping[str, Any]
+    hooks: Mapping[str, Chain]
     middleware: Mapping[str, Any]
 
 
@@ -97,6 +121,8 @@ def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = No
     if kept is not None and kept[0] == key:
         return kept[1]
     owners = [one for one in (runtime, agent, own) if one is not None]
+    if runtime.seen is None:
+        runtime.seen = WeakSet()
     runtime.seen.update(owners[1:])
     made = _compile(owners)
     keeper._compiled = key, made  # pyright: ignore[reportPrivateUsage]
@@ -124,7 +150,7 @@ def _compile(owners: list[Extensions]) -> Extended | None:
     return Extended(_chains(hooks) if hooks else {}, _composed(middleware) if middleware else {})
 
 
-def _chains(hooks: list[Any]) -> Mapping[str, Any]:
+def _chains(hooks: list[Hook]) -> Mapping[str, Chain]:
     from .hooks.chain import chains_of
 
     return chains_of(hooks)
@@ -140,26 +166,28 @@ def _composed(middleware: list[Any]) -> Mapping[str, Any]:
 # --- what is loaded with the first middleware ---------------------------------------------------------------------------
 
 
-def wrapped(
-    chain: Any,
-    asker: Any,
-    asked: CallModel,
-    target: Target,
-    deadlines: Deadlines,
-    runtime: Runtime,
-    answered: Answered | None = None,
-) -> Attempt:
-    """An attempt of a model call with middleware around it."""
+def wrapped(chain: Any, turn: Turn, asked: CallModel, target: Target) -> Attempt:
+    """A turn's attempt of a model call with middleware around it."""
     from .middleware.model import WrappedAttempt
 
-    return WrappedAttempt(chain, asker, asked, target, deadlines, runtime, answered)
+    session = turn.session
+    return WrappedAttempt(chain, session, asked, target, turn.plan.deadlines, session.runtime, turn.answered)
 
 
-async def enter(chain: Any, session: Actor[Any], turn: Turn, opening: Prompt | Begin) -> Prompt | Begin:
+def wrapped_alone(
+    chain: Any, asker: Asker, asked: CallModel, target: Target, deadlines: Deadlines, runtime: Runtime
+) -> Attempt:
+    """The same for a request outside of a turn."""
+    from .middleware.model import WrappedAttempt
+
+    return WrappedAttempt(chain, asker, asked, target, deadlines, runtime)
+
+
+async def enter(chain: Any, turn: Turn, opening: Prompt | Begin) -> Prompt | Begin:
     """Begin the middleware around a turn; what the turn begins with. Raises what refuses it."""
     from .middleware.turns import Wrapping
 
-    wrapping = turn.wrapping = Wrapping(chain, session, turn, opening)
+    wrapping = turn.wrapping = Wrapping(chain, turn.session, turn, opening)
     return await wrapping.enter()
 
 

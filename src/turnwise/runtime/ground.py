@@ -28,6 +28,7 @@ from ..tools.context import Ctx
 from . import parts, process, refusals
 from .attachments import holds_bytes, not_plain, without_bytes
 from .expiry import Expiry
+from .extensions import extended_of
 from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
@@ -128,6 +129,7 @@ class Ground(Generic[Ctx]):
         self.arrival: Arrival | None = None
         self.recovered: TurnResult | None = None
         self._owner = runtime
+        self.extension: Extensions | None = None
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
@@ -282,7 +284,11 @@ class Ground(Generic[Ctx]):
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
             self.machine = Machine(self.state, Policy(), resting=self._created is None)
-        self._bound = True
+        fresh, self._bound = not self._bound, True
+        if fresh and extended_of(self) is not None:
+            from .hooks.at_turn import session_began
+
+            await session_began(self)
         return runtime
 
     def _set_out(self) -> None:

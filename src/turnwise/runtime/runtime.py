@@ -30,6 +30,10 @@ from .timers import Timers
 if TYPE_CHECKING:
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .extensions import Registration
+    from .ground import Ground
+    from .hooks.chain import Outcome as HookOutcome
+    from .hooks.hook import HookStatus
     from .lease import Lease
     from .observer import Observer
 
@@ -46,9 +50,9 @@ class Runtime:
     Use it as `async with Runtime() as runtime:` or rely on the default one of the loop. `close()` interrupts running
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
-    name (`"*"`: all others): see `ProviderLimits`. `middleware` is around everything it does, outside of that of agents: see
-    `turnwise.middleware`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md.
+    name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md), and
+    `middleware` is around all that is done, outside of that of agents (docs/middleware.md).
     """
 
     def __init__(
@@ -65,7 +69,8 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
-        middleware: Iterable[Any] = (),
+        hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -78,9 +83,7 @@ class Runtime:
         self.gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
-        self.extensions = Extensions("runtime")
-        for one in middleware:
-            self.extensions.add_middleware(one)
+        self.extensions = Extensions("runtime", hooks, middleware)
         self.closed = False
         self._transport = transport
         self._blocking = blocking
@@ -151,8 +154,36 @@ class Runtime:
     def scopes(self, principal: Principal = LOCAL, *, agent: str = "", session: str = "", writer: str = "") -> State:
         """Scoped state outside of a session: `runtime.scopes(Principal("acme", "ann")).user`. See `State`."""
         from ..store.scopes import State
+        from .scoped_state import RuntimeReach
 
-        return State(self.records, principal, agent=agent, session=session, writer=writer, runtime=self)
+        return State(RuntimeReach(self, principal), principal, agent=agent, session=session, writer=writer)
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of all sessions of this runtime, from their next steps on, and what takes it away again; see `turnwise.hooks`. Raises
+        `ConfigError` (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        return self.extensions.register(hook)
+
+    def hooks(self) -> list[HookStatus]:
+        """All hooks that are registered here, and with agents and sessions that have run here: what they are called for, how often, and how that
+        went."""
+        from .hooks.listed import listed
+
+        return listed(self)
+
+    async def fire(
+        self,
+        point: str,
+        value: Any = None,
+        *,
+        session: Ground[Any] | None = None,
+        take: Callable[[Any, Any], Any] | None = None,
+    ) -> HookOutcome:
+        """Call the hooks of a point that `declare_point` has declared, and wait for them: those of this runtime and, with `session`, those of its
+        agent and its own. `take` checks what a `Modify` brings, and gives the value to go on with. What came of it is for the caller to
+        honour. Raises `ConfigError` (`unknown_point`, and `invalid_value` for a point of the engine's, which nobody else fires)."""
+        from .hooks.listed import fire
+
+        return await fire(self, point, value, session, take)
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """Tie the runtime to the running loop. Raises `SessionClosed` if it was closed, `RuntimeError` on another loop."""

@@ -28,11 +28,12 @@ from ..store.memory import MemoryBlobs
 from . import refusals
 from .attachments import Prompt, accept, without_bytes
 from .attempt import Attempt
-from .extensions import Extended, of_runtime, wrapped
+from .extensions import Extended, of_runtime, wrapped_alone
 from .pieces import pieces_of
 from .plan import Target, check_extras, target_of, watch_of
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime
+from .said import Ended
 from .stream import EventStream
 from .timers import Timer
 
@@ -212,8 +213,8 @@ class ModelStream(EventStream):
         """A single request is what its caller says."""
         return ""
 
-    def post(self, given: ModelReplied | ModelFailed) -> None:
-        """An answer whose media had to be put away first, or that a middleware gave up."""
+    def post(self, given: Ended) -> None:
+        """An answer whose media had to be put away first, or a failure that a middleware has seen."""
         self._settle(given)
         self.wake()
 
@@ -249,7 +250,7 @@ class ModelStream(EventStream):
         if extended is None or (chain := extended.middleware.get("model")) is None:
             attempt = self._attempt = Attempt(asked, target, self._deadlines, runtime)
         else:
-            attempt = self._attempt = wrapped(chain, self, asked, target, self._deadlines, runtime)
+            attempt = self._attempt = wrapped_alone(chain, self, asked, target, self._deadlines, runtime)
         if asked.attempt > 1:
             target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
@@ -279,7 +280,7 @@ class ModelStream(EventStream):
                 await self._wait(self._owner.loop)
         return self.take()
 
-    def _settle(self, given: ModelReplied | ModelFailed) -> None:
+    def _settle(self, given: Ended) -> None:
         """What came of the attempt: an answer, another try, or the end."""
         attempt, self._attempt = self._attempt, None
         if attempt is None:

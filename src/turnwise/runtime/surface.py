@@ -27,6 +27,7 @@ from .answering import Answering
 from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept, kept
 from .changed import Tools, changed
+from .extensions import Extensions, extended_of
 from .follow_ups import FollowUp
 from .home import at_home
 from .kept import Kept, kept_of, make_last
@@ -36,6 +37,7 @@ from .status import SessionStatus, in_force, status_of
 if TYPE_CHECKING:
     from ..core.store import Store
     from ..store.scopes import State
+    from .extensions import Registration
 
 
 class Surface(Answering[Ctx]):
@@ -136,6 +138,22 @@ class Surface(Answering[Ctx]):
         (`name_taken`, `session_exists`, `missing_blob`).
         """
         return await make_last(self, name, store, title, tags, folder)
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of this session alone, from its next step on, and what takes it away again; see `turnwise.hooks`. Raises `ConfigError`
+        (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        if self.extension is None:
+            self.extension = Extensions(f"session:{self.id}")
+        return self.extension.register(hook)
+
+    async def hook_close(self) -> None:
+        """Have hooks see the end of the session."""
+        if self.bound and extended_of(self) is not None:
+            from .hooks.at_turn import session_ended
+
+            await session_ended(self)
 
     # --- settings and state ---------------------------------------------------------------------------------------------
 

@@ -94,12 +94,15 @@ class Next:
 
 class Chain:
     """All middleware of one kind: `await chain(request, terminal)`. `kept` is for what is made of its requests and worth keeping, by
-    session; it goes with the chain."""
+    session; it goes with the chain. `guards`: one of them has to see what is said before anybody else does, or it is not said."""
 
-    __slots__ = ("__weakref__", "_first", "kept", "kind", "names")
+    __slots__ = ("__weakref__", "_first", "guards", "kept", "kind", "names")
 
-    def __init__(self, kind: Kind, functions: Sequence[tuple[str, Callable[..., Awaitable[Any]]]]) -> None:
+    def __init__(
+        self, kind: Kind, functions: Sequence[tuple[str, Callable[..., Awaitable[Any]]]], guards: bool = False
+    ) -> None:
         self.kind: Kind = kind
+        self.guards = guards
         self.names = tuple([name for name, _ in functions])
         self.kept: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         layer: _Layer = _innermost
@@ -120,7 +123,8 @@ def composed(given: Sequence[Any]) -> Mapping[str, Chain]:
     for one in given:
         for kind, function in kinds_of(one).items():
             by_kind.setdefault(kind, []).append((name_of(one), function))
-    return {kind: Chain(kind, functions) for kind, functions in by_kind.items()}
+    guards = any(getattr(one, "guards", False) for one in given)
+    return {kind: Chain(kind, functions, guards) for kind, functions in by_kind.items()}
 
 
 def name_of(given: Any) -> str:

@@ -16,8 +16,8 @@ import msgspec
 from ...core.decoded import DecoderEvent, ResponseFailed
 from ...core.errors import ErrorInfo, TurnwiseError, error_of
 from ...core.events import Event, Notice
-from ...core.inputs import CallModel, ModelFailed, ModelReplied
-from ...core.inputs_rare import SpentElsewhere, Stop
+from ...core.inputs import CallModel, ModelFailed
+from ...core.inputs_rare import Stop
 from ...core.limits import Deadlines
 from ...core.principal import LOCAL, Principal
 from ...core.protocols import Response
@@ -29,6 +29,7 @@ from ..plan import Target
 from ..refusals import silence
 from ..runtime import Runtime
 from ..said import Asker, AttemptPhase
+from ..said import Ended as Came
 from . import refusals
 from .pump import Pump
 from .requests import ModelRequest
@@ -47,7 +48,7 @@ class NotSent(asyncio.CancelledError):
 
 
 class WrappedAttempt(Attempt):
-    """See `Attempt`. `_wire` is the provider's response while it is not `response`, which the turn reads; `_heard` is what the provider
+    """See `Attempt`. `_wire` is the provider's response while it is not `response`, which the turn reads; `_spoken` is what the provider
     has said, before any stage changed it."""
 
     __slots__ = (
@@ -57,7 +58,7 @@ class WrappedAttempt(Attempt):
         "_estimated",
         "_first_at",
         "_given",
-        "_heard",
+        "_spoken",
         "_hearing",
         "_is_over",
         "_live",
@@ -88,7 +89,7 @@ class WrappedAttempt(Attempt):
         self._sent = self._unsent = self._hearing = self._is_over = False
         self._live: ModelResponse | None = None
         self._pump: Pump | None = None
-        self._heard: Reducer | None = None
+        self._spoken: Reducer | None = None
         self._estimated: Usage | None = None
         self._responses: list[ModelResponse] = []
 
@@ -104,6 +105,9 @@ class WrappedAttempt(Attempt):
             await runtime.sleep(self.asked.delay_s)
             self.asked = msgspec.structs.replace(self.asked, delay_s=0.0)
         self._began = runtime.loop.time()
+        if self.hooks is not None and (said := await self.hooks.before(self)) is not True:
+            self._over(None if said is None else said.error)
+            return said
         try:
             self._given = self._request(asker)
             response = await self._chain(self._given, self._send)
@@ -113,7 +117,12 @@ class WrappedAttempt(Attempt):
                 return None
             raise
         except Exception as error:
-            return None if self.stopped or self._unsent else self._broke(error)
+            broke = None if self.stopped or self._unsent else self._broke(error)
+            if isinstance(broke, ModelFailed):
+                return broke
+            if broke is not None:
+                asker.post(broke)
+            return None
         if self.stopped or self._unsent:
             self._over(None)
             return None
@@ -129,7 +138,7 @@ class WrappedAttempt(Attempt):
         return ModelRequest(
             head=target.head_for(messages, concluding=bool(asked.concluding)),
             messages=messages,
-            tail=asker.reminder(asked),
+            tail=self._reminder(asker),
             model=f"{target.handle.provider}:{target.handle.model}",
             attempt=asked.attempt,
             session="" if state is None else state.id,
@@ -147,8 +156,11 @@ class WrappedAttempt(Attempt):
         if self.stopped:
             self._unsent = True
             raise NotSent
-        view = self._view(request)
-        failed = await super().open(view)
+        hooks, self.hooks = self.hooks, None  # those before the request were heard
+        try:
+            failed = await super().open(self._view(request))
+        finally:
+            self.hooks = hooks
         if failed is not None:
             raise error_of(failed.error)
         if self.response is None:
@@ -193,14 +205,14 @@ class WrappedAttempt(Attempt):
             return
         if live is None:
             self._drop_wire("it was answered by a middleware")
-        self._heard = self._heard or Reducer()
+        self._spoken = self._spoken or Reducer()
         source = self.listen() if live is not None else response.in_place()
         pump = self._pump = Pump(self, source, response.stages)
         self.response = cast(Response, pump)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def read(self, response: Response, asker: Asker) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
+    async def read(self, response: Response, asker: Asker) -> tuple[list[Event], Came | None]:
         pump = self._pump
         if pump is None:
             events, ended = await super().read(response, asker)
@@ -220,7 +232,7 @@ class WrappedAttempt(Attempt):
 
     async def listen(self) -> AsyncIterator[DecoderEvent]:
         """What the provider says, event by event: the innermost source of all stages."""
-        heard = self._heard = self._heard or Reducer()
+        heard = self._spoken = self._spoken or Reducer()
         while heard.ended is None and heard.failed is None:
             if self._pump is not None:
                 await self._pump.asked()
@@ -288,7 +300,7 @@ class WrappedAttempt(Attempt):
         """What the provider says that it took, whatever became of its words; nothing if it was not asked."""
         if not self._sent:
             return UNSENT
-        heard = self._heard
+        heard = self._spoken
         if self._estimated is None and heard is not None and (last := heard.ended or heard.failed) is not None:
             return last.usage
         return self.usage_so_far()
@@ -297,7 +309,7 @@ class WrappedAttempt(Attempt):
         """What was heard counts, not what stages made of it."""
         if self._estimated is not None:
             return self._estimated
-        heard = self._heard
+        heard = self._spoken
         if heard is None:
             return super().usage_so_far()
         said, self.reducer = self.reducer, heard
@@ -307,7 +319,7 @@ class WrappedAttempt(Attempt):
             self.reducer = said
         return used
 
-    def conclude(self, error: Exception | None) -> ModelReplied | ModelFailed | None:
+    def conclude(self, error: Exception | None) -> Came | None:
         """What came of an attempt that was read through stages."""
         self.response = None
         if error is not None:
@@ -319,36 +331,30 @@ class WrappedAttempt(Attempt):
         self._over(ended.error if isinstance(ended, ModelFailed) else None, usage)
         return ended
 
-    def _failed(self, error: ErrorInfo) -> ModelFailed:
-        failed = super()._failed(error)
-        if self._heard is None or not self._sent:
+    def failed(self, error: ErrorInfo, used: Usage | None = None) -> ModelFailed:
+        failed = super().failed(error, used)
+        if self._spoken is None or not self._sent or used is not None:
             return failed
         return msgspec.structs.replace(failed, usage=self._priced(self.true_usage()))
 
-    def _broke(self, error: Exception) -> ModelFailed | None:
+    def _broke(self, error: Exception) -> Came:
         """The middleware raised. A guardrail ends the turn; anything else is how the attempt failed."""
-        if self._heard is None and self._decoder is not None:
-            self._heard = self.reducer
-        failed = self._failed(refusals.info_of(error))
+        if self._spoken is None and self._decoder is not None:
+            self._spoken = self.reducer
+        failed = self.failed(refusals.info_of(error))
         self._drop_wire("a middleware failed")
         self._over(failed.error, failed.usage)
         if isinstance(error, refusals.Tripped) and _is_session(self._asker):
-            self.stopped = True
-            session: Any = self._asker
-            if failed.usage is not None:
-                session.post(SpentElsewhere(failed.usage))
-            session.post(Stop(error.cause))
-            return None
+            return Stop(error.cause, failed.usage)
         return failed
 
     def fail(self, error: TurnwiseError) -> None:
         """See `ModelResponse.abort`."""
         if self.stopped or self._is_over:
             return
-        failed = self._broke(error)
+        broke = self._broke(error)
         self.stop("a middleware gave it up")
-        if failed is not None:
-            self._asker.post(failed)
+        self._asker.post(broke)
 
     def give_up(self) -> ModelFailed:
         """Overdue: the provider was silent, or a stage was."""
@@ -356,7 +362,7 @@ class WrappedAttempt(Attempt):
         error = refusals.too_slow(patience_s).info
         if self._pump is None or self._hearing:
             error = silence(self.target.handle.host.label, patience_s, self._decoder is not None)
-        failed = self._failed(error)
+        failed = self.failed(error)
         self._over(failed.error, failed.usage)
         self.stop("it took too long")
         return failed

@@ -19,7 +19,7 @@ from ...core.content import ToolCall
 from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseFailed, ResponseStarted
 from ...core.events import Event, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from ...core.ids import step_id
-from ...core.inputs import ModelFailed, ModelReplied
+from ..said import Ended as Came
 from . import refusals
 from .response import Stage
 
@@ -88,7 +88,7 @@ class Pump:
         """Whether a consumer waits for more."""
         return self._waiter is not None
 
-    async def take(self) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
+    async def take(self) -> tuple[list[Event], Came | None]:
         """The next events; at the end, in a turn of its own, what came of the attempt. Cancelling this loses nothing."""
         if not self._events and not self._done:
             runtime = self._attempt.runtime

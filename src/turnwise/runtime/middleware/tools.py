@@ -41,6 +41,8 @@ async def run_wrapped(chain: Chain, bodies: Bodies, turn: Turn, job: Job) -> Too
                 "a tool call", "it is allowed and journalled as it is; use a hook of tool.before"
             )
         result = await bodies.run(job)
+        if job.timer is None:
+            turn.calls.time(job)  # hooks have had their own time; what is around the call is bounded by the tool's, once more
         job.result, job.ticket = None, [None]  # it does not count before it was let through
         return result
 

@@ -73,7 +73,7 @@ class Wrapping:
             agent=session.agent.name,
             runtime=runtime,
         )
-        self._task = runtime.start(self._run(request), turn.context.copy())
+        self._task = runtime.start(self._run(request), turn.variables.copy())
         try:
             if not reached.done():
                 await asyncio.wait((reached, self._task), return_when=asyncio.FIRST_COMPLETED)
@@ -109,7 +109,7 @@ class Wrapping:
         turn, reached, never = self._turn, self._reached, self._never
         assert reached is not None and never is not None
         self._begun = True
-        turn.context = contextvars.copy_context()
+        turn.variables = contextvars.copy_context()
         if request.prompt is not None:
             self._opening = request.prompt
         if request.context is not turn.wishes.context:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ...core.inputs import CallModel, ModelFailed, ModelReplied
+from ...core.inputs import CallModel
 from ...core.messages import Message
 from ...core.protocols import Blobs
 from ...core.request import RequestHead
 from ..attempt import Attempt
 from ..plan import Target
 from ..prefix import Prefix
-from ..said import Asker
+from ..said import Asker, Ended
 
 if TYPE_CHECKING:
     from ..claims import Claims
@@ -64,7 +64,7 @@ class View:
     def claims(self) -> Claims | None:
         return self._asker.claims
 
-    def post(self, given: ModelReplied | ModelFailed) -> None:
+    def post(self, given: Ended) -> None:
         self._asker.post(given)
 
     def is_light(self, attempt: Attempt, body_bytes: int) -> bool:

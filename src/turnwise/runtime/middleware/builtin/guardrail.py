@@ -35,6 +35,8 @@ REMEMBERED = 256
 class Guardrail:
     """See `guardrail`. `tripped` counts how often it has said no."""
 
+    guards = True
+
     def __init__(
         self,
         name: str,
