@@ -660,3 +660,33 @@ async def test_a_limit_that_forbids_the_request_unwinds_the_middleware(host: Hos
         agent = host.agent(provider, middleware=[watching], limits=Limits(tokens=5))
         result = await agent.run("word " * 100)
         assert (result.reason, result.cause) == ("limit", "tokens") and ends == ["cancelled"]
+
+
+async def test_hooks_of_a_step_are_outside_of_it(any_host: Host) -> None:
+    """A middleware sees the request as hooks have made it; hooks see the answer as stages have made it, once."""
+    from turnwise.hooks import Continue, Modify, hook
+
+    asked: list[ModelRequest] = []
+    answers: list[str] = []
+
+    @hook("step.before")
+    async def reminding(context: Any) -> Any:
+        return Modify(msgspec.structs.replace(context.value, instructions="Be brief.", reminder="Now."))
+
+    @hook("step.after")
+    async def watching(context: Any) -> Any:
+        answers.append(context.value.text)
+        return Continue()
+
+    @middleware("model")
+    async def noting(request: ModelRequest, next: Any) -> ModelResponse:
+        asked.append(request)
+        return (await next(request)).through(louder)
+
+    async with ScriptedProvider([reply("Hello.")]) as provider:
+        agent = any_host.agent(provider, middleware=[noting], hooks=[reminding, watching])
+        result = await agent.run("Hi")
+        assert result.text == "HELLO." and answers == ["HELLO."]
+        assert asked[0].instructions == "Be brief." and "Now." in asked[0].tail
+        sent = provider.requests[0].raw.decode()
+        assert sent.count("Now.") == 1 and "Be brief." in sent

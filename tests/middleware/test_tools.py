@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from tests.runtime.conftest import Host, results, told
 
-from turnwise import ToolError, tool
+from turnwise import ToolContext, ToolError, tool
 from turnwise.core.outcomes import Failed, Timeout, ToolResult
-from turnwise.middleware import ToolRequest, middleware
+from turnwise.middleware import ToolRequest, guardrail, metrics, middleware
 from turnwise.testing import ScriptedProvider, call, reply
 
 
@@ -155,3 +155,38 @@ async def test_it_wraps_all_tries_of_a_body_once(host: Host) -> None:
 
     result, _ = await outcome(host, flaky, watching)
     assert result.text == "there" and len(tries) == 3 and calls == ["t1.s1.c0"]
+
+
+async def test_what_a_stopped_call_had_printed_does_not_slip_past_a_guardrail(host: Host) -> None:
+    """P1: a guardrail that never saw it lets nothing of it through."""
+
+    @tool(timeout_s=0.05)
+    async def chatty(context: ToolContext[Any]) -> str:
+        context.keep(b"the secret so far")
+        await asyncio.Event().wait()
+        return ""
+
+    for guard, heard_it in ((guardrail("g", lambda said, _: None, on="tool"), False), (metrics("tool"), True)):
+        result, heard = await outcome(host, chatty, guard)
+        assert isinstance(result.outcome, Timeout) and ("the secret" in heard[0]) is heard_it
+
+
+async def test_hooks_are_inside_of_it(host: Host) -> None:
+    """What a hook of `tool.after` makes of a result is what the middleware sees."""
+    from turnwise.hooks import Modify, hook
+
+    seen: list[str] = []
+
+    @hook("tool.after")
+    async def warmer(context: Any) -> Any:
+        return Modify(msgspec.structs.replace(context.value, body="20 degrees"))
+
+    @middleware("tool")
+    async def watching(request: ToolRequest, next: Any) -> ToolResult:
+        result = await next(request)
+        seen.append(result.text)
+        return result
+
+    async with ScriptedProvider([reply(call("weather", city="Oslo")), reply("Ok.")]) as provider:
+        await host.agent(provider, weather, middleware=[watching], hooks=[warmer]).run("Go")
+    assert seen == ["20 degrees"]

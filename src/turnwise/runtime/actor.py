@@ -22,7 +22,7 @@ from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
 from .expiry import Expiry
-from .extensions import enter, extended_of
+from .extensions import extended_of
 from .follow_ups import WELL, begin_next
 from .journalled import Journalled
 from .learn import learn_needed
@@ -54,9 +54,8 @@ class Actor(Journalled[Ctx]):
         self._turn = turn
         try:
             runtime = await self._bind()
-            turn.extended = extended_of(self)
-            if turn.extended is not None and (around := turn.extended.middleware.get("turn")) is not None:
-                opening = await enter(around, turn, opening)
+            if (extended := extended_of(self)) is not None:
+                opening = await turn.begin_within(extended, opening)
             plan = self.plan_of(turn)
             if plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
@@ -74,8 +73,7 @@ class Actor(Journalled[Ctx]):
             turn.spend(plan)
         except BaseException as error:
             self._turn = None
-            if turn.wrapping is not None:
-                turn.wrapping.never_began(error)
+            turn.never_began(error)
             if self.keeper is not None:
                 self.keeper.left(self, turn)
             raise
@@ -183,10 +181,7 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
-            if turn.wrapping is not None:
-                turn.wrapping.call_off()
-            if turn.hooked is not None:
-                turn.hooked.cut()
+            turn.call_off()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):

@@ -12,6 +12,8 @@ from ..core.inputs import CallModel, Input, Interrupt, ModelFailed
 from ..tools import ToolHost
 from . import process
 from .artifacts import SessionArtifacts
+from .attempt import Attempt
+from .extensions import enter, extended_of, wrapped
 from .plan import Begin, Target, TurnPlan
 from .spending import Spending
 from .timers import Timer
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Actor
     from .attachments import Prompt
-    from .attempt import Attempt
     from .extensions import Extended
     from .hooks.hooked import Hooked
     from .middleware.turns import Wrapping
@@ -114,6 +115,32 @@ class Overseen(WatchedStream):
         from .hooks.at_turn import before_turn
 
         return await before_turn(self._session, cast("Turn", self), opening, body, plan)
+
+    def attempt_of(self, asked: CallModel, target: Target) -> Attempt:
+        """The attempt that is to be made, with what is around it by now."""
+        session = self._session
+        extended = self.extended = extended_of(session)
+        if extended is not None and (chain := extended.middleware.get("model")) is not None:
+            return wrapped(chain, cast("Turn", self), asked, target)
+        return Attempt(asked, target, self.plan.deadlines, session.runtime, cast("Turn", self).answered)
+
+    async def begin_within(self, extended: Extended, opening: Prompt | Begin) -> Prompt | Begin:
+        """What the turn begins with, once the middleware around it has let it through. Raises what refuses it."""
+        self.extended = extended
+        chain = extended.middleware.get("turn")
+        return opening if chain is None else await enter(chain, cast("Turn", self), opening)
+
+    def never_began(self, error: BaseException) -> None:
+        """It was refused before it began."""
+        if self.wrapping is not None:
+            self.wrapping.never_began(error)
+
+    def call_off(self) -> None:
+        """It is not wanted any more, and has not begun."""
+        if self.wrapping is not None:
+            self.wrapping.call_off()
+        if self.hooked is not None:
+            self.hooked.cut()
 
     def hook_step(self, attempt: Attempt) -> bool:
         """Give the attempt the hooks of its step; True if they come before it is told that it begins."""

@@ -246,14 +246,14 @@ class Session(Surface[Ctx]):
             await self.sizes.stop()
         if self._turn is not None and self._turn.opened:
             await self._turn.close("closed")
+        elif self._turn is not None:
+            self._turn.call_off()
         follow_ups.close(self)
         await self.hook_close()
         self.forget_expiry()
         self._prefix = None
         if self.hub is not None:
             self.hub.close()
-        if self._turn is not None and self._turn.wrapping is not None:
-            self._turn.wrapping.call_off()
         if self.keeper is not None:
             if self._turn is not None:
                 self.keeper.call_off(self._turn)

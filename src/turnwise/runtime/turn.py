@@ -23,7 +23,6 @@ from .attachments import Prompt
 from .attempt import Attempt
 from .budget import CURRENT
 from .calls import Calls
-from .extensions import extended_of, wrapped
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
@@ -185,11 +184,8 @@ class Turn(Overseen):
             return
         if session.overrides is not self.wishes.overrides and not self.replan():
             return
-        target, self.extended = self.plan.target(asked.model), extended_of(session)
-        if self.extended is None or (chain := self.extended.middleware.get("model")) is None:
-            attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
-        else:
-            attempt = self._attempt = wrapped(chain, self, asked, target)
+        target = self.plan.target(asked.model)
+        attempt = self._attempt = self.attempt_of(asked, target)
         if self.extended is None or not self.hook_step(attempt):
             self.announce(asked, target)
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())

@@ -120,11 +120,13 @@ class Chain:
 def composed(given: Sequence[Any]) -> Mapping[str, Chain]:
     """The chains of these middleware, outermost first; a kind that nobody wraps has none."""
     by_kind: dict[Kind, list[tuple[str, Callable[..., Awaitable[Any]]]]] = {}
+    guarded: set[Kind] = set()
     for one in given:
         for kind, function in kinds_of(one).items():
             by_kind.setdefault(kind, []).append((name_of(one), function))
-    guards = any(getattr(one, "guards", False) for one in given)
-    return {kind: Chain(kind, functions, guards) for kind, functions in by_kind.items()}
+            if getattr(one, "guards", False):
+                guarded.add(kind)
+    return {kind: Chain(kind, functions, kind in guarded) for kind, functions in by_kind.items()}
 
 
 def name_of(given: Any) -> str:

@@ -58,13 +58,13 @@ class WrappedAttempt(Attempt):
         "_estimated",
         "_first_at",
         "_given",
-        "_spoken",
         "_hearing",
         "_is_over",
         "_live",
         "_pump",
         "_responses",
         "_sent",
+        "_spoken",
         "_unsent",
         "_wire",
     )
@@ -374,11 +374,11 @@ class WrappedAttempt(Attempt):
         self._drop_wire(reason)
         self._over(None, usage, aborted=True)
 
-    def notice(self, code: str, message: str) -> None:
+    def tell(self, notice: Notice) -> None:
         """See `Via`."""
         tell = getattr(self._asker, "tell_running", None)
         if tell is not None:
-            tell(Notice(code, message))
+            tell(notice)
 
     def _over(self, error: ErrorInfo | None, usage: Usage | None = None, *, aborted: bool = False) -> None:
         """The one place where a wrapped call is over: whoever asked for it is told."""
@@ -403,8 +403,10 @@ class WrappedAttempt(Attempt):
                     told(ended)
                 except Exception as problem:
                     what = f"{type(problem).__name__}: {problem}"
-                    self.notice(
-                        "middleware_failed", f"A function that was told of the end of a model call raised {what}"
+                    self.tell(
+                        Notice(
+                            "middleware_failed", f"A function that was told of the end of a model call raised {what}"
+                        )
                     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from ...core.content import ToolCall
 from ...core.decoded import BlockAdded, BlockSealed, DecoderEvent, ResponseEnded, ResponseFailed, ResponseStarted
-from ...core.events import Event, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
+from ...core.events import Event, Notice, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from ...core.ids import step_id
 from ..said import Ended as Came
 from . import refusals
@@ -160,8 +160,8 @@ class Pump:
         try:
             await stream.aclose()
         except Exception as error:
-            self._attempt.notice(
-                "middleware_failed", f"A stage failed as it was closed: {type(error).__name__}: {error}"
+            self._attempt.tell(
+                Notice("middleware_failed", f"A stage failed as it was closed: {type(error).__name__}: {error}")
             )
 
     def _put(self, event: DecoderEvent) -> bool:

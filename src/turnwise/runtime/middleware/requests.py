@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import msgspec
 
 from ...core.content import ToolCall
+from ...core.events import Notice
 from ...core.messages import AssistantMessage, Message, UserMessage
 from ...core.principal import LOCAL, Principal
 from ...core.request import ModelSettings, RequestHead
@@ -32,7 +33,7 @@ class Via(Protocol):
         """What would be sent for this request: address and body, encoded apart. No credentials."""
         ...
 
-    def notice(self, code: str, message: str, /) -> None:
+    def tell(self, notice: Notice, /) -> None:
         """Tell whoever watches the turn."""
         ...
 

@@ -40,9 +40,11 @@ async def run_wrapped(chain: Chain, bodies: Bodies, turn: Turn, job: Job) -> Too
             raise refusals.unchangeable(
                 "a tool call", "it is allowed and journalled as it is; use a hook of tool.before"
             )
-        result = await bodies.run(job)
+        result = await bodies.bare(job)
         if job.timer is None:
-            turn.calls.time(job)  # hooks have had their own time; what is around the call is bounded by the tool's, once more
+            turn.calls.time(
+                job
+            )  # hooks have had their own time; what is around the call is bounded by the tool's, once more
         job.result, job.ticket = None, [None]  # it does not count before it was let through
         return result
 

@@ -23,7 +23,7 @@ from ....core.decoded import (
     ResponseStarted,
 )
 from ....core.errors import ProviderError, TurnwiseError, config_error
-from ....core.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
+from ....core.events import Notice, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStarted
 from ....core.store import Scope
 from ...parts import has_records
 from ..requests import ModelRequest
@@ -183,7 +183,7 @@ class Cache:
 
     def _served(self, request: ModelRequest, stale: Answer) -> Answer:
         self._count("stale")
-        request.via.notice("cache_stale", "The provider failed, so an older answer is given in its place.")
+        request.via.tell(Notice("cache_stale", "The provider failed, so an older answer is given in its place."))
         return stale
 
     def _failed(self, runtime: Runtime, error: Exception) -> None:

@@ -51,7 +51,7 @@ class Concurrency(Around):
         return sum([len(places.line) for places in self._places.values()])
 
     async def around(self, request: Any, next: Any) -> Any:
-        key = type(request), key_of(self._per, request)
+        key: Hashable = (request.__class__, key_of(self._per, request))
         await self._enter(key)
         try:
             result = await next(request)

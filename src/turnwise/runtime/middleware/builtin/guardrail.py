@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ....core.decoded import DecoderEvent, ResponseEnded
 from ....core.errors import config_error
-from ....core.events import TextDelta
+from ....core.events import Notice, TextDelta
 from ....core.outcomes import ToolResult
 from ..refusals import Tripped
 from ..requests import ModelRequest, ToolRequest
@@ -173,7 +173,9 @@ class Guardrail:
         except Exception as error:
             if self._fail == "open":
                 if isinstance(request, ModelRequest):
-                    request.via.notice("guardrail_failed", f"The guardrail {self.name} failed and is open: {error}")
+                    request.via.tell(
+                        Notice("guardrail_failed", f"The guardrail {self.name} failed and is open: {error}")
+                    )
                 return
             raise self._broken(error) from error
         if said:

@@ -74,7 +74,8 @@ class RateLimit(Around):
         self.waiting = 0
 
     async def around(self, request: Any, next: Any) -> Any:
-        runtime, key = request.runtime, (type(request), key_of(self._per, request))
+        runtime = request.runtime
+        key: Hashable = (request.__class__, key_of(self._per, request))
         tokens = min(float(_tokens_of(request)), self._tokens) if self._tokens is not None else 0.0
         wait_s = self._take(key, tokens, runtime.loop.time())
         if wait_s > 0:
