@@ -59,7 +59,7 @@ def test_so_many_in_a_minute() -> None:
             assert 3.9 <= loop.time() - began < 4.5
             assert limit.waiting == 0
 
-    in_virtual_time(main)
+    in_virtual_time(main)()
 
 
 def test_users_have_a_bound_of_their_own() -> None:
@@ -72,7 +72,7 @@ def test_users_have_a_bound_of_their_own() -> None:
             await asyncio.gather(*[agent.session(principal=Principal("t", u)).run("Hi") for u in "abc"])
             assert loop.time() - began < 0.5
 
-    in_virtual_time(main)
+    in_virtual_time(main)()
 
 
 def test_tokens_are_put_right_by_what_was_used() -> None:
@@ -89,7 +89,7 @@ def test_tokens_are_put_right_by_what_was_used() -> None:
             await agent.run("Hi")
             assert 55 < loop.time() - began < 65
 
-    in_virtual_time(main)
+    in_virtual_time(main)()
 
 
 async def test_waiting_can_be_interrupted_and_takes_nothing(host: Host) -> None:
@@ -125,6 +125,10 @@ async def test_so_many_at_once_until_their_responses_end(any_host: Host) -> None
     async with ScriptedProvider([reply("Hello.", stall_before_headers=True)] * 5) as provider:
         agent = any_host.agent(provider, middleware=[bound])
         running = [asyncio.ensure_future(agent.run("Hi")) for _ in range(5)]
+        await provider.reached("stalled", 2)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (len(provider.requests), bound.waiting) == (2, 3)
         for number in range(1, 6):
             await provider.reached("stalled", number)
             assert bound.running <= 2 and len(provider.requests) <= number + 1
@@ -226,7 +230,7 @@ def test_it_opens_lets_one_through_and_closes() -> None:
             assert list(breaker.states.values()) == ["closed"]
             await agent.run("Hi")
 
-    in_virtual_time(main)
+    in_virtual_time(main)()
 
 
 async def test_one_probe_at_a_time(host: Host) -> None:

@@ -50,6 +50,19 @@ async def test_an_input_is_checked_beside_the_call_and_held_back_until_then(any_
         assert turn.result.text == "Hello." and check.asked == ["Hi"]
 
 
+async def test_a_tripwire_needs_no_reader(host: Host) -> None:
+    check = Check("that is rude")
+    async with ScriptedProvider([reply("Hello.", stall_before_headers=True)]) as provider:
+        session = host.agent(provider, middleware=[guardrail("polite", check)]).session()
+        async with session.stream("Hi") as turn:
+            await provider.reached("stalled")
+            check.go.set()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            over = turn.over
+        assert over
+
+
 @pytest.mark.parametrize("when", ["headers", "stream", "unread"])
 async def test_a_tripwire_ends_the_turn_at_once(host: Host, when: str) -> None:
     """The call is aborted, what it took is counted, nothing of it is kept, and the reason is clear; whether or not anybody reads."""
@@ -62,7 +75,8 @@ async def test_a_tripwire_ends_the_turn_at_once(host: Host, when: str) -> None:
             reading = None if when == "unread" else asyncio.ensure_future(read_all(turn))
             await provider.reached("stalled")
             check.go.set()
-            result = await turn.wait()
+            async with asyncio.timeout(5):
+                result = await turn.wait()
             if reading is not None:
                 events = await reading
                 assert not of(TextDelta, events) and assert_ended(events).result == result

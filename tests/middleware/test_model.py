@@ -232,8 +232,9 @@ async def test_a_changed_request_is_sent_and_the_journal_stays(any_host: Host) -
     async with ScriptedProvider([reply("One."), reply("Two."), reply("Three.")]) as provider:
         session = any_host.agent(provider, middleware=[politely], instructions="Be kind.").session()
         await session.run("My secret is out.")
-        changed[0] = True
+        changed[0], kept = True, len(session.prefix)
         await session.run("Another secret.")
+        assert len(session.prefix) == kept
         changed[0] = False
         await session.run("A third secret.")
         _, second, third = [str(r.body) for r in provider.requests]
@@ -520,28 +521,36 @@ async def test_interrupt_while_a_middleware_waits(host: Host, where: str) -> Non
         assert (await task).reason == "interrupted"
 
 
-def test_a_stage_that_hangs_ends_in_time() -> None:
-    """C5: a stage that does not go on is given up like a provider that is silent, and named."""
+@pytest.mark.parametrize("shown", [0, 1])
+def test_a_stage_that_hangs_ends_in_time(shown: int) -> None:
+    """C5: a stage that does not go on is given up like a provider that is silent, and named; what it gave before is seen."""
 
     async def stuck(events: AsyncIterator[DecoderEvent]) -> AsyncIterator[DecoderEvent]:
         async for event in events:
-            await asyncio.Event().wait()
+            if not shown:
+                await asyncio.Event().wait()
             yield event
+            if isinstance(event, TextDelta):
+                await asyncio.Event().wait()
 
     @middleware("model")
     async def hanging(request: ModelRequest, next: Any) -> ModelResponse:
         return (await next(request)).through(stuck)
 
     async def main() -> None:
-        async with ScriptedProvider([reply("Unheard.")]) as provider:
-            agent = Host("anthropic").agent(provider, middleware=[hanging], deadlines=Deadlines(idle_s=5))
+        async with ScriptedProvider([reply(text("One, ", "two."))]) as provider:
+            agent = Host("anthropic", streamed=True).agent(
+                provider, middleware=[hanging], deadlines=Deadlines(idle_s=5)
+            )
             began = asyncio.get_running_loop().time()
-            with pytest.raises(HookError) as caught:
-                await agent.run("Hi")
-            assert caught.value.code == "middleware_timeout"
+            async with agent.session().stream("Hi") as turn:
+                events = await read_all(turn)
+            error = turn.result.error
+            assert error is not None and error.code == "middleware_timeout"
+            assert "".join([e.text for e in of(TextDelta, events)]) == ["", "One, "][shown]
             assert asyncio.get_running_loop().time() - began < 11
 
-    in_virtual_time(main)
+    in_virtual_time(main)()
 
 
 # --- where else models are asked ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import rows_doors
 import rows_encoders
 import rows_execution
 import rows_flow
+import rows_middleware
 import rows_models
 import rows_output
 import rows_postgres
@@ -47,6 +48,7 @@ ROWS: list[Row] = [
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,
+    *rows_middleware.ROWS,
     *rows_models.ROWS,
     *rows_postgres.ROWS,
     *rows_output.ROWS,

@@ -181,6 +181,7 @@ class Pump:
         if ends:
             event = msgspec.structs.replace(event, usage=attempt.true_usage())  # type: ignore[type-var]
         self._events += attempt.reducer.feed([event])
+        self._wake()  # it comes when this task waits, and gets all that there is by then
         return ends
 
     def _numbered(self, event: ToolCallStarted) -> ToolCallStarted:
