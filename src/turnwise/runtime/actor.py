@@ -28,7 +28,7 @@ from .journalled import Journalled
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
-from .spending import COUNTED
+from .spending import COUNTED, costs_are_bounded
 from .turn import Turn
 from .weighing import may_send
 
@@ -57,8 +57,9 @@ class Actor(Journalled[Ctx]):
             if (extended := extended_of(self)) is not None:
                 opening = await turn.begin_within(extended, opening)
             plan = self.plan_of(turn)
-            if plan.must_learn:
-                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
+            bounded = costs_are_bounded(self, plan)
+            if bounded or plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=bounded)
             body = None if isinstance(opening, Begin) else await self.body_of(opening)
             if turn.extended is not None:
                 opening, body = await turn.hook_beginning(opening, body, plan)

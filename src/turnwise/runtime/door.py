@@ -38,14 +38,16 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks; `ready` once hooks have had their say in it as well. For the rest see
-    `hooks.at_door`."""
+    """A call in the line. `verdict` is None while the policy thinks; `judged` if a policy was asked, `failed` says why it could not be; `ready`
+    once hooks have had their say as well. For the rest see `hooks.at_door`."""
 
-    __slots__ = ("changed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
+    __slots__ = ("changed", "failed", "hooked", "job", "judged", "ready", "result", "run", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
+        self.judged = False
+        self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
         self.ready = self.changed = False
@@ -115,6 +117,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
+        place.judged = True
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -148,7 +151,7 @@ class Door:
 
     def _unchecked(self, place: _Place, why: str) -> None:
         if place.verdict is None:
-            job = place.job
+            job, place.failed = place.job, why
             self._session.notice(
                 self._turn, Notice("approval_failed", f"{job.tool.name} ({job.id}) is not allowed: {why}")
             )
@@ -214,6 +217,10 @@ class Door:
     def _let_through(self) -> None:
         while self._line and self._line[0].ready and (verdict := self._line[0].verdict) is not None:
             place = self._line.popleft()
+            if place.judged:
+                from .audit.said import judged
+
+                self._say(judged(place.job, verdict, place.failed))
             if place.result is not None:
                 self._say(CallEnded(place.result))
             else:
