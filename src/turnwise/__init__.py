@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
+    from .runtime.hooks.context import HookContext
+    from .runtime.hooks.hook import hook
     from .runtime.kept import Kept
     from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
@@ -75,6 +77,7 @@ _HOMES = {
     "Drained": "runtime.sessions",
     "Drop": "core.compaction",
     "FollowUp": "runtime.follow_ups",
+    "HookContext": "runtime.hooks.context",
     "Image": "core.content",
     "Kept": "runtime.kept",
     "Limits": "core.limits",
@@ -127,6 +130,7 @@ _HOMES = {
     "Watcher": "runtime.watch",
     "backup_store": "runtime.transfer.upkeep",
     "export_session": "runtime.transfer.export",
+    "hook": "runtime.hooks.hook",
     "import_session": "runtime.transfer.importing",
     "prune": "runtime.transfer.prune",
     "replay": "core.replay",
@@ -152,6 +156,7 @@ __all__ = [
     "Drained",
     "Drop",
     "FollowUp",
+    "HookContext",
     "Image",
     "Kept",
     "Limits",
@@ -204,6 +209,7 @@ __all__ = [
     "Watcher",
     "backup_store",
     "export_session",
+    "hook",
     "import_session",
     "prune",
     "replay",
