@@ -15,6 +15,7 @@ import rows_doors
 import rows_encoders
 import rows_execution
 import rows_flow
+import rows_middleware
 import rows_models
 import rows_output
 import rows_postgres
@@ -50,6 +51,7 @@ ROWS: list[Row] = [
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,
+    *rows_middleware.ROWS,
     *rows_models.ROWS,
     *rows_postgres.ROWS,
     *rows_output.ROWS,

@@ -55,13 +55,14 @@ class Actor(Journalled[Ctx]):
         self._turn = turn
         try:
             runtime = await self._bind()
+            if (extended := extended_of(self)) is not None:
+                opening = await turn.begin_within(extended, opening)
             plan = self.plan_of(turn)
             bounded = costs_are_bounded(self, plan)
             if bounded or plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=bounded)
             body = None if isinstance(opening, Begin) else await self.body_of(opening)
-            if (extended := extended_of(self)) is not None:
-                turn.extended = extended
+            if turn.extended is not None:
                 opening, body = await turn.hook_beginning(opening, body, plan)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)
@@ -72,8 +73,9 @@ class Actor(Journalled[Ctx]):
             given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
             turn.spend(plan)
-        except BaseException:
+        except BaseException as error:
             self._turn = None
+            turn.never_began(error)
             if self.keeper is not None:
                 self.keeper.left(self, turn)
             raise
@@ -181,8 +183,7 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
-            if turn.hooked is not None:
-                turn.hooked.cut()
+            turn.call_off()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):

@@ -78,6 +78,7 @@ class Agent(Generic[Ctx]):
         runtime: What owns tasks and connections (default: one per event loop).
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
+        middleware: What is around its turns, model calls and tool calls, outermost first (`turnwise.middleware`).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         hooks: Functions and objects that watch and steer its sessions (`turnwise.hooks`).
         budgets: What all turns of a session, of this agent, of a user or of a tenant may spend together (`Budget`; docs/limits.md).
@@ -112,6 +113,7 @@ class Agent(Generic[Ctx]):
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
         hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
         budgets: Iterable[Budget] = (),
         **connection: Unpack[Connection],
     ) -> None:
@@ -135,7 +137,7 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
-        self.extensions = Extensions(f"agent:{name}", hooks)
+        self.extensions = Extensions(f"agent:{name}", hooks, middleware)
         self.budgets = tuple(budgets)
         self.streams = stream
         self.store = store

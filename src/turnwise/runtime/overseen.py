@@ -13,6 +13,8 @@ from ..core.result import TurnWarning
 from ..tools import ToolHost
 from . import process
 from .artifacts import SessionArtifacts
+from .attempt import Attempt
+from .extensions import enter, extended_of, wrapped
 from .plan import Begin, Target, TurnPlan
 from .spending import Spending
 from .timers import Timer
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Actor
     from .attachments import Prompt
-    from .attempt import Attempt
     from .extensions import Extended
     from .hooks.hooked import Hooked
+    from .middleware.turns import Wrapping
     from .output import Answered
     from .turn import Turn
 
@@ -37,8 +39,8 @@ MAX_UNREAD_PROGRESS = 1000
 
 class Overseen(WatchedStream):
     """The part of a turn that looks at the time, and that its tools and hooks talk to. `extended` is what is added to it by now (hooks,
-    middleware), `hooked` what it knows of its hooks, if it has any. `warnings` are of what it has lost; `rewords`: its result is not told as
-    the journal has it."""
+    middleware), `hooked` what it knows of its hooks, if it has any, and `wrapping` what is around all of it. `warnings` are of what it has
+    lost; `rewords`: its result is not told as the journal has it."""
 
     __slots__ = (
         "_context",
@@ -53,6 +55,7 @@ class Overseen(WatchedStream):
         "rewords",
         "spending",
         "warnings",
+        "wrapping",
     )
     plan: TurnPlan
     spending: Spending
@@ -69,6 +72,7 @@ class Overseen(WatchedStream):
         self._told = (0, 0)
         self.extended: Extended | None = None
         self.hooked: Hooked | None = None
+        self.wrapping: Wrapping | None = None
 
     @property
     def session(self) -> Actor[Any]:
@@ -80,11 +84,17 @@ class Overseen(WatchedStream):
         """The context variables that its caller had."""
         return self._context
 
+    @variables.setter
+    def variables(self, context: contextvars.Context) -> None:
+        self._context = context
+
     @property
     def guards_results(self) -> bool:
-        """Whether a hook has to see what tools say before anybody else does."""
-        chain = None if self.extended is None else self.extended.hooks.get("tool.after")
-        return chain is not None and chain.guards
+        """Whether a hook or middleware has to see what tools say before anybody else does."""
+        if self.extended is None:
+            return False
+        chain, around = self.extended.hooks.get("tool.after"), self.extended.middleware.get("tool")
+        return (chain is not None and chain.guards) or (around is not None and around.guards)
 
     @staticmethod
     def answers_to(output: OutputSpec) -> Answered:
@@ -111,6 +121,32 @@ class Overseen(WatchedStream):
         from .hooks.at_turn import before_turn
 
         return await before_turn(self._session, cast("Turn", self), opening, body, plan)
+
+    def attempt_of(self, asked: CallModel, target: Target) -> Attempt:
+        """The attempt that is to be made, with what is around it by now."""
+        session = self._session
+        extended = self.extended = extended_of(session)
+        if extended is not None and (chain := extended.middleware.get("model")) is not None:
+            return wrapped(chain, cast("Turn", self), asked, target)
+        return Attempt(asked, target, self.plan.deadlines, session.runtime, cast("Turn", self).answered)
+
+    async def begin_within(self, extended: Extended, opening: Prompt | Begin) -> Prompt | Begin:
+        """What the turn begins with, once the middleware around it has let it through. Raises what refuses it."""
+        self.extended = extended
+        chain = extended.middleware.get("turn")
+        return opening if chain is None else await enter(chain, cast("Turn", self), opening)
+
+    def never_began(self, error: BaseException) -> None:
+        """It was refused before it began."""
+        if self.wrapping is not None:
+            self.wrapping.never_began(error)
+
+    def call_off(self) -> None:
+        """It is not wanted any more, and has not begun."""
+        if self.wrapping is not None:
+            self.wrapping.call_off()
+        if self.hooked is not None:
+            self.hooked.cut()
 
     def hook_step(self, attempt: Attempt) -> bool:
         """Give the attempt the hooks of its step; True if they come before it is told that it begins."""

@@ -55,8 +55,9 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md). `budgets` bound what the turns of each session, agent, user or tenant may
-    spend together, whatever the agent: see docs/limits.md.
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md), and
+    `middleware` is around all that is done, outside of that of agents (docs/middleware.md). `budgets` bound what
+    the turns of each session, agent, user or tenant may spend together, whatever the agent: see docs/limits.md.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Runtime:
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
         hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
         budgets: Iterable[Budget] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -89,7 +91,7 @@ class Runtime:
         self.observers: tuple[Observer, ...] = ()
         self.failing_stores: list[object] = []
         self._bus: Bus | None = None
-        self.extensions = Extensions("runtime", hooks)
+        self.extensions = Extensions("runtime", hooks, middleware)
         self.closed = False
         self._transport = transport
         self._blocking = blocking

@@ -10,8 +10,7 @@ import msgspec
 
 from ...core.content import Body
 from ...core.errors import TurnwiseError, error_of
-from ...core.events import AttemptRestarted, Event, TurnFinished
-from ...core.events_rare import ApprovalGiven
+from ...core.events import ApprovalGiven, AttemptRestarted, Event, TurnFinished
 from ...core.inputs import Input, UserInput
 from ...core.result import TurnResult
 from ..plan import Begin, TurnPlan
