@@ -114,7 +114,8 @@ class Bodies:
 
     async def stopped(self, job: Job, result: ToolResult) -> ToolResult | None:
         """The result of a call that was stopped. If its time was up, hooks have their say; None if it is to run again. Never raises."""
-        if job.why != "timeout" or job.result is not None or not self._has_hooks:
+        extended = self._turn.extended
+        if job.why != "timeout" or job.result is not None or extended is None or not extended.after_calls:
             return result
         from .hooks.at_result import hear_timeout
 
