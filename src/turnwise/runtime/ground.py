@@ -129,7 +129,6 @@ class Ground(Generic[Ctx]):
         self.arrival: Arrival | None = None
         self.recovered: TurnResult | None = None
         self._owner = runtime
-        self.extension: Extensions | None = None
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
