@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
+    from .tools.registry import Tools
 
 __version__ = "0.1.0.dev0"
 
@@ -113,6 +114,7 @@ _HOMES = {
     "ToolContext": "tools",
     "ToolError": "core.errors",
     "ToolMessage": "core.messages",
+    "Tools": "tools.registry",
     "Turn": "runtime.turn",
     "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
@@ -187,6 +189,7 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolMessage",
+    "Tools",
     "Turn",
     "TurnHandle",
     "TurnResult",
