@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.capabilities.capability import Capability
     from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
@@ -62,6 +63,7 @@ _HOMES = {
     "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "Capability": "runtime.capabilities.capability",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -137,6 +139,7 @@ __all__ = [
     "Ask",
     "AssistantMessage",
     "Audio",
+    "Capability",
     "Channel",
     "CompactReport",
     "Compaction",

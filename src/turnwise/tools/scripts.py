@@ -76,8 +76,8 @@ def tools_of(
     if problems:
         raise config_error(
             "bad_tool_script",
-            f"{len(problems)} of {len(paths)} scripts cannot be tools:\n" + "\n".join([f"- {one}" for one in problems]),
-            'Each prints {"name": …, "description": …, "parameters": {"type": "object", …}} when it is run with --schema.',
+            f"{len(problems)} of {len(paths)} scripts cannot be tools. Run with --schema, each prints a JSON object with name, description "
+            "and parameters:\n" + "\n".join([f"- {one}" for one in problems]),
         )
     return [made for _, made in found.values()]
 

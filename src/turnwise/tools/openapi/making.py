@@ -105,7 +105,7 @@ def _bad_options(options: Options) -> list[str]:
 def _means(wanted: str, label: str, *names: str) -> bool:
     """Whether `only` speaks of this operation: by its id, by the name of its tool, or by method and path."""
     method, _, path = wanted.partition(" ")
-    if path and method.isalpha():
+    if path.startswith("/") and method.isalpha():
         return fitting(f"{method.upper()} {path.strip()}", label)
     return any(name and fitting(wanted, name) for name in names)
 
