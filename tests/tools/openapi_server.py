@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -89,3 +92,36 @@ async def echo_server() -> AsyncIterator[tuple[str, Echo]]:
     finally:
         echo.release.set()
         await runner.cleanup()
+
+
+# --- for docs/tool-registry.md ------------------------------------------------------------------------------------------------
+
+
+def documented_shop() -> dict[str, Any]:
+    """The document of the examples."""
+    id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    listing = [
+        {"name": "status", "in": "query", "schema": {"type": "string", "enum": ["open", "sent"]}},
+        {"name": "limit", "in": "query", "schema": {"type": "integer", "maximum": 100}},
+    ]
+    return {
+        "openapi": "3.1.0",
+        "servers": [{"url": "https://shop.test/v1"}],
+        "paths": {
+            "/orders": {"get": {"operationId": "listOrders", "parameters": listing}},
+            "/orders/{id}": {"get": {"parameters": [id]}, "delete": {"parameters": [id]}},
+        },
+    }
+
+
+def script_of_the_docs() -> None:
+    """The script of the examples, for machines without jq."""
+    folder = Path("scripts")
+    folder.mkdir()
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    about = json.dumps({"name": "count_words", "description": "Count the words of a text.", "parameters": schema})
+    (folder / "count_words").write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"print({about!r} if '--schema' in sys.argv else len(json.load(sys.stdin)['text'].split()))\n"
+    )
+    (folder / "count_words").chmod(0o755)

@@ -7,15 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from tests.tools.openapi_server import echo_server
 
-from turnwise import Agent, Deadlines, Tools, ToolContext
+from turnwise import Agent, Deadlines, ToolContext, Tools
 from turnwise.core.messages import ToolMessage
 from turnwise.core.outcomes import ToolResult
 from turnwise.errors import ToolError
 from turnwise.openapi import ApiKey, Basic, Bearer, Outgoing
 from turnwise.testing import ScriptedProvider, call, reply
-
-from tests.tools.openapi_server import echo_server
 
 NAMES = ("pets", "missing", "busy", "moved", "nothing", "picture", "binary", "latin", "large", "slow", "stall")
 SPEC: dict[str, Any] = {

@@ -65,7 +65,7 @@ def test_two_of_one_name_are_an_error_unless_one_is_to_take_its_place() -> None:
     assert tools.names[0] == "send_mail", "it has the place of the one before"
     assert "send_mail" not in [one.name for one in tools.by_category()["mail"]]
     assert [one.name for one in tools.by_category()["sums"]] == ["send_mail"]
-    with pytest.raises(ConfigError, match="duplicate|Two tools"):
+    with pytest.raises(ConfigError, match="Two tools"):
         Tools(add, tool(add))
     assert len(Tools(add, tool(add), replace=True)) == 1
 
