@@ -12,6 +12,7 @@ from turnwise import Agent, Capability, Deadlines, Limits, Loops, Model, ModelSe
 from turnwise.capabilities import Clock, Todo
 from turnwise.core.compaction import Compaction
 from turnwise.errors import ConfigError
+from turnwise.hooks import HookContext, hook
 from turnwise.reminders import budget
 from turnwise.runtime.agent import Agent as AgentClass
 from turnwise.stores import MemoryStore
@@ -32,6 +33,14 @@ def send(to: str) -> str:
 
 def agent(*capabilities: Capability, **options: Any) -> Agent[Any]:
     return Agent("anthropic:m", api_key="k", capabilities=capabilities, **options)
+
+
+@hook("tool.before", id="watch")
+def watch(_: HookContext) -> None: ...
+
+
+@hook("tool.before", id="steer")
+def steer(_: HookContext) -> None: ...
 
 
 class Notes(Capability):
@@ -106,15 +115,18 @@ async def test_the_same_agent_sends_the_same_bytes() -> None:
 def test_all_that_does_not_fit_is_said_at_once() -> None:
     def no_types(x) -> None: ...  # type: ignore[no-untyped-def]  # pyright: ignore
 
-    class Hook:
-        id = "guard"
+    @hook("tool.before", id="guard")
+    def one(_: HookContext) -> None: ...
+
+    @hook("tool.after", id="guard")
+    def other(_: HookContext) -> None: ...
 
     with pytest.raises(ConfigError) as raised:
         agent(
             Capability("mail", tools=[send]),
-            Capability("mail", tools=[tool(lambda: 1, name="send")], hooks=[Hook()]),
+            Capability("mail", tools=[tool(lambda: 1, name="send")], hooks=[one]),
             Capability("files", requires=["nothing", Todo, "mail"], tools=[tool(lambda: 1, name="search")]),
-            Capability("guards", hooks=[Hook()]),
+            Capability("guards", hooks=[other, lambda _: None]),
             Capability("no name!"),
             Capability("odd", tools=[no_types]),
             tools=[search],
@@ -122,6 +134,7 @@ def test_all_that_does_not_fit_is_said_at_once() -> None:
     assert raised.value.code == "capability_conflict"
     lines = [line[2:] for line in raised.value.message.splitlines()[1:]]
     assert [line[:36] for line in lines] == [
+        "guards: " + raised.value.message.partition("guards: ")[2][:28],
         "a capability has the name 'no name!'",
         "odd: Tool " + raised.value.message.partition("odd: Tool ")[2][:26],
         "2 capabilities have the name 'mail'",
@@ -230,14 +243,16 @@ async def test_a_copy_works_out_its_own_requests() -> None:
 
 
 def test_what_is_added_to_one_agent_is_not_in_the_other() -> None:
-    before = agent(Notes())
-    before.extensions.add_hook(print)
-    before.extensions.add_middleware(repr)
+    """H4: and what is taken from one is not taken from the other."""
+    before = agent(Notes(), hooks=[watch])
     after = before.with_(Clock())
-    assert after.extensions.hooks == (print,) and after.extensions.middleware == (repr,)
-    after.extensions.add_hook(len)
-    before.extensions.add_hook(max)
-    assert before.extensions.hooks == (print, max) and after.extensions.hooks == (print, len)
+    assert [h.id for h in after.extensions.hooks] == ["watch"]
+    registration = before.add_hook(steer)
+    assert [h.id for h in after.extensions.hooks] == ["watch"]
+    after.add_hook(steer)
+    registration.unregister()
+    assert [h.id for h in before.extensions.hooks] == ["watch"]
+    assert [(h.id, h.live) for h in after.extensions.hooks] == [("watch", True), ("steer", True)]
     after.tools["x"] = search
     assert "x" not in before.tools
 
@@ -249,13 +264,23 @@ def test_with_refuses_what_does_not_fit_and_changes_nothing() -> None:
     assert len(before.capabilities) == 1 and list(before.tools) == ["search", "note"]
 
 
-def test_hooks_and_middleware_come_along() -> None:
-    made = agent(
-        Capability("one", hooks=[print], middleware=[repr]), Capability("two"), Capability("three", hooks=[len])
-    )
-    assert [(e.label, e.hooks, e.middleware) for e in made.bundled] == [
-        ("capability:one", (print,), (repr,)),
-        ("capability:three", (len,), ()),
+def test_hooks_come_along() -> None:
+    made = agent(Capability("one", hooks=[watch]), Capability("two"), Capability("three", hooks=[steer]))
+    assert [(e.label, [h.id for h in e.hooks]) for e in made.bundled] == [
+        ("capability:one", ["watch"]),
+        ("capability:three", ["steer"]),
     ]
     assert made.extensions.hooks == ()
     assert agent().bundled == ()
+
+
+def test_hooks_without_an_id_of_their_own_never_clash() -> None:
+    def make() -> Any:
+        @hook("tool.before")
+        def check(_: HookContext) -> None: ...
+
+        return check
+
+    assert len(agent(Capability("one", hooks=[make()]), Capability("two", hooks=[make()])).bundled) == 2
+    with pytest.raises(ConfigError, match="the agent and one have a hook with the id 'watch'"):
+        agent(Capability("one", hooks=[watch]), hooks=[watch])

@@ -10,6 +10,7 @@ from turnwise import Agent, Capability, MemoryStore, ToolContext, tool
 from turnwise.capabilities import Clock, Todo, TodoItem
 from turnwise.core.changes import SettingsChanged
 from turnwise.errors import ConfigError
+from turnwise.hooks import Cancel, HookContext, hook
 from turnwise.runtime.opening import open_stored
 from turnwise.testing import RecordedRequest, ScriptedProvider, call, reply
 
@@ -176,6 +177,70 @@ async def test_a_name_of_a_capabilitys_tool_can_be_set() -> None:
         with pytest.raises(ConfigError, match="no tool"):
             async with agent(provider).session() as session:
                 await session.set(tools=["send"])
+
+
+# --- hooks ----------------------------------------------------------------------------------------------------------------------
+
+
+def guarded(seen: list[str], name: str = "guard") -> Capability:
+    @hook("tool.before", id=name)
+    def guard(context: HookContext) -> Cancel | None:
+        seen.append(f"{name}:{context.value.name}")
+        return Cancel("not now") if context.value.name == "send" else None
+
+    return Capability(name, hooks=[guard])
+
+
+async def test_hooks_of_a_capability_hold_where_it_is() -> None:
+    """H1, H4: in the agent's sessions from the start, in one session from the step after it was added, and no longer when it is gone."""
+    seen: list[str] = []
+    asked = [reply(call("search", text="x")), reply("ok")]
+    async with ScriptedProvider([*asked, *asked, *asked, *asked]) as provider:
+        one = agent(provider)
+        async with one.session() as session, one.session() as other:
+            await session.run("1")
+            assert seen == []
+            await session.add(guarded(seen))
+            await session.run("2")
+            assert seen == ["guard:search"]
+            await other.run("other")
+            assert len(seen) == 1
+            await session.remove("guard")
+            await session.run("3")
+            assert len(seen) == 1
+
+
+async def test_hooks_of_an_agents_capabilities_can_be_left_out_in_one_session() -> None:
+    seen: list[str] = []
+    asked = [reply(call("search", text="x")), reply("ok")]
+    async with ScriptedProvider([*asked, *asked]) as provider:
+        both = agent(provider, guarded(seen, "a"), guarded(seen, "b"))
+        async with both.session() as session:
+            await session.run("1")
+            assert seen == ["a:search", "b:search"], "in the order of the capabilities"
+            await session.remove("a")
+            await session.run("2")
+            assert seen[2:] == ["b:search"]
+
+
+async def test_a_hook_that_comes_in_mid_turn_guards_the_next_step() -> None:
+    """H1"""
+    seen: list[str] = []
+    sessions: list[Any] = []
+
+    @tool
+    async def beware() -> str:
+        """Be careful from now on."""
+        await sessions[0].add(guarded(seen))
+        return "careful"
+
+    script = [reply(call("beware"), call("send", to="a")), reply(call("send", to="b")), reply("ok")]
+    async with ScriptedProvider(script) as provider:
+        async with agent(provider, tools=[beware, send]).session() as session:
+            sessions.append(session)
+            await session.run("Go.")
+        results = [r.body["messages"][-1]["content"] for r in provider.requests[1:]]
+        assert results[0][1]["content"] == "a" and "not now" in str(results[1][0]["content"])
 
 
 # --- stored -------------------------------------------------------------------------------------------------------------------

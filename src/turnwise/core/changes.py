@@ -22,7 +22,8 @@ Trigger = Literal["auto", "manual", "overflow"]
 
 
 class CallWaiting(msgspec.Struct, frozen=True, gc=False, tag="call.waiting", omit_defaults=True):
-    """A call waits: for leave to run, for a result from the caller who runs it, or for an answer of the user (rule C6)."""
+    """A call waits: for leave to run, for a result from the caller who runs it, or for an answer of the user (rule C6). `arguments` and `name`
+    as in `CallStarted`."""
 
     call_id: str
     name: str
@@ -30,6 +31,7 @@ class CallWaiting(msgspec.Struct, frozen=True, gc=False, tag="call.waiting", omi
     at: float
     reason: str = ""
     expires_at: float | None = None
+    arguments: str | None = None
     v: int = 1
 
 

@@ -98,8 +98,9 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
             call = turn.find(given.call_id) if turn.phase == "tools" else None
             if call is None or call.result is not None or call.waits is not None or (call.started and not call.again):
                 return []
+            name = given.name or call.call.name
             return [
-                CallWaiting(given.call_id, call.call.name, given.kind, now, given.reason, given.expires_at),
+                CallWaiting(given.call_id, name, given.kind, now, given.reason, given.expires_at, given.arguments),
             ]
         case Approve():
             call = _asking(turn, given.call_id)
@@ -111,8 +112,8 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
             return _expired(turn, now)
         case Resume():
             return [Resumed(turn.number, now)] if turn.phase == "parked" else []
-        case Stop(cause=cause):
-            return [TurnEnded(turn.number, "stopped", now, cause)] if turn.phase == "model" else []
+        case Stop(cause=cause, usage=usage):
+            return [TurnEnded(turn.number, "stopped", now, cause, None, usage)] if turn.phase == "model" else []
         case LimitHit(cause=cause):
             return [limit_entry(turn, cause, now)] if turn.phase == "model" and not turn.concluding else []
         case _:
@@ -124,7 +125,7 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
 
 def accept(state: SessionState, given: UserInput, now: float) -> list[Entry]:
     """A turn begins with an input."""
-    body = state.queue[0].message.body if given.queued and state.queue else given.body
+    body = given.body or state.queue[0].message.body if given.queued and state.queue else given.body
     client_ref = state.queue[0].client_ref if given.queued and state.queue else given.client_ref
     if given.queued and not state.queue:
         return []

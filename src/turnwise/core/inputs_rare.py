@@ -14,12 +14,14 @@ from .view import Change
 
 
 class CallWaits(msgspec.Struct, frozen=True, gc=False):
-    """A call cannot run before someone has said or done something."""
+    """A call cannot run before someone has said or done something. `name` and `arguments` are set if a hook has made another call of it."""
 
     call_id: str
     kind: PendingKind
     reason: str = ""
     expires_at: float | None = None
+    name: str = ""
+    arguments: str | None = None
 
 
 class Approve(msgspec.Struct, frozen=True, gc=False):
@@ -54,9 +56,10 @@ class Recover(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
-    """The turn ends before its next model call, because someone decided so."""
+    """The turn ends before its next model call, or with one whose answer is not taken, because someone decided so. `usage` is what that took."""
 
     cause: str = ""
+    usage: Usage | None = None
 
 
 class LimitHit(msgspec.Struct, frozen=True, gc=False):

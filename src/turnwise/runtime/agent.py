@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .attachments import Prompt
     from .capabilities.capability import Capability
     from .capabilities.composing import Parts
+    from .extensions import Registration
     from .kept import Persist
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
@@ -82,6 +83,7 @@ class Agent(Generic[Ctx]):
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         capabilities: What it can do beside, each with its own instructions, tools, hooks and state (`Capability`); instructions in
             their order behind the agent's. Whatever does not fit together is a `ConfigError` (`capability_conflict`) that names all of it.
+        hooks: Functions and objects that watch and steer its sessions (`turnwise.hooks`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -113,6 +115,7 @@ class Agent(Generic[Ctx]):
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
         capabilities: Iterable[Capability] = (),
+        hooks: Iterable[object] = (),
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -135,11 +138,11 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
+        self.extensions = Extensions(f"agent:{name}", hooks)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
         self.restart: Restart = restart
-        self.extensions = Extensions(f"agent:{name}")
         self.capabilities: tuple[Capability, ...] = ()
         self.bare: Parts | None = None
         self.bundled: tuple[Extensions, ...] = ()
@@ -229,7 +232,10 @@ class Agent(Generic[Ctx]):
     ) -> TurnResult:
         """One turn in a new session; see `Session.run`."""
         session = self.session(history=history, context=context)
-        return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
+        try:
+            return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
+        finally:
+            await session.hook_close()
 
     def stream_output(
         self,
@@ -269,6 +275,11 @@ class Agent(Generic[Ctx]):
                 stop_when=stop_when,
             )
         )
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of all sessions of this agent, from their next steps on, and what takes it away again; see `turnwise.hooks`. Raises
+        `ConfigError` (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        return self.extensions.register(hook)
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 

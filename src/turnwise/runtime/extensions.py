@@ -7,12 +7,30 @@ hooks and middleware are, and how they run, is in the rooms `hooks` and `middlew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     from .ground import Ground
+    from .hooks.chain import Chain
+    from .hooks.hook import Hook
+
+
+class Registration:
+    """Something that was added, and the way to take it away again."""
+
+    __slots__ = ("_remove",)
+
+    def __init__(self, remove: Callable[[], None]) -> None:
+        self._remove: Callable[[], None] | None = remove
+
+    def unregister(self) -> None:
+        """Take it away: it is not called any more, not even in what is under way (rule H4). Callable from anywhere, also from itself;
+        idempotent."""
+        remove, self._remove = self._remove, None
+        if remove is not None:
+            remove()
 
 
 class Extensions:
@@ -21,21 +39,26 @@ class Extensions:
 
     __slots__ = ("__weakref__", "_compiled", "hooks", "label", "middleware", "seen", "version")
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, hooks: Iterable[object] = ()) -> None:
         self.label = label
         """Whose they are, for lists: `runtime`, `agent:NAME`, `session:ID`."""
         self.version = 0
-        self.hooks: tuple[Any, ...] = ()
+        self.hooks: tuple[Hook, ...] = ()
         self.middleware: tuple[Any, ...] = ()
-        self.seen: WeakSet[Extensions] = WeakSet()
+        self.seen: WeakSet[Extensions] | None = None
         """Of a runtime: those of the agents and sessions that have run in it."""
         self._compiled: tuple[_Key, Extended | None] | None = None
+        for hook in hooks:
+            self.register(hook)
 
-    def add_hook(self, hook: Any) -> Callable[[], None]:
-        """Add one; what is returned removes it again, once."""
-        self.hooks = (*self.hooks, hook)
+    def register(self, hook: object) -> Registration:
+        """Add a hook: a decorated function, or an object with methods for points. Raises `ConfigError`."""
+        from .hooks.hook import hooks_of
+
+        made = hooks_of(hook)
+        self.hooks = (*self.hooks, *made)
         self.version += 1
-        return lambda: self._remove_hook(hook)
+        return Registration(lambda: self._remove_hooks(made))
 
     def add_middleware(self, middleware: Any) -> Callable[[], None]:
         """Add one, inside of those that are there; what is returned removes it again, once."""
@@ -43,11 +66,21 @@ class Extensions:
         self.version += 1
         return lambda: self._remove_middleware(middleware)
 
-    def _remove_hook(self, hook: Any) -> None:
-        left = tuple([one for one in self.hooks if one is not hook])
-        if len(left) != len(self.hooks):
-            self.hooks = left
-            self.version += 1
+    def copied(self) -> Extensions:
+        """The same for another owner: what is added to one later, or taken from it, is not from the other. Hooks count anew."""
+        made = Extensions(self.label)
+        if self.hooks:
+            from .hooks.hook import Hook
+
+            made.hooks = tuple([Hook(one.id, one.point, one.spec, one.call) for one in self.hooks])
+        made.middleware, made.version = self.middleware, self.version
+        return made
+
+    def _remove_hooks(self, gone: list[Hook]) -> None:
+        for hook in gone:
+            hook.live = False
+        self.hooks = tuple([hook for hook in self.hooks if hook.live])
+        self.version += 1
 
     def _remove_middleware(self, middleware: Any) -> None:
         left = tuple([one for one in self.middleware if one is not middleware])
@@ -59,29 +92,35 @@ class Extensions:
 class Extended(NamedTuple):
     """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around."""
 
-    hooks: Mapping[str, Any]
+    hooks: Mapping[str, Chain]
     middleware: Mapping[str, Any]
 
 
-_Key = tuple[Extensions, int, Extensions, int, Extensions | None, int]
+_Key = tuple[Any, ...]
 
 
 def extended_of(session: Ground[Any]) -> Extended | None:
     """What is added to this session, its agent and its runtime, compiled once for each change; None if there is nothing."""
     runtime, agent, own = session.runtime.extensions, session.agent.extensions, session.extension
-    if own is None and not runtime.version and not agent.version:
+    bundled = session.bundled
+    if own is None and not runtime.version and not agent.version and not bundled:
         return None
-    return extended(runtime, agent, own)
+    return extended(runtime, agent, own, bundled)
 
 
-def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = None) -> Extended | None:
-    """The three compiled. It is kept with the nearest owner, so it goes when that one goes."""
+def extended(
+    runtime: Extensions, agent: Extensions, own: Extensions | None = None, bundled: tuple[Extensions, ...] = ()
+) -> Extended | None:
+    """The three compiled, with those of capabilities (`bundled`, which do not change) between agent and session. It is kept with the nearest
+    owner, so it goes when that one goes."""
     keeper = agent if own is None else own
-    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version)
+    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version, *bundled)
     kept = keeper._compiled  # pyright: ignore[reportPrivateUsage]
     if kept is not None and kept[0] == key:
         return kept[1]
-    owners = [one for one in (runtime, agent, own) if one is not None]
+    owners = [one for one in (runtime, agent, *bundled, own) if one is not None]
+    if runtime.seen is None:
+        runtime.seen = WeakSet()
     runtime.seen.update(owners[1:])
     made = _compile(owners)
     keeper._compiled = key, made  # pyright: ignore[reportPrivateUsage]
@@ -96,7 +135,7 @@ def _compile(owners: list[Extensions]) -> Extended | None:
     return Extended(_chains(hooks) if hooks else {}, _composed(middleware) if middleware else {})
 
 
-def _chains(hooks: list[Any]) -> Mapping[str, Any]:
+def _chains(hooks: list[Hook]) -> Mapping[str, Chain]:
     from .hooks.chain import chains_of
 
     return chains_of(hooks)

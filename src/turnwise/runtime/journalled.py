@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, error_of
+from ..core.events import Event
 from ..core.evolve import fold
 from ..core.inputs import Halted, Input, Interrupt
 from ..core.inputs_rare import Recover
@@ -20,8 +21,13 @@ from ..store.projection import read_state
 from ..tools.context import Ctx
 from . import refusals
 from .changed import overrides_of
+from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .turn import Turn
 
 T = TypeVar("T")
 
@@ -45,6 +51,15 @@ class Journalled(Ground[Ctx]):
     def settled(self) -> bool:
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
+
+    def observed(self, turn: Turn | None, events: list[Event]) -> None:
+        """Tell whoever watches all turns, and hooks, of what is durable."""
+        for observer in self.runtime.observers:
+            observer.told(cast("Actor[Any]", self), turn, events)
+        if events and extended_of(self) is not None:
+            from .hooks.at_turn import events_told
+
+            events_told(cast("Actor[Any]", self), turn, events)
 
     # --- becoming durable ---------------------------------------------------------------------------------------------
 

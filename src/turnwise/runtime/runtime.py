@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from ..core.errors import ErrorInfo, SessionClosed
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
+from .extensions import Extensions
 from .gates import Gates, ProviderLimits
 from .health import Health
 from .parts import has_records
@@ -29,6 +30,10 @@ from .timers import Timers
 if TYPE_CHECKING:
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .extensions import Registration
+    from .ground import Ground
+    from .hooks.chain import Outcome as HookOutcome
+    from .hooks.hook import HookStatus
     from .lease import Lease
     from .observer import Observer
 
@@ -46,7 +51,7 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md.
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md).
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
+        hooks: Iterable[object] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -75,6 +81,7 @@ class Runtime:
         self.gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
+        self.extensions = Extensions("runtime", hooks)
         self.closed = False
         self._transport = transport
         self._blocking = blocking
@@ -145,8 +152,36 @@ class Runtime:
     def scopes(self, principal: Principal = LOCAL, *, agent: str = "", session: str = "", writer: str = "") -> State:
         """Scoped state outside of a session: `runtime.scopes(Principal("acme", "ann")).user`. See `State`."""
         from ..store.scopes import State
+        from .scoped_state import RuntimeReach
 
-        return State(self.records, principal, agent=agent, session=session, writer=writer, runtime=self)
+        return State(RuntimeReach(self, principal), principal, agent=agent, session=session, writer=writer)
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of all sessions of this runtime, from their next steps on, and what takes it away again; see `turnwise.hooks`. Raises
+        `ConfigError` (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        return self.extensions.register(hook)
+
+    def hooks(self) -> list[HookStatus]:
+        """All hooks that are registered here, and with agents and sessions that have run here: what they are called for, how often, and how that
+        went."""
+        from .hooks.listed import listed
+
+        return listed(self)
+
+    async def fire(
+        self,
+        point: str,
+        value: Any = None,
+        *,
+        session: Ground[Any] | None = None,
+        take: Callable[[Any, Any], Any] | None = None,
+    ) -> HookOutcome:
+        """Call the hooks of a point that `declare_point` has declared, and wait for them: those of this runtime and, with `session`, those of its
+        agent and its own. `take` checks what a `Modify` brings, and gives the value to go on with. What came of it is for the caller to
+        honour. Raises `ConfigError` (`unknown_point`, and `invalid_value` for a point of the engine's, which nobody else fires)."""
+        from .hooks.listed import fire
+
+        return await fire(self, point, value, session, take)
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """Tie the runtime to the running loop. Raises `SessionClosed` if it was closed, `RuntimeError` on another loop."""

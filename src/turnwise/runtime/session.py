@@ -247,6 +247,7 @@ class Session(Surface[Ctx]):
         if self._turn is not None and self._turn.opened:
             await self._turn.close("closed")
         follow_ups.close(self)
+        await self.hook_close()
         self.forget_expiry()
         self._prefix = None
         if self.hub is not None:

@@ -36,7 +36,7 @@ StopCondition = Callable[[Step], bool | str]
 """Looks at a step that asked for tools, when their results are in: true ends the turn there (reason `stopped`), a text is its cause.
 Called on the event loop: it must not wait."""
 
-COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentElsewhere))
+COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentElsewhere, Stop))
 """Inputs that say what was used."""
 
 
@@ -187,7 +187,7 @@ class Spending:
         """Put down what an input of those in `COUNTED` says was used."""
         if isinstance(given, ModelReplied):
             self.budget.settle(given.message.usage, committed=True)
-        elif isinstance(given, ModelFailed | Halted):
+        elif isinstance(given, ModelFailed | Halted | Stop):
             self.budget.settle(given.usage, committed=False)
         elif isinstance(given, CompactionEnded | SpentElsewhere) and given.usage is not None and not self._is_counted:
             self.budget.add(given.usage)

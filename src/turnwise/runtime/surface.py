@@ -27,6 +27,7 @@ from .answering import Answering
 from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept, kept
 from .changed import Tools, changed
+from .extensions import Extensions, extended_of
 from .follow_ups import FollowUp
 from .home import at_home
 from .kept import Kept, kept_of, make_last
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..core.store import Store
     from ..store.scopes import State
     from .capabilities.capability import Capability
+    from .extensions import Registration
 
 C = TypeVar("C", bound="Capability")
 
@@ -139,6 +141,22 @@ class Surface(Answering[Ctx]):
         (`name_taken`, `session_exists`, `missing_blob`).
         """
         return await make_last(self, name, store, title, tags, folder)
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of this session alone, from its next step on, and what takes it away again; see `turnwise.hooks`. Raises `ConfigError`
+        (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        if self.extension is None:
+            self.extension = Extensions(f"session:{self.id}")
+        return self.extension.register(hook)
+
+    async def hook_close(self) -> None:
+        """Have hooks see the end of the session."""
+        if self.bound and extended_of(self) is not None:
+            from .hooks.at_turn import session_ended
+
+            await session_ended(self)
 
     # --- settings and state ---------------------------------------------------------------------------------------------
 

@@ -98,13 +98,14 @@ class Capability:
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What a capability brings. `problems` are what is wrong with it by itself; `extensions` is None if it has neither hooks nor
+    """What a capability brings. `hook_ids` are those that its hooks were given, not those that follow from names of functions; `problems` are what is wrong with it by itself; `extensions` is None if it has neither hooks nor
     middleware."""
 
     name: str
     instructions: str
     tools: tuple[Tool[..., Any], ...]
     extensions: Extensions | None
+    hook_ids: tuple[str, ...]
     reminders: tuple[Reminder, ...]
     requires: tuple[str | type[Capability], ...]
     problems: tuple[str, ...]
@@ -144,21 +145,31 @@ def _read(capability: Capability) -> Contents:
             tools.append(cast("Tool[..., Any]", one) if isinstance(one, Tool) else tool(one))
         except TurnwiseError as error:
             problems.append(f"{name}: {error.message}")
+    hooks = tuple(capability.hooks)
     return Contents(
         name,
         instructions,
         tuple(tools),
-        _extensions(capability, name, problems),
+        _extensions(name, hooks, tuple(capability.middleware), problems),
+        tuple(dict.fromkeys([id for one in hooks for id in _ids(one)])),
         tuple(capability.reminders),
         tuple(capability.requires),
         tuple(problems),
     )
 
 
-def _extensions(capability: Capability, name: str, problems: list[str]) -> Extensions | None:
+def _ids(hook: object) -> list[str]:
+    """The ids that a hook was given: as an object, or by its decorators."""
+    given = [getattr(hook, "id", ""), *[spec.id for spec in getattr(hook, "turnwise_hooks", ())]]
+    return [one for one in given if isinstance(one, str) and one]
+
+
+def _extensions(
+    name: str, hooks: tuple[object, ...], middleware: tuple[Any, ...], problems: list[str]
+) -> Extensions | None:
     made = Extensions(f"capability:{name}")
-    for add, given in ((made.add_hook, capability.hooks), (made.add_middleware, capability.middleware)):
-        for one in given:
+    for add, several in ((made.register, hooks), (made.add_middleware, middleware)):
+        for one in several:
             try:
                 add(one)
             except TurnwiseError as error:

@@ -31,15 +31,15 @@ class Parts(msgspec.Struct, frozen=True):
     extensions: tuple[Extensions, ...] = ()
 
 
-def compose(bare: Parts, capabilities: Sequence[Capability], hooks: Iterable[Any] = ()) -> Parts:
-    """`bare` with these capabilities, in their order; `hooks` are those that it has already. Raises `ConfigError`: `capability_conflict`
+def compose(bare: Parts, capabilities: Sequence[Capability], hook_ids: Iterable[str] = ()) -> Parts:
+    """`bare` with these capabilities, in their order; `hook_ids` are those of its own hooks. Raises `ConfigError`: `capability_conflict`
     with everything that does not fit, `bad_capability`."""
     contents = [contents_of(one) for one in capabilities]
     problems = [problem for one in contents for problem in one.problems]
     problems += _twice(contents)
     problems += _clashing_tools(bare.tools, contents)
     problems += _unmet(capabilities, contents)
-    problems += _clashing_hooks(hooks, contents)
+    problems += _clashing_hooks(hook_ids, contents)
     if problems:
         raise config_error(
             "capability_conflict",
@@ -93,24 +93,15 @@ def _unmet(capabilities: Sequence[Capability], contents: Sequence[Contents]) -> 
     return problems
 
 
-def _clashing_hooks(own: Iterable[Any], contents: Sequence[Contents]) -> list[str]:
+def _clashing_hooks(own: Iterable[str], contents: Sequence[Contents]) -> list[str]:
+    known = dict.fromkeys(own, "the agent")
     problems: list[str] = []
-    known: dict[str, tuple[str, Any]] = {id: ("the agent", hook) for hook in own if (id := hook_id(hook))}
     for one in contents:
-        for hook in () if one.extensions is None else one.extensions.hooks:
-            id = hook_id(hook)
-            if id is None:
-                continue
-            owner, other = known.setdefault(id, (one.name, hook))
-            if other is not hook:
-                problems.append(f"{owner} and {one.name} have a hook with the id {id!r} each")
+        for id in one.hook_ids:
+            if id in known:
+                problems.append(f"{known[id]} and {one.name} have a hook with the id {id!r} each")
+            known.setdefault(id, one.name)
     return problems
-
-
-def hook_id(hook: Any) -> str | None:
-    """The id that a hook was given; None for one that has none."""
-    found = getattr(hook, "id", None)
-    return found if isinstance(found, str) and found else None
 
 
 def _label(wanted: str | type[Capability]) -> str:

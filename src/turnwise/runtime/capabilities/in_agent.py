@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def install(agent: Agent[Any], capabilities: Iterable[Capability]) -> None:
     """Compose an agent that is being made with its capabilities. Raises as `compose`."""
     bare = bare_of(agent)
-    parts = compose(bare, tuple(capabilities), agent.extensions.hooks)
+    parts = compose(bare, tuple(capabilities), [hook.id for hook in agent.extensions.hooks])
     agent.bare = bare if parts.capabilities else None
     agent.capabilities, agent.bundled = parts.capabilities, parts.extensions
     agent.instructions, agent.tools, agent.reminders = parts.instructions, dict(parts.tools), parts.reminders
@@ -42,10 +42,5 @@ def copied(agent: Agent[Ctx]) -> Agent[Ctx]:
     other."""
     made = copy.copy(agent)
     made.forget()
-    extensions = type(agent.extensions)(agent.extensions.label)
-    for hook in agent.extensions.hooks:
-        extensions.add_hook(hook)
-    for middleware in agent.extensions.middleware:
-        extensions.add_middleware(middleware)
-    made.extensions = extensions
+    made.extensions = agent.extensions.copied()
     return made

@@ -10,7 +10,6 @@ import msgspec
 from ...core.errors import config_error
 from ...core.settings import AGENTS_OWN, SessionSettings
 from ...tools import Tool
-from ..extensions import Extensions
 from ..plan import Overrides
 from .capability import Capability, contents_of, name_of
 from .composing import Parts, compose, find, joined
@@ -18,18 +17,11 @@ from .in_agent import bare_of
 
 if TYPE_CHECKING:
     from ..agent import Agent
-    from ..ground import Ground
 
 
 def in_force(agent: Agent[Any], overrides: Overrides | None) -> tuple[Capability, ...]:
     """The capabilities that the next step has."""
     return agent.capabilities if overrides is None or overrides.parts is None else overrides.parts.capabilities
-
-
-def bundled(session: Ground[Any]) -> tuple[Extensions, ...]:
-    """The hooks and middleware that come with them."""
-    overrides = session.overrides
-    return session.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions
 
 
 def added(agent: Agent[Any], before: Overrides | None, capability: Capability) -> Overrides:
@@ -98,7 +90,7 @@ def parts_of(
     if tools is not None:
         bundled = {id(tool) for one in (*agent.capabilities, *capabilities) for tool in contents_of(one).tools}
         bare = msgspec.structs.replace(bare, tools={n: tool for n, tool in tools.items() if id(tool) not in bundled})
-    return compose(bare, capabilities, agent.extensions.hooks)
+    return compose(bare, capabilities, [hook.id for hook in agent.extensions.hooks])
 
 
 def overrides(
