@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import rows_approvals
 import rows_budget
+import rows_capabilities
 import rows_context
 import rows_decoders
 import rows_doors
@@ -44,6 +45,7 @@ ROWS: list[Row] = [
     *rows_approvals.ROWS,
     *rows_flow.ROWS,
     *rows_budget.ROWS,
+    *rows_capabilities.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,

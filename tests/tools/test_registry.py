@@ -93,6 +93,8 @@ def test_categories_are_an_index_of_what_is_there() -> None:
         ({"category": "mail", "permission": "read"}, ["readMail"]),
         ({"category": "nothing"}, []),
         ({"category": ()}, []),
+        ({"category": (), "permission": "read"}, []),
+        ({"tag": (), "category": "mail"}, []),
         ({}, []),
     ],
 )
