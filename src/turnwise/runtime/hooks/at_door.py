@@ -137,16 +137,15 @@ def _redirected(turn: Turn, place: Place, outcome: chains.Outcome, halt: Redirec
         return _fail(
             place, f"Hook {outcome.by} wants the tool {halt.to!r}, which the turn does not have.", f"It has: {names}."
         )
-    current = turn.session.state.turn
-    own = None if current is None else current.limits.per_tool.get(tool.name)
-    if current is not None and own is not None and current.called.get(tool.name, 0) >= own:
-        place.result = no_result(job.id, Denied(denial(current.limits, f"calls:{tool.name}")))
+    if why := _beyond_limit(turn, tool.name):
+        place.result = no_result(job.id, Denied(why))
         return None
     raw = outcome.value.raw_arguments
     try:
         if halt.arguments is not None:
             raw = halt.arguments if isinstance(halt.arguments, str) else msgspec.json.encode(halt.arguments).decode()
         _change(place, msgspec.structs.replace(job.call, name=tool.name, arguments=raw), tool)
+        hooked_of(turn.session, turn).redirected.append((job.id, tool.name))
     except ArgumentsError as error:
         _fail(
             place, f"Hook {outcome.by} wants {tool.name} to be called, and the arguments do not fit it. {error.problem}"
@@ -154,6 +153,17 @@ def _redirected(turn: Turn, place: Place, outcome: chains.Outcome, halt: Redirec
     except Exception as error:
         _fail(place, f"Hook {outcome.by} wants {tool.name} to be called, and that failed: {error}")
     return None
+
+
+def _beyond_limit(turn: Turn, name: str) -> str:
+    """Why the tool may not be called any more in this turn, in words for the model; "" if it may (rule E9)."""
+    current = turn.session.state.turn
+    own = None if current is None else current.limits.per_tool.get(name)
+    if current is None or own is None:
+        return ""
+    redirected = [current.find(id) for id, to in hooked_of(turn.session, turn).redirected if to == name]
+    coming = sum(1 for c in redirected if c is not None and c.result is None and c.call.name != name)
+    return denial(current.limits, f"calls:{name}") if current.called.get(name, 0) + coming >= own else ""
 
 
 def _fail(place: Place, what: str, hint: str = "Give Redirect(…, arguments=…) what the tool takes.") -> None:

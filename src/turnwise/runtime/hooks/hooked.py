@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 class Hooked:
     """What a turn that has hooks knows of them. `under_way` are the chains that are waited for and that an interrupt cuts off; `kept` is a head
-    that hooks have changed last, and what was made of it."""
+    that hooks have changed last, and what was made of it; `redirected` are calls that run as another tool, which the machine may not know yet."""
 
-    __slots__ = ("_session", "_turn", "_variables", "kept", "under_way")
+    __slots__ = ("_session", "_turn", "_variables", "kept", "redirected", "under_way")
 
     def __init__(self, session: Ground[Any], turn: Turn, variables: contextvars.Context) -> None:
         self._session = session
         self._turn = turn
         self._variables = variables
         self.under_way: set[Run] = set()
+        self.redirected: list[tuple[str, str]] = []
         self.kept: tuple[RequestHead, Target] | None = None
 
     def chain(self, point: str) -> Chain | None:
