@@ -11,6 +11,7 @@ from turnwise.capabilities import Clock, Todo, TodoItem
 from turnwise.core.changes import SettingsChanged
 from turnwise.errors import ConfigError
 from turnwise.hooks import Cancel, HookContext, hook
+from turnwise.middleware import middleware
 from turnwise.runtime.opening import open_stored
 from turnwise.testing import RecordedRequest, ScriptedProvider, call, reply
 
@@ -179,6 +180,18 @@ async def test_a_name_of_a_capabilitys_tool_can_be_set() -> None:
                 await session.set(tools=["send"])
 
 
+def test_synchronous_code_does_the_same() -> None:
+    """I2"""
+    with ScriptedProvider([reply("ok")] * 2) as provider:
+        session = agent(provider).session().sync
+        assert session.add(mail()).capabilities == ("mail",)
+        session.run("1")
+        assert session.remove("mail").capabilities is None
+        session.run("2")
+        session.close()
+        assert [said(r) for r in provider.requests] == [WITH_MAIL, BARE]
+
+
 # --- hooks ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +254,44 @@ async def test_a_hook_that_comes_in_mid_turn_guards_the_next_step() -> None:
             await session.run("Go.")
         results = [r.body["messages"][-1]["content"] for r in provider.requests[1:]]
         assert results[0][1]["content"] == "a" and "not now" in str(results[1][0]["content"])
+
+
+async def test_middleware_of_a_capability_is_inside_of_the_agents() -> None:
+    """H3: and comes and goes with it."""
+    seen: list[str] = []
+
+    def around(name: str) -> Any:
+        @middleware("tool")
+        async def wrap(request: Any, next: Any) -> Any:
+            seen.append(f"{name} in")
+            result = await next(request)
+            seen.append(f"{name} out")
+            return result
+
+        return wrap
+
+    asked = [reply(call("search", text="x")), reply("ok")]
+    async with (
+        ScriptedProvider([*asked, *asked, *asked]) as provider,
+        agent(provider, Capability("a", middleware=[around("a")]), middleware=[around("agent")]).session() as session,
+    ):
+        await session.run("1")
+        assert seen == ["agent in", "a in", "a out", "agent out"]
+        seen.clear()
+        await session.add(Capability("b", middleware=[around("b")]))
+        await session.run("2")
+        assert seen == ["agent in", "a in", "b in", "b out", "a out", "agent out"]
+        seen.clear()
+        await session.remove("a")
+        await session.remove("b")
+        await session.run("3")
+        assert seen == ["agent in", "agent out"]
+
+
+async def test_what_is_no_middleware_is_told_with_the_rest() -> None:
+    with pytest.raises(ConfigError, match="a: ") as raised:
+        Agent("anthropic:m", api_key="k", capabilities=[Capability("a", middleware=[print]), Capability("a")])
+    assert raised.value.code == "capability_conflict" and "2 capabilities" in raised.value.message
 
 
 # --- stored -------------------------------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ class Agent(Generic[Ctx]):
         runtime: What owns tasks and connections (default: one per event loop).
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
+        middleware: What is around its turns, model calls and tool calls, outermost first (`turnwise.middleware`).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         capabilities: What it can do beside, each with its own instructions, tools, hooks and state (`Capability`); instructions in
             their order behind the agent's. Whatever does not fit together is a `ConfigError` (`capability_conflict`) that names all of it.
@@ -116,6 +117,7 @@ class Agent(Generic[Ctx]):
         overrides: catalogue.Overrides | None = None,
         capabilities: Iterable[Capability] = (),
         hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -138,7 +140,7 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
-        self.extensions = Extensions(f"agent:{name}", hooks)
+        self.extensions = Extensions(f"agent:{name}", hooks, middleware)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()

@@ -75,6 +75,14 @@ class Bodies:
             return result
         return await self._fitted(job, result)
 
+    @property
+    def session(self) -> Actor[Any]:
+        return self._session
+
+    async def failed(self, job: Job, error: Exception) -> ToolResult:
+        """The result of a call that failed outside of its body."""
+        return await self._fitted(job, _failed(job, error))
+
     # --- hooks -----------------------------------------------------------------------------------------------------
 
     async def _heard(self, job: Job, result: ToolResult) -> ToolResult | None:

@@ -34,6 +34,7 @@ from ..core.outcomes import (
 from ..tools import ArgumentsError, failure_of
 from .body import Bodies
 from .door import Door
+from .extensions import run_wrapped
 from .job import Job
 from .schedule import Schedule
 
@@ -173,7 +174,10 @@ class Calls:
 
     async def _run(self, job: Job) -> None:
         try:
-            result = await self._bodies.run(job)
+            chain = None if self._turn.extended is None else self._turn.extended.middleware.get("tool")
+            result = await (
+                self._bodies.run(job) if chain is None else run_wrapped(chain, self._bodies, self._turn, job)
+            )
         except asyncio.CancelledError:
             in_thread = _in_thread(job) and not job.claim()
             result = await self._bodies.stopped(job, self._stopped(job, in_thread))

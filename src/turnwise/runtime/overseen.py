@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .attempt import Attempt
     from .extensions import Extended
     from .hooks.hooked import Hooked
+    from .middleware.turns import Wrapping
     from .output import Answered
     from .turn import Turn
 
@@ -36,7 +37,7 @@ MAX_UNREAD_PROGRESS = 1000
 
 class Overseen(WatchedStream):
     """The part of a turn that looks at the time, and that its tools and hooks talk to. `extended` is what is added to it by now (hooks,
-    middleware), `hooked` what it knows of its hooks, if it has any."""
+    middleware), `hooked` what it knows of its hooks, if it has any, and `wrapping` what is around all of it."""
 
     __slots__ = (
         "_context",
@@ -49,6 +50,7 @@ class Overseen(WatchedStream):
         "hooked",
         "plan",
         "spending",
+        "wrapping",
     )
     plan: TurnPlan
     spending: Spending
@@ -63,6 +65,7 @@ class Overseen(WatchedStream):
         self._told = (0, 0)
         self.extended: Extended | None = None
         self.hooked: Hooked | None = None
+        self.wrapping: Wrapping | None = None
 
     @property
     def session(self) -> Actor[Any]:
@@ -74,11 +77,17 @@ class Overseen(WatchedStream):
         """The context variables that its caller had."""
         return self._context
 
+    @variables.setter
+    def variables(self, context: contextvars.Context) -> None:
+        self._context = context
+
     @property
     def guards_results(self) -> bool:
-        """Whether a hook has to see what tools say before anybody else does."""
-        chain = None if self.extended is None else self.extended.hooks.get("tool.after")
-        return chain is not None and chain.guards
+        """Whether a hook or middleware has to see what tools say before anybody else does."""
+        if self.extended is None:
+            return False
+        chain, around = self.extended.hooks.get("tool.after"), self.extended.middleware.get("tool")
+        return (chain is not None and chain.guards) or (around is not None and around.guards)
 
     @staticmethod
     def answers_to(output: OutputSpec) -> Answered:

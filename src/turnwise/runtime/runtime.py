@@ -51,7 +51,8 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md).
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md), and
+    `middleware` is around all that is done, outside of that of agents (docs/middleware.md).
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Runtime:
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
         hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -81,7 +83,7 @@ class Runtime:
         self.gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
-        self.extensions = Extensions("runtime", hooks)
+        self.extensions = Extensions("runtime", hooks, middleware)
         self.closed = False
         self._transport = transport
         self._blocking = blocking

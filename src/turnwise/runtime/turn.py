@@ -23,15 +23,16 @@ from .attachments import Prompt
 from .attempt import Attempt
 from .budget import CURRENT
 from .calls import Calls
-from .extensions import extended_of
+from .extensions import extended_of, wrapped
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
 from .spending import Spending
 
 if TYPE_CHECKING:
-    from .actor import Account, Actor
+    from .actor import Actor
     from .compact import Due, Job
+    from .lost import Account
 
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
@@ -90,17 +91,18 @@ class Turn(Overseen):
         await self._session.begin(self, self._opening)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object = None, *_: object) -> None:
         if self._result is not None:
             if self.closing:
                 await self.wait()
-            return
-        if self._on_leave == "stop":
+        elif self._on_leave == "stop":
             await self.close("left")
         else:
             from .watch import hub_of
 
             hub_of(self._session).detach(self)
+        if self.wrapping is not None and self._result is not None:
+            await self.wrapping.leave(quiet=kind is not None)
 
     def __aiter__(self) -> Self:
         if not self._begun:
@@ -183,9 +185,11 @@ class Turn(Overseen):
             return
         if session.overrides is not self.wishes.overrides and not self.replan():
             return
-        target = self.plan.target(asked.model)
-        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
-        self.extended = extended_of(session)
+        target, self.extended = self.plan.target(asked.model), extended_of(session)
+        if self.extended is None or (chain := self.extended.middleware.get("model")) is None:
+            attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
+        else:
+            attempt = self._attempt = wrapped(chain, self, asked, target)
         if self.extended is None or not self.hook_step(attempt):
             self.announce(asked, target)
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
