@@ -216,9 +216,9 @@ ROWS = [
     Row(
         "H4",
         "the hooks of a capability stay when it is removed",
-        "runtime/ground.py",
-        "return self.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions",
-        "return self.agent.bundled",
+        "runtime/extensions.py",
+        "bundled = session.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions",
+        "bundled = session.agent.bundled",
         (f"{A}test_in_sessions.py::test_hooks_of_an_agents_capabilities_can_be_left_out_in_one_session",),
     ),
     Row(

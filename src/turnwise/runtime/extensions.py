@@ -118,7 +118,8 @@ _Key = tuple[Any, ...]
 def extended_of(session: Ground[Any]) -> Extended | None:
     """What is added to this session, its agent and its runtime, compiled once for each change; None if there is nothing."""
     runtime, agent, own = session.runtime.extensions, session.agent.extensions, session.extension
-    bundled = session.bundled
+    overrides = session.overrides
+    bundled = session.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions
     if own is None and not runtime.version and not agent.version and not bundled:
         return None
     return extended(runtime, agent, own, bundled)

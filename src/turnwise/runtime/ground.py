@@ -133,7 +133,6 @@ class Ground(Generic[Ctx]):
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
-        self.extension: Extensions | None = None
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = NOBODY
         rich = not_plain(created.history)
@@ -240,12 +239,6 @@ class Ground(Generic[Ctx]):
     def open_file(self, path: Path) -> Pieces:
         """A file's bytes, read piece by piece in threads."""
         return pieces_of(path, self.runtime.blocking)
-
-    @property
-    def bundled(self) -> tuple[Extensions, ...]:
-        """The hooks and middleware of the capabilities in force."""
-        overrides = self.overrides
-        return self.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions
 
     def plan_of(self, turn: Turn) -> TurnPlan:
         """What the turn runs with by now: the session's settings may change from step to step."""
