@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .models.connection import Model
     from .runtime.agent import Agent
     from .runtime.bus.values import BusEvent
+    from .runtime.capabilities.capability import Capability
     from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
+    from .tools.registry import Tools
 
 __version__ = "0.1.0.dev0"
 
@@ -71,6 +73,7 @@ _HOMES = {
     "Budget": "core.budgets",
     "BudgetStatus": "core.budgets",
     "BusEvent": "runtime.bus.values",
+    "Capability": "runtime.capabilities.capability",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -125,6 +128,7 @@ _HOMES = {
     "ToolContext": "tools",
     "ToolError": "core.errors",
     "ToolMessage": "core.messages",
+    "Tools": "tools.registry",
     "Turn": "runtime.turn",
     "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
@@ -153,6 +157,7 @@ __all__ = [
     "Budget",
     "BudgetStatus",
     "BusEvent",
+    "Capability",
     "Channel",
     "CompactReport",
     "Compaction",
@@ -207,6 +212,7 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolMessage",
+    "Tools",
     "Turn",
     "TurnHandle",
     "TurnResult",

@@ -9,6 +9,7 @@ import rows_approvals
 import rows_audit
 import rows_budget
 import rows_bus
+import rows_capabilities
 import rows_context
 import rows_decoders
 import rows_doors
@@ -48,6 +49,7 @@ ROWS: list[Row] = [
     *rows_audit.ROWS,
     *rows_flow.ROWS,
     *rows_budget.ROWS,
+    *rows_capabilities.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,

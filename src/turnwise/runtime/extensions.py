@@ -82,6 +82,16 @@ class Extensions:
         self.version += 1
         return lambda: self._remove_middleware(middleware)
 
+    def copied(self) -> Extensions:
+        """The same for another owner: what is added to one later, or taken from it, is not from the other. Hooks count anew."""
+        made = Extensions(self.label)
+        if self.hooks:
+            from .hooks.hook import Hook
+
+            made.hooks = tuple([Hook(one.id, one.point, one.spec, one.call) for one in self.hooks])
+        made.middleware, made.version = self.middleware, self.version
+        return made
+
     def _remove_hooks(self, gone: list[Hook]) -> None:
         for hook in gone:
             hook.live = False
@@ -106,25 +116,30 @@ class Extended(NamedTuple):
     when_told: bool = False
 
 
-_Key = tuple[Extensions, int, Extensions, int, Extensions | None, int]
+_Key = tuple[Any, ...]
 
 
 def extended_of(session: Ground[Any]) -> Extended | None:
     """What is added to this session, its agent and its runtime, compiled once for each change; None if there is nothing."""
     runtime, agent, own = session.runtime.extensions, session.agent.extensions, session.extension
-    if own is None and not runtime.version and not agent.version:
+    overrides = session.overrides
+    bundled = session.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions
+    if own is None and not runtime.version and not agent.version and not bundled:
         return None
-    return extended(runtime, agent, own)
+    return extended(runtime, agent, own, bundled)
 
 
-def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = None) -> Extended | None:
-    """The three compiled. It is kept with the nearest owner, so it goes when that one goes."""
+def extended(
+    runtime: Extensions, agent: Extensions, own: Extensions | None = None, bundled: tuple[Extensions, ...] = ()
+) -> Extended | None:
+    """The three compiled, with those of capabilities (`bundled`, which do not change) between agent and session. It is kept with the nearest
+    owner, so it goes when that one goes."""
     keeper = agent if own is None else own
-    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version)
+    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version, *bundled)
     kept = keeper._compiled  # pyright: ignore[reportPrivateUsage]
     if kept is not None and kept[0] == key:
         return kept[1]
-    owners = [one for one in (runtime, agent, own) if one is not None]
+    owners = [one for one in (runtime, agent, *bundled, own) if one is not None]
     if runtime.seen is None:
         runtime.seen = WeakSet()
     runtime.seen.update(owners[1:])

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
-    from .extensions import Extensions
     from .follow_ups import FollowUp
     from .keeper import Keeper
     from .parts import AppendNow
@@ -132,7 +131,6 @@ class Ground(Generic[Ctx]):
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
-        self.extension: Extensions | None = None
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = NOBODY
         rich = not_plain(created.history)

@@ -191,6 +191,7 @@ class Overseen(WatchedStream):
                 SessionArtifacts(self._session),
                 self.spending.remaining,
                 self._state_for,
+                lambda: runtime.transport,
             )
         return self._host
 

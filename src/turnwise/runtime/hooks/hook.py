@@ -323,7 +323,7 @@ def _annotated(function: Callable[..., Any], label: str, known: Mapping[str, Any
     """The results that its annotation speaks of; none if there is no annotation, or one that cannot be read."""
     plain: Any = inspect.unwrap(function)
     if not inspect.isroutine(plain):
-        plain = getattr(type(plain), "__call__", plain)  # noqa: B004
+        plain = getattr(cast("type[object]", type(plain)), "__call__", plain)  # noqa: B004
     said = getattr(cast("object", plain), "__annotations__", {}).get("return")
     if said is None:
         return []
