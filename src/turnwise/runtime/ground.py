@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
+    from .extensions import Extensions
     from .follow_ups import FollowUp
     from .keeper import Keeper
     from .parts import AppendNow
@@ -128,6 +129,7 @@ class Ground(Generic[Ctx]):
         self.arrival: Arrival | None = None
         self.recovered: TurnResult | None = None
         self._owner = runtime
+        self.extension: Extensions | None = None
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides

@@ -196,22 +196,22 @@ class Surface(Answering[Ctx]):
             "compaction": compaction,
         }
         known = {name: value for name, value in given.items() if value is not UNSET}
-        return await self._change(lambda: changed(self.agent, self.overrides, known))
+        return await self._change(lambda: changed(self.agent, self.overrides, known), by)
 
-    async def add(self, capability: Capability) -> SessionSettings:
+    async def add(self, capability: Capability, *, by: Principal | None = None) -> SessionSettings:
         """Have a capability in this session, too, from the next model call on, in a running turn as well; what then holds. It is journalled by
         its name: whoever opens the session again needs an agent that has it. Raises `ConfigError` (`capability_conflict`) before anything is
         journalled."""
         from .capabilities.in_session import added
 
-        return await self._change(lambda: added(self.agent, self.overrides, capability))
+        return await self._change(lambda: added(self.agent, self.overrides, capability), by)
 
-    async def remove(self, which: str | type[Capability]) -> SessionSettings:
+    async def remove(self, which: str | type[Capability], *, by: Principal | None = None) -> SessionSettings:
         """Do without a capability from the next model call on, by its name or class; also one of the agent's. What it has in its state stays.
         Raises `ConfigError`: `unknown_capability`; `capability_conflict` if another one requires it."""
         from .capabilities.in_session import removed
 
-        return await self._change(lambda: removed(self.agent, self.overrides, which))
+        return await self._change(lambda: removed(self.agent, self.overrides, which), by)
 
     @overload
     def capability(self, which: type[C]) -> C: ...
@@ -224,7 +224,7 @@ class Surface(Answering[Ctx]):
 
         return find(in_force(self.agent, self.overrides), which, "The session")
 
-    async def _change(self, make: Callable[[], Overrides]) -> SessionSettings:
+    async def _change(self, make: Callable[[], Overrides], by: Principal | None) -> SessionSettings:
         """Have other settings, if a turn can be planned with them."""
 
         def change() -> ChangeSettings:

@@ -220,13 +220,13 @@ class SyncSession:
         """See `Session.budgets`."""
         return self._do(self._session.budgets)
 
-    def add(self, capability: Capability) -> SessionSettings:
+    def add(self, capability: Capability, *, by: Principal | None = None) -> SessionSettings:
         """See `Session.add`."""
-        return self._do(lambda: self._session.add(capability))
+        return self._do(lambda: self._session.add(capability, by=by))
 
-    def remove(self, which: str | type[Capability]) -> SessionSettings:
+    def remove(self, which: str | type[Capability], *, by: Principal | None = None) -> SessionSettings:
         """See `Session.remove`."""
-        return self._do(lambda: self._session.remove(which))
+        return self._do(lambda: self._session.remove(which, by=by))
 
     def status(self) -> SessionStatus:
         """See `Session.status`."""
