@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .runtime.history_ops import Move
     from .runtime.kept import Kept
     from .runtime.recovery import Recovery
+    from .runtime.plugins.plugin import Plugin
+    from .runtime.plugins.plugins import Plugins
     from .runtime.runtime import Runtime
     from .runtime.session import Session
     from .runtime.sessions import Drained, Sessions, SessionsStatus
@@ -82,6 +84,8 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "Plugin": "runtime.plugins.plugin",
+    "Plugins": "runtime.plugins.plugins",
     "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
@@ -156,6 +160,8 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "Plugin",
+    "Plugins",
     "PostgresStore",
     "Principal",
     "ProposedCall",

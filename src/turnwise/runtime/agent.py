@@ -6,8 +6,8 @@ The engine (asyncio, sessions, codecs) is loaded with the first session, so that
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, cast
 
 from ..core.compaction import DEFAULT_COMPACTION, Compaction
 from ..core.errors import config_error
@@ -75,6 +75,7 @@ class Agent(Generic[Ctx]):
         runtime: What owns tasks and connections (default: one per event loop).
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
+        plugins: Whether it takes the tools and capabilities of the plugins of the runtime that it runs on (True), or those of which (names).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
@@ -106,6 +107,7 @@ class Agent(Generic[Ctx]):
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
+        plugins: bool | Iterable[str] = False,
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -128,6 +130,9 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
+        self.plugins = plugins if isinstance(plugins, bool) else _plugins(plugins)
+        self.bare: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
+        self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -260,6 +265,11 @@ class Agent(Generic[Ctx]):
             self._plans[wishes.watched] = wishes, kept[0], plan
         return plan
 
+    def take_tools(self, tools: Mapping[str, Tool[..., Any]]) -> None:
+        """Have these tools and no others: for a copy of an agent that has not run yet."""
+        self.tools = dict(tools)
+        self._plans, self._targets = {}, {}
+
     def _aim(self, runtime: Runtime, wishes: Wishes) -> tuple[Target, ...]:
         """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""
         from ..models.handle import resolve_model
@@ -286,6 +296,14 @@ def _check_least(least: int, otherwise: str, **given: int) -> None:
     for name, number in given.items():
         if number < least:
             raise config_error("invalid_value", f"Agent({name}={number}) {otherwise}.", f"Use {least} or more.")
+
+
+def _plugins(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise config_error(
+            "invalid_value", f"Agent(plugins={names!r}) is one string.", f"Write a list of names: [{names!r}]."
+        )
+    return tuple(names)
 
 
 def _known(questions: Questions) -> Questions:

@@ -258,9 +258,13 @@ class Ground(Generic[Ctx]):
         if self._bound:
             runtime = self.runtime
             if not runtime.closed and runtime.loop is asyncio.get_running_loop():
+                if self.agent.plugins:
+                    self._equip(runtime)
                 return runtime
         runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
+        if self.agent.plugins:
+            self._equip(runtime)
         self.runtime = runtime
         given = runtime.store if self._store is None else self._store
         self._settle_in(MemoryJournals() if given is None else given)
@@ -276,6 +280,12 @@ class Ground(Generic[Ctx]):
             self.machine = Machine(self.state, Policy(), resting=self._created is None)
         self._bound = True
         return runtime
+
+    def _equip(self, runtime: Runtime) -> None:
+        """Have the agent with what the runtime's plugins offer by now."""
+        from .plugins.equipped import equipped
+
+        self.agent = equipped(self.agent, runtime)
 
     def _settle_in(self, store: Journals) -> None:
         """Have the journal in that store, under a claim if it has leases and takes its time."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..store.scopes import State
     from .lease import Lease
     from .observer import Observer
+    from .plugins.plugins import Plugins
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -46,7 +47,7 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md.
+    sessions in a store that is shared: see docs/resume.md. `plugins` are started by `async with` and stopped by `close`: see docs/plugins.md.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
+        plugins: Plugins | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -88,8 +90,11 @@ class Runtime:
         self.abandoned_bodies: set[asyncio.Task[Any]] = set()
         self.lease_s = lease_s
         self.leases: list[Lease] = []
+        self.plugins = None if plugins is None else plugins.on(self)
 
     async def __aenter__(self) -> Self:
+        if self.plugins is not None:
+            await self.plugins.start()
         self.bind()
         return self
 
@@ -157,6 +162,8 @@ class Runtime:
                     "session", "session_closed", "This runtime is closed.", "Open a new Runtime, or leave it out."
                 )
             )
+        if self.plugins is not None:
+            self.plugins.refuse_if_not_begun()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -241,6 +248,8 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        if self.plugins is not None:
+            await self.plugins.stop()
         for lease in self.leases:
             await lease.retire()
         await self._cancel_tasks()

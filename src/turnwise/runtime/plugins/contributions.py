@@ -1,0 +1,85 @@
+"""What plugins have added to a runtime, each with the way to take it back. Where it goes to is known here and nowhere else in this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ...core.errors import config_error
+from ...tools import Tool, tool
+
+if TYPE_CHECKING:
+    from ..runtime import Runtime
+
+Kind = Literal["tool", "capability", "hook", "middleware", "subscription", "point"]
+
+
+class Added:
+    """Something that a plugin has added. It is taken back when the plugin stops, or by `unregister`."""
+
+    __slots__ = ("_undo", "kind", "name")
+
+    def __init__(self, kind: Kind, name: str, undo: Callable[[], object]) -> None:
+        self.kind: Kind = kind
+        self.name = name
+        self._undo: Callable[[], object] | None = undo
+
+    @property
+    def active(self) -> bool:
+        """Whether it is there still."""
+        return self._undo is not None
+
+    def unregister(self) -> None:
+        """Take it back now. Idempotent."""
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+
+
+class Offered:
+    """The tools and capabilities that agents of a runtime may take from its plugins, with the plugin that each is of. `version` grows with
+    each change."""
+
+    __slots__ = ("capabilities", "tools", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.tools: dict[str, tuple[str, Tool[..., Any]]] = {}
+        self.capabilities: list[tuple[str, Any]] = []
+
+    def add_tool(self, plugin: str, given: Tool[..., Any] | Callable[..., Any]) -> Added:
+        made = cast("Tool[..., Any]", given) if isinstance(given, Tool) else tool(given)
+        other = self.tools.get(made.name)
+        if other is not None:
+            raise config_error(
+                "duplicate_tool",
+                f"The plugins {other[0]} and {plugin} both have a tool named {made.name!r}.",
+                "Disable one of them, or give one tool another name: @tool(name=…).",
+            )
+        self.tools[made.name] = (plugin, made)
+        self.version += 1
+        return Added("tool", made.name, lambda: self._remove_tool(made.name))
+
+    def add_capability(self, plugin: str, capability: Any) -> Added:
+        entry = (plugin, capability)
+        self.capabilities.append(entry)
+        self.version += 1
+        return Added("capability", str(capability.name), lambda: self._remove_capability(entry))
+
+    def _remove_tool(self, name: str) -> None:
+        del self.tools[name]
+        self.version += 1
+
+    def _remove_capability(self, entry: tuple[str, Any]) -> None:
+        self.capabilities.remove(entry)
+        self.version += 1
+
+
+# --- the other rooms --------------------------------------------------------------------------------------------------
+
+
+def tell(runtime: Runtime, name: str, data: dict[str, Any]) -> None:
+    """Publish what became of a plugin, if anybody uses the bus."""
+    told = getattr(runtime, "tell_bus", None)
+    if told is not None:
+        told(f"plugin.{name}", data)

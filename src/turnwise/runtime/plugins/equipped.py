@@ -1,0 +1,67 @@
+"""An agent with what it takes from the plugins of the runtime that it runs on. The agent itself is not changed: it may run elsewhere, too."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...core.errors import config_error
+from .problems import meant
+
+if TYPE_CHECKING:
+    from ..agent import Agent
+    from ..runtime import Runtime
+    from .contributions import Offered
+
+A = TypeVar("A", bound="Agent[Any]")
+
+
+def equipped(agent: A, runtime: Runtime) -> A:
+    """The agent with the tools and capabilities of the plugins that it names, as they are now; kept until they change. Raises `ConfigError`:
+    `duplicate_tool`, `unknown_plugin`."""
+    bare: A = agent.bare or agent
+    running = runtime.plugins
+    _refuse_unknown(bare, runtime)
+    if running is None:
+        return bare
+    offered = running.offered
+    kept = bare.equipped
+    if kept is not None and kept[0]() is runtime and kept[1] == offered.version:
+        return kept[2]
+    made = _made(bare, offered)
+    bare.equipped = weakref.ref(runtime), offered.version, made
+    return made
+
+
+def _made(bare: A, offered: Offered) -> A:
+    wants = bare.plugins or ()
+    tools = dict(bare.tools)
+    for name, (plugin, tool) in offered.tools.items():
+        if wants is not True and plugin not in wants:
+            continue
+        if name in tools:
+            raise config_error(
+                "duplicate_tool",
+                f"The agent {bare.name} and the plugin {plugin} both have a tool named {name!r}.",
+                "Give the agent's another name (@tool(name=…)), or name the plugins that it takes: Agent(plugins=[…]).",
+            )
+        tools[name] = tool
+    made = copy.copy(bare)
+    made.take_tools(tools)
+    made.bare = bare
+    return made
+
+
+def _refuse_unknown(bare: Agent[Any], runtime: Runtime) -> None:
+    wants, running = bare.plugins, runtime.plugins
+    if wants is True or wants is False:
+        return
+    for name in wants:
+        if running is None or not running.knows(name):
+            known = [] if running is None else [one.name for one in running.status()]
+            raise config_error(
+                "unknown_plugin",
+                f"The agent {bare.name} takes the tools of a plugin {name!r}, which its runtime does not have{meant(name, known)}",
+                "Give it one: Agent(runtime=Runtime(plugins=…)), or open sessions on that runtime.",
+            )
