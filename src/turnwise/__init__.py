@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
     from .runtime.kept import Kept
-    from .runtime.recovery import Recovery
     from .runtime.plugins.plugin import Plugin
     from .runtime.plugins.plugins import Plugins
+    from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
     from .runtime.sessions import Drained, Sessions, SessionsStatus

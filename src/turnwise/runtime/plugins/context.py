@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ...core.errors import ErrorInfo, HookError, config_error
 from ...tools import Tool, tool
-from .contributions import Added
+from .contributions import Added, add_hook, add_middleware, subscribe
 from .found import by_path
 from .plugin import Plugin, S
 
@@ -51,6 +51,38 @@ class PluginContext(Generic[S]):
                 "Install the plugin as a package, or leave isolation='process' out.",
             )
         return self._keep(self._life.offered.add_tool(self.name, made))
+
+    def add_capability(self, capability: Capability) -> Added:
+        """A capability for the agents that take this plugin's, as if each had been given it: `Agent(capabilities=[…])`."""
+        self._refuse_if_ended()
+        return self._keep(self._life.offered.add_capability(self.name, capability))
+
+    def add_hook(self, hook: Any) -> Added:
+        """A hook (`turnwise.hooks`) on all sessions of the runtime, whatever their agents take."""
+        self._refuse_if_ended()
+        return self._keep(add_hook(self.runtime, hook))
+
+    def add_middleware(self, middleware: Any) -> Added:
+        """A middleware (`turnwise.middleware`) around what all sessions of the runtime do."""
+        self._refuse_if_ended()
+        return self._keep(add_middleware(self.runtime, middleware))
+
+    def subscribe(self, pattern: str | Iterable[str], handler: Callable[..., Any], **options: Any) -> Added:
+        """Have a function called with what is published on the runtime's bus. The options are those of `bus.subscribe`."""
+        self._refuse_if_ended()
+        return self._keep(subscribe(self.runtime, pattern, handler, options))
+
+    def declare_point(self, name: str, **options: Any) -> Point:
+        """Declare a point `NAME-OF-PLUGIN/name` that hooks can be at; the options are those of `turnwise.hooks.declare_point`. It is known in
+        this process from then on: a module that declares it when it is imported lets agents have hooks there before the plugin runs."""
+        self._refuse_if_ended()
+        from ..hooks.points import declare_point
+
+        return declare_point(f"{self.name}/{name}", **options)
+
+    async def fire(self, name: str, value: Any) -> Any:
+        """Run the runtime's hooks at a point of this plugin; see `runtime.fire`."""
+        return await self.runtime.fire(f"{self.name}/{name}", value)
 
     # --- running ------------------------------------------------------------------------------------------------------
 

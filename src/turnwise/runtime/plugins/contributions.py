@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ...core.errors import config_error
@@ -11,7 +11,7 @@ from ...tools import Tool, tool
 if TYPE_CHECKING:
     from ..runtime import Runtime
 
-Kind = Literal["tool", "capability", "hook", "middleware", "subscription", "point"]
+Kind = Literal["tool", "capability", "hook", "middleware", "subscription"]
 
 
 class Added:
@@ -78,8 +78,26 @@ class Offered:
 # --- the other rooms --------------------------------------------------------------------------------------------------
 
 
+def add_hook(runtime: Runtime, hook: Any) -> Added:
+    """A hook on all turns of the runtime."""
+    return Added("hook", _label(hook), runtime.add_hook(hook).unregister)
+
+
+def add_middleware(runtime: Runtime, middleware: Any) -> Added:
+    """Around all turns, model calls or tool calls of the runtime, inside of what is there."""
+    return Added("middleware", _label(middleware), runtime.extensions.add_middleware(middleware))
+
+
+def subscribe(runtime: Runtime, pattern: str | Iterable[str], handler: Callable[..., Any], options: dict[str, Any]) -> Added:
+    """A subscription to the runtime's bus."""
+    name = pattern if isinstance(pattern, str) else ", ".join(pattern)
+    return Added("subscription", name, runtime.bus.subscribe(pattern, handler, **options).close)
+
+
+def _label(given: Any) -> str:
+    return str(getattr(given, "id", None) or getattr(given, "__qualname__", None) or type(given).__name__)
+
+
 def tell(runtime: Runtime, name: str, data: dict[str, Any]) -> None:
     """Publish what became of a plugin, if anybody uses the bus."""
-    told = getattr(runtime, "tell_bus", None)
-    if told is not None:
-        told(f"plugin.{name}", data)
+    runtime.tell_bus(f"plugin.{name}", data)

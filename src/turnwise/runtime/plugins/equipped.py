@@ -49,6 +49,9 @@ def _made(bare: A, offered: Offered) -> A:
         tools[name] = tool
     made = copy.copy(bare)
     made.take_tools(tools)
+    for plugin, capability in offered.capabilities:
+        if wants is True or plugin in wants:
+            made = made.with_(capability)
     made.bare = bare
     return made
 
