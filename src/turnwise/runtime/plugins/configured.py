@@ -70,7 +70,7 @@ class Configured(msgspec.Struct, frozen=True):
     left_out: tuple[LeftOut, ...] = ()
 
 
-class _Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True):
     """What a configuration may say of a plugin."""
 
     enabled: bool = True
@@ -84,7 +84,7 @@ class _Row(msgspec.Struct, frozen=True):
 class _File(msgspec.Struct, frozen=True):
     """A configuration file."""
 
-    plugins: dict[str, _Row]
+    plugins: dict[str, Row]
 
 
 # --- from a file ------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def configured(document: Document, found: Iterable[FoundPlugin]) -> Configured:
 class _Reading:
     """What has been made of a document so far."""
 
-    def __init__(self, document: Document, there: Mapping[str, list[FoundPlugin]], rows: Mapping[str, _Row]) -> None:
+    def __init__(self, document: Document, there: Mapping[str, list[FoundPlugin]], rows: Mapping[str, Row]) -> None:
         self.document = document
         self.there = there
         self.rows = rows
@@ -116,7 +116,7 @@ class _Reading:
         self.uses: list[Use] = []
         self.left_out: list[LeftOut] = []
 
-    def plugin(self, name: str, row: _Row) -> None:
+    def plugin(self, name: str, row: Row) -> None:
         """One plugin and its settings. A disabled one is not loaded, so its settings are not looked at."""
         path = ("plugins", name)
         found = self.there.get(name, [])
@@ -134,7 +134,7 @@ class _Reading:
         else:
             self._loaded(found[0], row, path)
 
-    def _loaded(self, found: FoundPlugin, row: _Row, path: tuple[str, str]) -> None:
+    def _loaded(self, found: FoundPlugin, row: Row, path: tuple[str, str]) -> None:
         try:
             plugin = found.load()
         except ConfigError as error:
@@ -165,7 +165,7 @@ class _Reading:
         self.problems += [self.document.problem(fault) for fault in faults]
 
 
-def _rows(data: object) -> tuple[dict[str, _Row], list[Fault]]:
+def _rows(data: object) -> tuple[dict[str, Row], list[Fault]]:
     """What is said of each plugin, as far as it can be understood, and every mistake. What is left empty in YAML is None there."""
     if not isinstance(data, dict):
         return {}, read(data, _File)[1]
@@ -181,23 +181,28 @@ def _rows(data: object) -> tuple[dict[str, _Row], list[Fault]]:
     return {str(name): _understood(row) for name, row in rows.items()}, faults
 
 
+def rows_of(document: Document) -> dict[str, Row]:
+    """What a document says of each plugin, as far as it can be understood."""
+    return _rows(document.data)[0]
+
+
 class _Unknown(dict[str, Any]):
     """Settings that are no table: nothing can be said of them but that."""
 
 
-def _understood(row: object) -> _Row:
+def _understood(row: object) -> Row:
     """What is right of a row that is not all right, so that the mistakes in its settings can be told, too."""
     if not isinstance(row, dict):
-        return _Row(settings=_Unknown())
+        return Row(settings=_Unknown())
     said = cast("dict[Any, Any]", row)
-    well = {name: said[name] for name in _Row.__struct_fields__ if name in said and _is_well(name, said[name])}
+    well = {name: said[name] for name in Row.__struct_fields__ if name in said and _is_well(name, said[name])}
     if "settings" in said and "settings" not in well:
         well["settings"] = _Unknown()
-    return _Row(**well)
+    return Row(**well)
 
 
 def _is_well(name: str, value: object) -> bool:
-    return not read({name: value}, _Row)[1]
+    return not read({name: value}, Row)[1]
 
 
 def _filled(row: object) -> object:
@@ -218,8 +223,8 @@ def checked(uses: Iterable[Use]) -> Configured:
     faults: list[Fault] = []
     for use in uses:
         path = ("plugins", use.name)
-        said = {name: getattr(use, name) for name in _Row.__struct_fields__ if name != "settings"}
-        faults += read(said, _Row, path)[1]
+        said = {name: getattr(use, name) for name in Row.__struct_fields__ if name != "settings"}
+        faults += read(said, Row, path)[1]
         if use.name in out or any(one.name == use.name for one in left_out):
             faults.append(Fault(path, "is there twice", "one plugin of this name"))
         source = use.source or f"{use.plugin.__module__}.{use.plugin.__qualname__}"

@@ -52,7 +52,7 @@ class PluginContext(Generic[S]):
             )
         return self._keep(self._life.offered.add_tool(self.name, made))
 
-    def add_capability(self, capability: Capability) -> Added:
+    def add_capability(self, capability: Any) -> Added:
         """A capability for the agents that take this plugin's, as if each had been given it: `Agent(capabilities=[…])`."""
         self._refuse_if_ended()
         return self._keep(self._life.offered.add_capability(self.name, capability))
@@ -72,7 +72,7 @@ class PluginContext(Generic[S]):
         self._refuse_if_ended()
         return self._keep(subscribe(self.runtime, pattern, handler, options))
 
-    def declare_point(self, name: str, **options: Any) -> Point:
+    def declare_point(self, name: str, **options: Any) -> Any:
         """Declare a point `NAME-OF-PLUGIN/name` that hooks can be at; the options are those of `turnwise.hooks.declare_point`. It is known in
         this process from then on: a module that declares it when it is imported lets agents have hooks there before the plugin runs."""
         self._refuse_if_ended()

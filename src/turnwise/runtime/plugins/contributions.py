@@ -88,7 +88,9 @@ def add_middleware(runtime: Runtime, middleware: Any) -> Added:
     return Added("middleware", _label(middleware), runtime.extensions.add_middleware(middleware))
 
 
-def subscribe(runtime: Runtime, pattern: str | Iterable[str], handler: Callable[..., Any], options: dict[str, Any]) -> Added:
+def subscribe(
+    runtime: Runtime, pattern: str | Iterable[str], handler: Callable[..., Any], options: dict[str, Any]
+) -> Added:
     """A subscription to the runtime's bus."""
     name = pattern if isinstance(pattern, str) else ", ".join(pattern)
     return Added("subscription", name, runtime.bus.subscribe(pattern, handler, **options).close)
@@ -100,4 +102,6 @@ def _label(given: Any) -> str:
 
 def tell(runtime: Runtime, name: str, data: dict[str, Any]) -> None:
     """Publish what became of a plugin, if anybody uses the bus."""
-    runtime.tell_bus(f"plugin.{name}", data)
+    told = getattr(runtime, "tell_bus", None)
+    if told is not None:
+        told(f"plugin.{name}", data)
