@@ -104,7 +104,13 @@ GOOD = {
 def test_what_a_file_says_is_honoured(name: str, tmp_path: Path, diary: Diary) -> None:
     made = load(tmp_path, diary, name, GOOD[name])
     weather, mail = made.uses
-    assert (weather.name, weather.priority, weather.required, weather.start_s, weather.stop_s) == ("weather", 3, False, 2, 5)
+    assert (weather.name, weather.priority, weather.required, weather.start_s, weather.stop_s) == (
+        "weather",
+        3,
+        False,
+        2,
+        5,
+    )
     assert weather.settings == Settings(units="imperial", cities=[City("Rome")], since=date(2020, 2, 2))
     assert (mail.required, mail.settings) == (True, Strict("MAIL_KEY"))
     assert [(one.name, one.error) for one in made.left_out] == [("plain", None)]
@@ -244,7 +250,11 @@ def test_requirements_are_told_together_with_the_rest(tmp_path: Path, diary: Dia
         ("a.toml", "[plugins.weather]\nsettings = {\n", "a.toml:2: is not TOML:"),
         ("a.yaml", "plugins:\n  weather: [\n", "a.yaml:3: is not YAML: while parsing a flow node"),
         ("a.yaml", "plugins:\n  weather: !!python/object:os.system {}\n", "a.yaml:2: is not YAML: could not determine"),
-        ("a.yaml", "plugins:\n  weather:\n    enabled: true\n    enabled: true\n", "a.yaml:4: plugins.weather.enabled: is there twice"),
+        (
+            "a.yaml",
+            "plugins:\n  weather:\n    enabled: true\n    enabled: true\n",
+            "a.yaml:4: plugins.weather.enabled: is there twice",
+        ),
         ("a.yaml", "plugins:\n  ? [a, b]\n  : 1\n", "a.yaml:2: has a key that is no string"),
         ("a.yaml", "plugins: &a\n  weather: *a\n", "a.yaml:1: is too large, or contains itself"),
         ("a.yaml", "- a\n- b\n", "a.yaml:1: expected a table, found a list"),
@@ -253,7 +263,9 @@ def test_requirements_are_told_together_with_the_rest(tmp_path: Path, diary: Dia
         ("a.json", "{}", "a.json: is neither TOML nor YAML by its name: expected .toml, .yaml or .yml"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(name: str, text: str, said: str, tmp_path: Path, diary: Diary) -> None:
+def test_what_cannot_be_read_is_told_with_its_line(
+    name: str, text: str, said: str, tmp_path: Path, diary: Diary
+) -> None:
     found = problems(tmp_path, diary, name, text)
     assert len(found) == 1
     assert found[0].startswith(said)
@@ -447,7 +459,11 @@ keys = st.text("ab.-\"' é", min_size=1, max_size=4)
 scalars = st.one_of(st.integers(-9, 9), st.booleans(), st.text("a#]}[{,='\"\n\\é", max_size=6), st.floats(0, 1))
 data = st.dictionaries(
     keys,
-    st.recursive(scalars, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)), max_leaves=8),
+    st.recursive(
+        scalars,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=3)),
+        max_leaves=8,
+    ),
     max_size=4,
 )
 
@@ -455,7 +471,11 @@ data = st.dictionaries(
 def as_toml(value: object, draw: Any) -> str:
     """The value in one of the ways in which TOML can be written; each key and element that has a line of its own begins with a mark."""
     if isinstance(value, dict):
-        return "{" + ", ".join([f"{json.dumps(k, ensure_ascii=False)} = {as_toml(v, draw)}" for k, v in value.items()]) + "}"
+        return (
+            "{"
+            + ", ".join([f"{json.dumps(k, ensure_ascii=False)} = {as_toml(v, draw)}" for k, v in value.items()])
+            + "}"
+        )
     if isinstance(value, list):
         gap = draw(st.sampled_from(["", " ", "\n", " # ] }\n"]))
         return "[" + "".join([f"{gap}{as_toml(v, draw)}{gap}," for v in value]) + gap + "]"

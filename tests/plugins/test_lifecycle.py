@@ -102,7 +102,9 @@ async def test_open_is_entered_and_left_in_one_task(diary: Diary) -> None:
 async def test_a_required_one_that_fails_leaves_nothing_running(diary: Diary) -> None:
     """H5: what had started is stopped again, in reverse; what had not is not started."""
     bad = diary.plugin("bad", "a", start=fail)
-    plugins = Plugins([diary.plugin("a", start=add_tool), diary.plugin("b", "a", start=add_tool), Use(bad), diary.plugin("z", "bad")])
+    plugins = Plugins(
+        [diary.plugin("a", start=add_tool), diary.plugin("b", "a", start=add_tool), Use(bad), diary.plugin("z", "bad")]
+    )
     runtime = Runtime(plugins=plugins)
     with pytest.raises(HookError) as raised:
         async with runtime:
@@ -154,7 +156,11 @@ async def test_a_start_that_hangs_is_cut_off(diary: Diary, required: bool) -> No
         finally:
             cut.set()
 
-    runtime = Runtime(plugins=Plugins([diary.plugin("a"), Use(diary.plugin("slow", start=hang_and_see), required=required, start_s=0.02)]))
+    runtime = Runtime(
+        plugins=Plugins(
+            [diary.plugin("a"), Use(diary.plugin("slow", start=hang_and_see), required=required, start_s=0.02)]
+        )
+    )
     if required:
         with pytest.raises(HookError) as raised:
             async with runtime:

@@ -41,7 +41,12 @@ def test_what_can_be_ordered_is_and_what_cannot_is_said(wanted: dict[str, tuple[
             del left[name]
     faults = list(unmet(requires, requires, ()))
     assert bool(left) == bool(circles(requires))
-    assert {(fault.path[1], need) for fault in faults for need in requires[str(fault.path[1])] if f"{need!r}" in fault.message} == missing
+    assert {
+        (fault.path[1], need)
+        for fault in faults
+        for need in requires[str(fault.path[1])]
+        if f"{need!r}" in fault.message
+    } == missing
     if faults:
         with pytest.raises(PluginsConfigError) as raised:
             Plugins(uses)

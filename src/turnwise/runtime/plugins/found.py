@@ -169,7 +169,7 @@ def _module_at(path: Path) -> ModuleType:
 
 def _broken(source: str, error: Exception) -> ConfigError:
     said = error.message if isinstance(error, TurnwiseError) else f"{type(error).__name__}: {error}".rstrip(": ")
-    return config_error("broken_plugin", f"{source} cannot be loaded: {said}", "Mend it, or leave it out.")
+    return config_error("broken_plugin", f"{source} cannot be loaded: {said.rstrip('.')}.", "Mend it, or leave it out.")
 
 
 def by_name(found: Iterable[FoundPlugin]) -> Mapping[str, list[FoundPlugin]]:

@@ -166,5 +166,5 @@ def _said(error: BaseException | None) -> str:
     if error is None or isinstance(error, asyncio.CancelledError):
         return "it was cancelled"
     if isinstance(error, TurnwiseError):
-        return error.message
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+        return error.message.rstrip(".")
+    return f"{type(error).__name__}: {error}".rstrip(": .")
