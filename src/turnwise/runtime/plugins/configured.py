@@ -125,8 +125,7 @@ class _Reading:
             source, version = (seen.source, seen.version) if seen is not None else ("", "")
             self.left_out.append(LeftOut(name, source, version, row.priority, row.required))
         elif not found:
-            known = f"; there are {joined(sorted(self.there), 'and')}" if self.there else "; none is installed"
-            said = f"there is no such plugin{meant(name, self.there) or known}"
+            said = f"there is no such plugin{meant(name, self.there) or _known(sorted(self.there))}"
             self.wrong(Fault(path, said, "a plugin that is installed, or whose file is given"))
         elif len(found) > 1:
             sources = joined([one.source for one in found], "and")
@@ -163,6 +162,12 @@ class _Reading:
 
     def wrong(self, *faults: Fault) -> None:
         self.problems += [self.document.problem(fault) for fault in faults]
+
+
+def _known(names: list[str]) -> str:
+    if not names:
+        return "; none is installed"
+    return f"; there are {joined(names, 'and')}" if len(names) > 1 else f"; there is only {names[0]}"
 
 
 def _rows(data: object) -> tuple[dict[str, Row], list[Fault]]:
