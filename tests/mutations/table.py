@@ -15,6 +15,7 @@ import rows_execution
 import rows_flow
 import rows_models
 import rows_output
+import rows_plugins
 import rows_postgres
 import rows_results
 import rows_resume
@@ -54,4 +55,5 @@ ROWS: list[Row] = [
     *rows_stores.ROWS,
     *rows_transfer.ROWS,
     *rows_sqlite.ROWS,
+    *rows_plugins.ROWS,
 ]
