@@ -131,6 +131,11 @@ class PluginContext(Generic[S]):
         """What still runs of what was started."""
         return tuple(self._tasks)
 
+    async def settle(self) -> None:
+        """Have handlers deal with what was published before."""
+        for one in self.added:
+            await one.settle()
+
     def withdraw(self) -> None:
         """Take back all that was added, the last first, and cancel what runs beside. Nothing can be added from now on."""
         self._ended = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ...core.errors import config_error
@@ -17,17 +17,30 @@ Kind = Literal["tool", "capability", "hook", "middleware", "subscription"]
 class Added:
     """Something that a plugin has added. It is taken back when the plugin stops, or by `unregister`."""
 
-    __slots__ = ("_undo", "kind", "name")
+    __slots__ = ("_settle", "_undo", "kind", "name")
 
-    def __init__(self, kind: Kind, name: str, undo: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        undo: Callable[[], object],
+        settle: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """`settle` waits until what it has been given so far is dealt with."""
         self.kind: Kind = kind
         self.name = name
         self._undo: Callable[[], object] | None = undo
+        self._settle = settle
 
     @property
     def active(self) -> bool:
         """Whether it is there still."""
         return self._undo is not None
+
+    async def settle(self) -> None:
+        """Let it take nothing more, and deal with what it has."""
+        if self._settle is not None and self._undo is not None:
+            await self._settle()
 
     def unregister(self) -> None:
         """Take it back now. Idempotent."""
@@ -93,7 +106,8 @@ def subscribe(
 ) -> Added:
     """A subscription to the runtime's bus."""
     name = pattern if isinstance(pattern, str) else ", ".join(pattern)
-    return Added("subscription", name, runtime.bus.subscribe(pattern, handler, **options).close)
+    subscription = runtime.bus.subscribe(pattern, handler, **options)
+    return Added("subscription", name, subscription.close, subscription.drain)
 
 
 def _label(given: Any) -> str:

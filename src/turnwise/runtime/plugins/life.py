@@ -112,17 +112,28 @@ class Life:
         if self._task is None or self.state in ("stopped", "failed"):
             return
         ran = self.state == "running"
+        ends = self.runtime.loop.time() + self.use.stop_s
         self._become("stopping")
+        if ran:
+            await self._settle()
         self.context.withdraw()
         if not self._leave.done():
             self._leave.set_result(None)
-        in_time = ran and await self._wait(self.use.stop_s)
+        in_time = ran and await self._wait(ends - self.runtime.loop.time())
         gone = in_time or await self._end(LAST_S if ran else self.use.stop_s)
         if ran and not in_time:
             self.error = _info(self, "plugin_stop_timeout", f"did not stop within {self.use.stop_s:g} s", gone)
         elif ran and self.raised is not None:
             self.error = _info(self, "plugin_stop_failed", f"did not stop well: {_said(self.raised)}")
         self._become("stopped")
+
+    async def _settle(self) -> None:
+        """At most half of its time, so that the rest of `open` has some, too."""
+        settling = self.runtime.start(self.context.settle())
+        if (await asyncio.wait((settling,), timeout=self.use.stop_s / 2))[1]:
+            settling.cancel()
+        elif not settling.cancelled() and (error := settling.exception()) is not None:
+            self.context.logger.error("What it was told last is not all dealt with.", exc_info=error)
 
     async def _end(self, within_s: float) -> bool:
         """Cancel it and take back what it has added; whether it has ended. What has not is abandoned: counted, and not waited for."""
