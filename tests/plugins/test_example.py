@@ -79,7 +79,13 @@ def run(installed: Path, folder: Path, *command: str) -> subprocess.CompletedPro
     """Run Python where the package is installed."""
     env = {**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{SRC}", "TURNWISE_HOME": str(folder / "home")}
     return subprocess.run(
-        (sys.executable, "-W", "error", *command), cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=env
+        (sys.executable, "-W", "error", *command),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=env,
     )
 
 

@@ -131,7 +131,7 @@ class Agent(Generic[Ctx]):
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
         self.plugins = plugins if isinstance(plugins, bool) else _plugins(plugins)
-        self.bare: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
+        self.unequipped: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
         self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
         self.streams = stream
         self.store = store

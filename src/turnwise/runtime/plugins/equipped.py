@@ -20,7 +20,7 @@ A = TypeVar("A", bound="Agent[Any]")
 def equipped(agent: A, runtime: Runtime) -> A:
     """The agent with the tools and capabilities of the plugins that it names, as they are now; kept until they change. Raises `ConfigError`:
     `duplicate_tool`, `unknown_plugin`."""
-    bare: A = agent.bare or agent
+    bare: A = agent.unequipped or agent
     running = runtime.plugins
     _refuse_unknown(bare, runtime)
     if running is None:
@@ -52,7 +52,7 @@ def _made(bare: A, offered: Offered) -> A:
     for plugin, capability in offered.capabilities:
         if wants is True or plugin in wants:
             made = made.with_(capability)
-    made.bare = bare
+    made.unequipped = bare
     return made
 
 
