@@ -20,44 +20,44 @@ A = TypeVar("A", bound="Agent[Any]")
 def equipped(agent: A, runtime: Runtime) -> A:
     """The agent with the tools and capabilities of the plugins that it names, as they are now; kept until they change. Raises `ConfigError`:
     `duplicate_tool`, `unknown_plugin`."""
-    bare: A = agent.unequipped or agent
+    base: A = agent.unequipped or agent
     running = runtime.plugins
-    _refuse_unknown(bare, runtime)
+    _refuse_unknown(base, runtime)
     if running is None:
-        return bare
+        return base
     offered = running.offered
-    kept = bare.equipped
+    kept = base.equipped
     if kept is not None and kept[0]() is runtime and kept[1] == offered.version:
         return kept[2]
-    made = _made(bare, offered)
-    bare.equipped = weakref.ref(runtime), offered.version, made
+    made = _made(base, offered)
+    base.equipped = weakref.ref(runtime), offered.version, made
     return made
 
 
-def _made(bare: A, offered: Offered) -> A:
-    wants = bare.plugins or ()
-    tools = dict(bare.tools)
+def _made(base: A, offered: Offered) -> A:
+    wants = base.plugins or ()
+    tools = dict(base.tools)
     for name, (plugin, tool) in offered.tools.items():
         if wants is not True and plugin not in wants:
             continue
         if name in tools:
             raise config_error(
                 "duplicate_tool",
-                f"The agent {bare.name} and the plugin {plugin} both have a tool named {name!r}.",
+                f"The agent {base.name} and the plugin {plugin} both have a tool named {name!r}.",
                 "Give the agent's another name (@tool(name=…)), or name the plugins that it takes: Agent(plugins=[…]).",
             )
         tools[name] = tool
-    made = copy.copy(bare)
+    made = copy.copy(base)
     made.take_tools(tools)
     for plugin, capability in offered.capabilities:
         if wants is True or plugin in wants:
             made = made.with_(capability)
-    made.unequipped = bare
+    made.unequipped = base
     return made
 
 
-def _refuse_unknown(bare: Agent[Any], runtime: Runtime) -> None:
-    wants, running = bare.plugins, runtime.plugins
+def _refuse_unknown(base: Agent[Any], runtime: Runtime) -> None:
+    wants, running = base.plugins, runtime.plugins
     if wants is True or wants is False:
         return
     for name in wants:
@@ -65,6 +65,6 @@ def _refuse_unknown(bare: Agent[Any], runtime: Runtime) -> None:
             known = [] if running is None else [one.name for one in running.status()]
             raise config_error(
                 "unknown_plugin",
-                f"The agent {bare.name} takes the tools of a plugin {name!r}, which its runtime does not have{meant(name, known)}",
+                f"The agent {base.name} takes the tools of a plugin {name!r}, which its runtime does not have{meant(name, known)}",
                 "Give it one: Agent(runtime=Runtime(plugins=…)), or open sessions on that runtime.",
             )
