@@ -81,7 +81,7 @@ async def test_each_works_and_all_are_gone_afterwards(diary: Diary) -> None:
                 ("tool", "hook", "middleware", "capability", "subscription"), 1
             )
             await agent(provider, runtime, plugins=True, instructions="Look.").run("Look.")
-        assert "Look.\n\nBe polite." in str(provider.requests[0].body["system"])
+        assert provider.requests[0].body["system"][0]["text"] == "Look.\n\nBe polite."
     assert seen == ["turn begins", "hook look", "turn.finished 1"]
     assert set(left(runtime).values()) == {0}
 
