@@ -77,8 +77,8 @@ ROWS: list[Row] = [
         "H5",
         "what a plugin has added outlives its failed start",
         f"{S}life.py",
-        '''assert self._task is not None
-        self.context.withdraw()''',
+        """assert self._task is not None
+        self.context.withdraw()""",
         "assert self._task is not None",
         (f"{L}::test_a_start_that_hangs_is_cut_off",),
     ),

@@ -17,8 +17,8 @@ class Clock(Protocol):
 class Log:
     """A file for each day, a JSON object in each line."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, clock: Clock) -> None:
+        self.folder = Path(folder).expanduser()
         self._clock = clock
 
     def prepare(self) -> None:

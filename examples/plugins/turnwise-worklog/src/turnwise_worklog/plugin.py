@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+
 from turnwise import ToolError, tool
 from turnwise.bus import BusEvent
 from turnwise.plugins import Plugin, PluginContext
@@ -28,7 +28,7 @@ class Worklog(Plugin[Settings]):
     @asynccontextmanager
     async def open(self, context: PluginContext[Settings]) -> AsyncGenerator[None, None]:
         settings = context.settings
-        log = Log(Path(settings.folder).expanduser(), context.runtime.clock)
+        log = Log(settings.folder, context.runtime.clock)
         await asyncio.to_thread(log.prepare)  # raises if the folder cannot be written, and so the plugin does not start
 
         @tool(read_only=True)
