@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from .core.principal import Principal
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
-    from .core.result import TurnResult
+    from .core.result import TurnResult, TurnWarning
     from .core.search import SearchHit
     from .core.settings import SessionSettings
     from .core.store import Query, SessionInfo
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.bus.values import BusEvent
     from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
     from .runtime.kept import Kept
+    from .runtime.overview import RuntimeStatus
     from .runtime.plugins.plugin import Plugin
     from .runtime.plugins.plugins import Plugins
     from .runtime.recovery import Recovery
@@ -63,6 +65,7 @@ _HOMES = {
     "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "BusEvent": "runtime.bus.values",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -95,6 +98,7 @@ _HOMES = {
     "Recovery": "runtime.recovery",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
+    "RuntimeStatus": "runtime.overview",
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "SessionInfo": "core.store",
@@ -120,6 +124,7 @@ _HOMES = {
     "Turn": "runtime.turn",
     "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
+    "TurnWarning": "core.result",
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
@@ -139,6 +144,7 @@ __all__ = [
     "Ask",
     "AssistantMessage",
     "Audio",
+    "BusEvent",
     "Channel",
     "CompactReport",
     "Compaction",
@@ -171,6 +177,7 @@ __all__ = [
     "Recovery",
     "Retry",
     "Runtime",
+    "RuntimeStatus",
     "SearchHit",
     "Session",
     "SessionInfo",
@@ -196,6 +203,7 @@ __all__ = [
     "Turn",
     "TurnHandle",
     "TurnResult",
+    "TurnWarning",
     "TurnwiseError",
     "Usage",
     "UserMessage",

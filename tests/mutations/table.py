@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import rows_approvals
 import rows_budget
+import rows_bus
 import rows_context
 import rows_decoders
 import rows_doors
@@ -56,4 +57,5 @@ ROWS: list[Row] = [
     *rows_transfer.ROWS,
     *rows_sqlite.ROWS,
     *rows_plugins.ROWS,
+    *rows_bus.ROWS,
 ]

@@ -21,11 +21,13 @@ from ..core.result import TurnResult, result_of
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
+from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .journalled import Journalled
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
+from .observer import tell_observers
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
 from .turn import Turn
@@ -266,13 +268,13 @@ class Actor(Journalled[Ctx]):
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
-        if turn is not None and turn.answered is not None:
-            events = turn.answered.told(events)
+        if self.runtime.health.degraded or (turn is not None and turn.rewords):
+            events = reworded(self, turn, events)
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        for observer in self.runtime.observers:
-            observer.told(self, turn, events)
+        if self.runtime.observers:
+            tell_observers(self, turn, events, counts)
         if turn is None:
             return
         turn.account = account
@@ -310,6 +312,7 @@ class Actor(Journalled[Ctx]):
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store. Returns what still stops its tools, if anything."""
         self._lost = error
+        store_lost(self, error)
         if self.claims is not None and lets_go:
             self.claims.let_go()
         turn = self._turn
@@ -318,11 +321,8 @@ class Actor(Journalled[Ctx]):
         self._turn = None
         stopping = turn.drop(error.message)
         self.runtime.release(turn)
-        result = lost_result(self.state, turn.account, error)
-        over: list[Event] = [TurnFinished(result)]
-        for observer in self.runtime.observers:
-            observer.told(self, turn, over)
-        turn.tell(over)
+        result = warned(self.runtime, turn, lost_result(self.state, turn.account, error))
+        turn.announce([TurnFinished(result)])
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)
@@ -377,9 +377,9 @@ class Actor(Journalled[Ctx]):
     def tell_running(self, notice: Notice) -> None:
         """Tell the consumer of the running turn, if there is one."""
         if self._turn is not None:
-            self._turn.tell([notice])
+            self._turn.announce([notice])
 
     def notice(self, turn: Turn, notice: Notice) -> None:
         """Tell the consumer of a turn, if it is still the running one."""
         if turn is self._turn:
-            turn.tell([notice])
+            turn.announce([notice])

@@ -27,6 +27,7 @@ from ..tools.results import ERROR_CHARS
 from ..tools.summaries import Returned
 from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
+from .degraded import artifact_lost, works
 from .job import AnyTool, Job, printed
 
 if TYPE_CHECKING:
@@ -168,11 +169,14 @@ class Bodies:
     async def _put(self, text: str) -> BlobRef | None:
         """Keep a text. None if the blob store fails: the tool has run, so its call does not."""
         try:
-            return await keep(text, self._session.blobs)
+            ref = await keep(text, self._session.blobs)
         except Exception as error:
             why = failure_of(error).message
+            artifact_lost(self._session, self._turn, why)
             self._tell(Notice("artifact_lost", f"The whole text of a result could not be kept: {why}"))
             return None
+        works(self._session.runtime, "artifacts")
+        return ref
 
     def _tell(self, notice: Notice) -> None:
         self._session.notice(self._turn, notice)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..core.events import Event, Notice, ToolProgress
 from ..core.inputs import Interrupt
+from ..core.result import TurnWarning
 from ..tools import ToolHost
 from . import process
 from .artifacts import SessionArtifacts
@@ -18,15 +19,17 @@ from .watched import WatchedStream
 if TYPE_CHECKING:
     from ..store.scopes import State
     from .actor import Actor
+    from .turn import Turn
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
 
 
 class Overseen(WatchedStream):
-    """The part of a turn that looks at the time, and that its tools talk to."""
+    """The part of a turn that looks at the time, and that its tools talk to. `warnings` are of what it has lost; `rewords`: its result is not
+    told as the journal has it."""
 
-    __slots__ = ("_deadline", "_host", "_progress", "_watch", "plan", "spending")
+    __slots__ = ("_deadline", "_host", "_progress", "_watch", "plan", "rewords", "spending", "warnings")
     plan: TurnPlan
     spending: Spending
 
@@ -36,6 +39,8 @@ class Overseen(WatchedStream):
         self._watch: Timer | None = None
         self._deadline: float | None = None
         self._progress = 0
+        self.warnings: tuple[TurnWarning, ...] = ()
+        self.rewords = False
 
     @property
     def host(self) -> ToolHost:
@@ -62,6 +67,12 @@ class Overseen(WatchedStream):
         """Hand events to the consumer, which need not be waiting."""
         self._out += events
         self.wake()
+
+    def announce(self, events: list[Event]) -> None:
+        """Tell what is in no entry of the journal: the consumer, and whoever observes all turns."""
+        self.tell(events)
+        for observer in self._session.runtime.observers:
+            observer.told(self._session, cast("Turn", self), events)
 
     def _report(self, call_id: str, message: str, data: Any) -> None:
         """A tool's progress, from any thread."""

@@ -29,8 +29,10 @@ from .timers import Timers
 if TYPE_CHECKING:
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .bus.bus import Bus
     from .lease import Lease
     from .observer import Observer
+    from .overview import RuntimeStatus
     from .plugins.plugins import Plugins
 
 _CLOSE_GRACE_S = 5.0
@@ -77,6 +79,8 @@ class Runtime:
         self.gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
+        self.failing_stores: list[object] = []
+        self._bus: Bus | None = None
         self.closed = False
         self._transport = transport
         self._blocking = blocking
@@ -213,6 +217,11 @@ class Runtime:
         if self._encoded_bytes > ENCODED_BYTES:
             self._drop_encoded()
 
+    @property
+    def encoded_bytes(self) -> int:
+        """What the encoded histories that are kept take, those of sessions that are gone included until they are counted anew."""
+        return self._encoded_bytes
+
     def _drop_encoded(self) -> None:
         """Sessions that are gone have taken theirs with them, so the sum is made anew first."""
         kept = self._encoded
@@ -231,6 +240,26 @@ class Runtime:
             self.observers = tuple([one for one in self.observers if one is not observer])
 
         return end
+
+    @property
+    def bus(self) -> Bus:
+        """The event bus, made when it is first asked for, on the runtime's loop. Raises `SessionClosed` if the runtime is closed by then."""
+        if self._bus is None:
+            from .bus.bus import Bus
+
+            self._bus = Bus(self)
+        return self._bus
+
+    def tell_bus(self, topic: str, data: Any = None) -> None:
+        """Publish something, if anybody ever asked for the bus. Callable from any thread; never raises."""
+        if self._bus is not None:
+            self._bus.publish(topic, data)
+
+    def status(self) -> RuntimeStatus:
+        """How the runtime stands: its parts, what runs, who listens, what was left behind."""
+        from .overview import status_of
+
+        return status_of(self, self._bus, self._turns, self._tasks)
 
     def adopt(self, turn: Any) -> None:
         """A turn begins; it is ended by `close` if it still runs then."""
@@ -252,6 +281,8 @@ class Runtime:
             await self.plugins.stop()
         for lease in self.leases:
             await lease.retire()
+        if self._bus is not None:
+            await self._bus.close()
         await self._cancel_tasks()
         if self._timers is not None:
             self._timers.close()

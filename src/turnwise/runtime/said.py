@@ -19,9 +19,10 @@ from ..core.usage import Usage
 from ..wire.base import Decoder
 from .attachments import stored
 from .gates import Gate
-from .learn import learned
+from .learn import learn_prices
 from .plan import Target
 from .prefix import Prefix
+from .refusals import media_lost
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Asker(Protocol):
     def has_blobs(self) -> bool: ...
     @property
     def claims(self) -> Claims | None: ...
-    def post(self, given: ModelReplied, /) -> None: ...
+    def post(self, given: ModelReplied | ModelFailed, /) -> None: ...
     def is_light(self, attempt: Attempt, body_bytes: int, /) -> bool:
         """Whether a request of that size need not be weighed."""
         ...
@@ -168,13 +169,15 @@ class Said:
         may come before the catalogue is loaded."""
         facts, body, response = self.target.facts, message.body, message.response
         if not facts.prices_at_hand:
-            try:
-                await learned(facts, self._runtime)
-            except Exception:  # a package that cannot be read must not cost the answer
-                facts.give_up()
+            await learn_prices(facts, self._runtime)
             response = msgspec.structs.replace(response, usage=self._priced(response.usage))
         if type(body) is tuple:
-            body = await stored(body, asker)
+            try:
+                body = await stored(body, asker)
+            except Exception as error:
+                if not self.stopped:
+                    asker.post(self._failed(media_lost(error)))
+                return
         if not self.stopped:
             asker.post(self._replied(msgspec.structs.replace(message, body=body, response=response)))
 

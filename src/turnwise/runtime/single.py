@@ -208,8 +208,8 @@ class ModelStream(EventStream):
         """A single request is what its caller says."""
         return ""
 
-    def post(self, given: ModelReplied) -> None:
-        """An answer whose media had to be put away first."""
+    def post(self, given: ModelReplied | ModelFailed) -> None:
+        """What came of an answer whose media had to be put away first."""
         self._settle(given)
         self.wake()
 

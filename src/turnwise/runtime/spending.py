@@ -230,7 +230,7 @@ class Spending:
 
     def _tell(self, events: list[Event]) -> None:
         if self._session.is_driving(self._turn):
-            self._turn.tell(events)
+            self._turn.announce(events)
 
 
 def _spent_by(turn: TurnState) -> Spent:

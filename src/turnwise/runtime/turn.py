@@ -78,6 +78,7 @@ class Turn(Overseen):
         self._told = (0, 0)
         self.account = None
         self.answered = None if wishes.output is None else answers_to(wishes.output)
+        self.rewords = self.answered is not None
         self._calls: Calls | None = None
 
     # --- the consumer's side ----------------------------------------------------------------------------------------

@@ -116,6 +116,4 @@ def _label(given: Any) -> str:
 
 def tell(runtime: Runtime, name: str, data: dict[str, Any]) -> None:
     """Publish what became of a plugin, if anybody uses the bus."""
-    told = getattr(runtime, "tell_bus", None)
-    if told is not None:
-        told(f"plugin.{name}", data)
+    runtime.tell_bus(f"plugin.{name}", data)
