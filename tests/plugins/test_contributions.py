@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from tests.plugins.conftest import Diary, fail, hang
 
 from turnwise import Agent, Runtime, tool
-from turnwise.bus import BusEvent
 from turnwise.capabilities import Capability
 from turnwise.errors import HookError
 from turnwise.hooks import Cancel, HookContext, Modify, hook
@@ -167,62 +165,3 @@ async def test_a_point_of_its_own(diary: Diary) -> None:
         runtime.add_hook(hook("weather/fetched")(lambda context: Modify(context.value.upper())))
         outcome = await contexts[0].fire("fetched", "rain")
         assert outcome.value == "RAIN"
-
-
-async def test_a_handler_deals_with_what_was_published_before_the_stop(diary: Diary) -> None:
-    """What happened in the last turn before the runtime is closed is not lost."""
-    seen: list[int] = []
-
-    async def handle(event: BusEvent) -> None:
-        await asyncio.sleep(0)
-        seen.append(event.data)
-
-    async def start(context: PluginContext[Any]) -> None:
-        context.subscribe("mine", handle)
-
-    async def stop(_: PluginContext[Any]) -> None:
-        seen.append(-1)
-
-    async with Runtime(plugins=Plugins([diary.plugin("a", start=start, stop=stop)])) as runtime:
-        for number in range(5):
-            runtime.bus.publish("mine", number)
-    assert seen == [0, 1, 2, 3, 4, -1]
-
-
-async def test_a_handler_that_hangs_does_not_take_the_time_of_the_rest(diary: Diary) -> None:
-    """H5"""
-    cut = asyncio.Event()
-
-    async def handle(_: BusEvent) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cut.set()
-
-    async def start(context: PluginContext[Any]) -> None:
-        context.subscribe("mine", handle)
-
-    async with Runtime(plugins=Plugins([Use(diary.plugin("a", start=start), stop_s=0.2)])) as runtime:
-        runtime.bus.publish("mine")
-    assert diary.lines == ["+a", "-a"]
-    assert not runtime.health.of("plugin.a")
-    assert cut.is_set()
-
-
-async def test_what_becomes_of_plugins_is_published_and_in_the_status(
-    diary: Diary, caplog: pytest.LogCaptureFixture
-) -> None:
-    seen: list[tuple[str, str]] = []
-
-    async def start(context: PluginContext[Any]) -> None:
-        context.subscribe("plugin.*", lambda event: seen.append((event.topic, event.data["state"])))
-
-    plugins = Plugins(
-        [Use(diary.plugin("watch", start=start), priority=1), Use(diary.plugin("bad", start=fail), required=False)]
-    )
-    with caplog.at_level(logging.ERROR):
-        async with Runtime(plugins=plugins) as runtime:
-            parts = {part.part: part.state for part in runtime.status().parts}
-            assert parts["plugin.bad"] == "degraded"
-    assert ("plugin.bad", "failed") in seen
-    assert ("plugin.watch", "running") in seen

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.plugins.conftest import WEATHER, Diary, fail
 
-from turnwise import Agent, Runtime, Tool, tool
+from turnwise import Agent, MemoryStore, Runtime, Sessions, Tool, tool
 from turnwise.errors import ConfigError
 from turnwise.plugins import Added, PluginContext, Plugins, Use
 from turnwise.testing import ScriptedProvider, call, repeat, reply
@@ -183,3 +183,19 @@ async def test_a_file_cannot_have_a_tool_in_a_process_of_its_own(tmp_path: Path)
     with pytest.raises(Exception, match="in a process of its own"):
         async with Runtime(plugins=Plugins.load(tmp_path / "plugins.toml", paths=[file])):
             pytest.fail("it must not open")
+
+
+async def test_a_stored_session_that_named_a_plugins_tool_is_opened_again(diary: Diary) -> None:
+    """D2: the journal has the tool's name; the plugin has the tool."""
+    store = MemoryStore()
+    async with ScriptedProvider([repeat(reply("ok"))]) as provider:
+        for _ in range(2):
+            async with Runtime(plugins=Plugins([diary.plugin("a", start=offers("one", "two"))])) as runtime:
+                made = agent(provider, runtime, plugins=True, store=store)
+                async with made.session("s", resume=True) as session:
+                    await session.set(tools=["two"])
+                    await session.run("Hi")
+        async with Runtime(plugins=Plugins([diary.plugin("a", start=offers("one", "two"))])) as runtime:
+            async with Sessions(store, [agent(provider, None, plugins=True)], runtime=runtime) as sessions:
+                await (await sessions.open("s")).run("Hi")
+            assert [sent(provider, number) for number in range(3)] == [["two"]] * 3
