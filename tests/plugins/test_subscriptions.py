@@ -47,7 +47,10 @@ async def test_a_handler_that_hangs_does_not_take_the_time_of_the_rest(diary: Di
     async def start(context: PluginContext[Any]) -> None:
         context.subscribe("mine", handle)
 
-    async with Runtime(plugins=Plugins([Use(diary.plugin("a", start=start), stop_s=0.2)])) as runtime:
+    async def stop(_: PluginContext[Any]) -> None:
+        await asyncio.sleep(0.02)
+
+    async with Runtime(plugins=Plugins([Use(diary.plugin("a", start=start, stop=stop), stop_s=0.3)])) as runtime:
         runtime.bus.publish("mine")
     assert diary.lines == ["+a", "-a"]
     assert not runtime.health.of("plugin.a")

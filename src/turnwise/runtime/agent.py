@@ -6,7 +6,7 @@ The engine (asyncio, sessions, codecs) is loaded with the first session, so that
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, cast
 
 from ..core.compaction import DEFAULT_COMPACTION, Compaction
@@ -137,6 +137,10 @@ class Agent(Generic[Ctx]):
         self.store = store
         self.retry = retry or Retry()
         self.restart: Restart = restart
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was worked out from the settings, to be worked out anew."""
         self._handles: tuple[ModelHandle, ...] = ()
         self._plans: dict[bool, tuple[Wishes, weakref.ref[Runtime], TurnPlan]] = {}
         self._targets: dict[bool, tuple[weakref.ref[Runtime], tuple[Target, ...]]] = {}
@@ -264,11 +268,6 @@ class Agent(Generic[Ctx]):
         if wishes.context is None:
             self._plans[wishes.watched] = wishes, kept[0], plan
         return plan
-
-    def take_tools(self, tools: Mapping[str, Tool[..., Any]]) -> None:
-        """Have these tools and no others: for a copy of an agent that has not run yet."""
-        self.tools = dict(tools)
-        self._plans, self._targets = {}, {}
 
     def _aim(self, runtime: Runtime, wishes: Wishes) -> tuple[Target, ...]:
         """Tools are sorted by name, so that the same agent always sends the same bytes (rule T7)."""

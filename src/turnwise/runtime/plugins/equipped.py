@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from ...core.errors import config_error
 from .problems import meant
 
 if TYPE_CHECKING:
+    from ...tools import Tool
     from ..agent import Agent
     from ..runtime import Runtime
     from .contributions import Offered
@@ -36,23 +40,34 @@ def equipped(agent: A, runtime: Runtime) -> A:
 
 def _made(base: A, offered: Offered) -> A:
     wants = base.plugins or ()
-    tools = dict(base.tools)
+    tools: dict[str, Tool[..., Any]] = {}
     for name, (plugin, tool) in offered.tools.items():
         if wants is not True and plugin not in wants:
             continue
-        if name in tools:
+        if name in base.tools:
             raise config_error(
                 "duplicate_tool",
                 f"The agent {base.name} and the plugin {plugin} both have a tool named {name!r}.",
                 "Give the agent's another name (@tool(name=…)), or name the plugins that it takes: Agent(plugins=[…]).",
             )
         tools[name] = tool
-    made = copy.copy(base)
-    made.take_tools(tools)
-    for plugin, capability in offered.capabilities:
-        if wants is True or plugin in wants:
-            made = made.with_(capability)
+    made = _with_tools(base, tools)
+    capabilities = [one for plugin, one in offered.capabilities if wants is True or plugin in wants]
+    if capabilities:
+        made = made.with_(*capabilities)
+        made.extensions = base.extensions  # hooks that are added to the agent are on its sessions, equipped or not
     made.unequipped = base
+    return made
+
+
+def _with_tools(base: Agent[Any], tools: Mapping[str, Tool[..., Any]]) -> Any:
+    """Another agent with these tools, too: as its own, beneath those of its capabilities."""
+    made: Any = copy.copy(base)
+    made.tools = {**base.tools, **tools}
+    bare = getattr(base, "bare", None)
+    if bare is not None:
+        made.bare = msgspec.structs.replace(bare, tools={**bare.tools, **tools})
+    made.forget()
     return made
 
 
