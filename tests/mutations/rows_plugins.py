@@ -158,7 +158,7 @@ ROWS: list[Row] = [
         "H5",
         "an agent's tool is silently replaced by that of a plugin",
         f"{S}equipped.py",
-        "        if name in base.tools:",
+        "        if base.tools.get(name, tool) is not tool:",
         "        if False:",
         (f"{P}test_reach.py::test_a_name_that_the_agent_has_itself_is_an_error",),
     ),

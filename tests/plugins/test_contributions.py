@@ -118,6 +118,46 @@ async def test_hooks_and_middleware_are_on_all_sessions_tools_and_capabilities_f
         assert seen[0] == "turn begins"
 
 
+async def test_an_agent_made_of_one_that_has_run_takes_them_as_well(diary: Diary) -> None:
+    """What an agent is equipped with is its own for nobody: neither for one that is made of it, nor for one made of a session's."""
+    plugins = Plugins([diary.plugin("a", start=everything([]))])
+    async with ScriptedProvider([repeat(reply("ok"))]) as provider, Runtime(plugins=plugins) as runtime:
+        first = agent(provider, runtime, plugins=True, instructions="Look.")
+        session = first.session()
+        await session.run("Hi")
+        for made in (first, session.agent):
+            await made.with_(Capability("more", instructions="Be brief.")).run("Hi")
+            body = provider.requests[-1].body
+            assert [one["name"] for one in body["tools"]] == ["look"]
+            assert sorted(body["system"][0]["text"].split("\n\n")) == ["Be brief.", "Be polite.", "Look."]
+
+
+async def test_hooks_that_are_added_to_an_agent_are_on_its_sessions_with_a_plugins_capability(diary: Diary) -> None:
+    """H1"""
+    seen: list[str] = []
+    plugins = Plugins([diary.plugin("a", start=everything([]))])
+    async with ScriptedProvider([repeat(reply("ok"))]) as provider, Runtime(plugins=plugins) as runtime:
+        made = agent(provider, runtime, plugins=True, instructions="Look.")
+        session = made.session()
+        await session.run("1")
+        added = made.add_hook(hook("turn.after")(lambda context: seen.append("after")))
+        await session.run("2")
+        added.unregister()
+        await session.run("3")
+    assert seen == ["after"]
+
+
+async def test_a_capability_that_a_session_adds_leaves_it_the_plugins_tools(diary: Diary) -> None:
+    plugins = Plugins([diary.plugin("a", start=everything([]))])
+    async with ScriptedProvider([repeat(reply("ok"))]) as provider, Runtime(plugins=plugins) as runtime:
+        session = agent(provider, runtime, plugins=True).session()
+        await session.run("Hi")
+        await session.add(Capability("more", instructions="Be brief."))
+        await session.run("Hi")
+        assert [one["name"] for one in provider.requests[-1].body["tools"]] == ["look"]
+        assert provider.requests[-1].body["system"][0]["text"].endswith("Be brief.")
+
+
 async def test_a_hook_of_a_plugin_steers(diary: Diary) -> None:
     @hook("tool.before", fail="closed")
     def refuse(context: HookContext) -> Cancel:

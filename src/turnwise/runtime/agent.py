@@ -131,8 +131,6 @@ class Agent(Generic[Ctx]):
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
         self.plugins = plugins if isinstance(plugins, bool) else _plugins(plugins)
-        self.unequipped: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
-        self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -144,6 +142,8 @@ class Agent(Generic[Ctx]):
         self._handles: tuple[ModelHandle, ...] = ()
         self._plans: dict[bool, tuple[Wishes, weakref.ref[Runtime], TurnPlan]] = {}
         self._targets: dict[bool, tuple[weakref.ref[Runtime], tuple[Target, ...]]] = {}
+        self.unequipped: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
+        self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
 
     def __repr__(self) -> str:
         return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"

@@ -44,7 +44,7 @@ def _made(base: A, offered: Offered) -> A:
     for name, (plugin, tool) in offered.tools.items():
         if wants is not True and plugin not in wants:
             continue
-        if name in base.tools:
+        if base.tools.get(name, tool) is not tool:
             raise config_error(
                 "duplicate_tool",
                 f"The agent {base.name} and the plugin {plugin} both have a tool named {name!r}.",
@@ -52,9 +52,9 @@ def _made(base: A, offered: Offered) -> A:
             )
         tools[name] = tool
     made = _with_tools(base, tools)
-    capabilities = [one for plugin, one in offered.capabilities if wants is True or plugin in wants]
-    if capabilities:
-        made = made.with_(*capabilities)
+    asked = [one for plugin, one in offered.capabilities if wants is True or plugin in wants]
+    if asked:
+        made = made.with_(*[one for one in asked if one not in made.capabilities])
         made.extensions = base.extensions  # hooks that are added to the agent are on its sessions, equipped or not
     made.unequipped = base
     return made
