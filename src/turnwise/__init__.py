@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .runtime.hooks.hook import hook
     from .runtime.kept import Kept
     from .runtime.overview import RuntimeStatus
+    from .runtime.plugins.plugin import Plugin
+    from .runtime.plugins.plugins import Plugins
     from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
@@ -96,6 +98,8 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "Plugin": "runtime.plugins.plugin",
+    "Plugins": "runtime.plugins.plugins",
     "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
@@ -180,6 +184,8 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "Plugin",
+    "Plugins",
     "PostgresStore",
     "Principal",
     "ProposedCall",

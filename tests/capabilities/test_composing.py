@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from turnwise import Agent, Capability, Deadlines, Limits, Loops, Model, ModelSettings, Retry, Runtime, Tools, tool
+from turnwise import (
+    Agent,
+    Budget,
+    Capability,
+    Deadlines,
+    Limits,
+    Loops,
+    Model,
+    ModelSettings,
+    Retry,
+    Runtime,
+    Tools,
+    tool,
+)
 from turnwise.capabilities import Clock, Todo
 from turnwise.core.compaction import Compaction
 from turnwise.errors import ConfigError
@@ -187,6 +200,8 @@ def test_a_capability_is_found_by_class_and_name() -> None:
 # --- copies -------------------------------------------------------------------------------------------------------------------
 
 GIVEN: dict[str, Any] = {
+    "plugins": ["weather"],
+    "budgets": [Budget(per="session", requests=3)],
     "models": [Model("anthropic:a", api_key="k"), Model("openai:b", api_key="k")],
     "instructions": "Base.",
     "tools": Tools(search),
@@ -217,7 +232,7 @@ NOT_COPIED_HERE = {"self", "model", "capabilities", "connection", "hooks", "midd
 def test_with_copies_every_parameter_of_an_agent() -> None:
     """A new parameter has to be in `GIVEN`: this test says whether `with_` carries it over."""
     parameters = set(inspect.signature(AgentClass.__init__).parameters)
-    assert parameters - NOT_COPIED_HERE <= set(GIVEN) | {"budgets"}
+    assert parameters - NOT_COPIED_HERE <= set(GIVEN)
     before = Agent(**GIVEN)
     after = before.with_(Notes())
     ours = {"instructions", "tools", "capabilities", "bare", "bundled", "extensions"}

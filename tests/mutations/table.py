@@ -19,6 +19,7 @@ import rows_flow
 import rows_middleware
 import rows_models
 import rows_output
+import rows_plugins
 import rows_postgres
 import rows_results
 import rows_resume
@@ -61,5 +62,6 @@ ROWS: list[Row] = [
     *rows_stores.ROWS,
     *rows_transfer.ROWS,
     *rows_sqlite.ROWS,
+    *rows_plugins.ROWS,
     *rows_bus.ROWS,
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, cast, overload
 
 from ..core.compaction import DEFAULT_COMPACTION, Compaction
 from ..core.errors import config_error
@@ -82,6 +82,7 @@ class Agent(Generic[Ctx]):
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
         middleware: What is around its turns, model calls and tool calls, outermost first (`turnwise.middleware`).
+        plugins: Whether it takes the tools and capabilities of the plugins of the runtime that it runs on (True), or those of which (names).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         capabilities: What it can do beside, each with its own instructions, tools, hooks and state (`Capability`); instructions in
             their order behind the agent's. Whatever does not fit together is a `ConfigError` (`capability_conflict`) that names all of it.
@@ -121,6 +122,7 @@ class Agent(Generic[Ctx]):
         hooks: Iterable[object] = (),
         middleware: Iterable[object] = (),
         budgets: Iterable[Budget] = (),
+        plugins: bool | Iterable[str] = False,
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -145,6 +147,7 @@ class Agent(Generic[Ctx]):
         self.overrides = overrides
         self.extensions = Extensions(f"agent:{name}", hooks, middleware)
         self.budgets = tuple(budgets)
+        self.plugins = plugins if isinstance(plugins, bool) else _plugins(plugins)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -163,6 +166,8 @@ class Agent(Generic[Ctx]):
         self._handles: tuple[ModelHandle, ...] = ()
         self._plans: dict[bool, tuple[Wishes, weakref.ref[Runtime], TurnPlan]] = {}
         self._targets: dict[bool, tuple[weakref.ref[Runtime], tuple[Target, ...]]] = {}
+        self.unequipped: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
+        self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
 
     def __repr__(self) -> str:
         return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"
@@ -338,6 +343,14 @@ def _check_least(least: int, otherwise: str, **given: int) -> None:
     for name, number in given.items():
         if number < least:
             raise config_error("invalid_value", f"Agent({name}={number}) {otherwise}.", f"Use {least} or more.")
+
+
+def _plugins(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise config_error(
+            "invalid_value", f"Agent(plugins={names!r}) is one string.", f"Write a list of names: [{names!r}]."
+        )
+    return tuple(names)
 
 
 def _known(questions: Questions) -> Questions:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .lease import Lease
     from .observer import Observer
     from .overview import RuntimeStatus
+    from .plugins.plugins import Plugins
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -57,7 +58,8 @@ class Runtime:
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
     sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md), and
     `middleware` is around all that is done, outside of that of agents (docs/middleware.md). `budgets` bound what
-    the turns of each session, agent, user or tenant may spend together, whatever the agent: see docs/limits.md.
+    the turns of each session, agent, user or tenant may spend together, whatever the agent: see docs/limits.md. `plugins` are started by `async with` and
+    stopped by `close`: see docs/plugins.md.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Runtime:
         hooks: Iterable[object] = (),
         middleware: Iterable[object] = (),
         budgets: Iterable[Budget] = (),
+        plugins: Plugins | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -106,8 +109,11 @@ class Runtime:
         self.lease_s = lease_s
         self.ledger: Ledger | None = _ledger(self, tuple(budgets))
         self.leases: list[Lease] = []
+        self.plugins = None if plugins is None else plugins.on(self)
 
     async def __aenter__(self) -> Self:
+        if self.plugins is not None:
+            await self.plugins.start()
         self.bind()
         return self
 
@@ -203,6 +209,8 @@ class Runtime:
                     "session", "session_closed", "This runtime is closed.", "Open a new Runtime, or leave it out."
                 )
             )
+        if self.plugins is not None:
+            self.plugins.refuse_if_not_begun()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -317,6 +325,8 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        if self.plugins is not None:
+            await self.plugins.stop()
         if self.ledger is not None:
             await self.ledger.settled()
         for lease in self.leases:

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ... import __version__
+from .commands_plugins import plugins
 from .commands_sessions import sessions
 from .kinds import WORDS
 
@@ -162,4 +163,5 @@ def models(search: tuple[str, ...], providers: tuple[str, ...], remote: bool, as
     return models(Query(words=search, providers=providers, remote=remote, as_json=as_json))
 
 
+program.add_command(plugins)
 program.add_command(sessions)

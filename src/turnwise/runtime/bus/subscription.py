@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from typing import TYPE_CHECKING, Self
 
@@ -72,6 +73,13 @@ class Subscription:
         if self._finalizer is not None:
             self._finalizer.detach()
         self._bus.remove(self._inlet)
+
+    async def drain(self) -> None:
+        """Get nothing more, wait until a handler has dealt with what waits, and close. Cancelling it stops the waiting alone."""
+        self._bus.end(self._inlet)
+        if isinstance(self._inlet, Handled) and (task := self._inlet.finish()) is not None:
+            await asyncio.wait((task,))
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self
