@@ -204,7 +204,7 @@ class Actor(Journalled[Ctx]):
                         return
                 else:
                     self._append_now(self.state.id, after, entries)
-                    self._release(counts, events, effects, account)
+                    self._release(entries, counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
         finally:
@@ -225,17 +225,14 @@ class Actor(Journalled[Ctx]):
         if self._puts:
             await asyncio.wait(self._puts)
         try:
-            if self.claims is None:
-                await self._store.append(self.id, after, entries)
-            else:
-                await self.claims.append(after, entries)
+            await self.put(after, entries)
         except Exception as error:
             if self.claims is not None and self.claims.takes(error):
                 self._lost = refusals.append_failed(error, self.id)
             else:
                 self.lose(refusals.append_failed(error, self.id))
         else:
-            self._release(counts, events, effects, account)
+            self._release(entries, counts, events, effects, account)
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
@@ -257,7 +254,9 @@ class Actor(Journalled[Ctx]):
                 turn.begin_calls()
         return done
 
-    def _release(self, counts: list[int], events: list[Event], effects: list[Effect], account: Account) -> None:
+    def _release(
+        self, entries: list[Entry], counts: list[int], events: list[Event], effects: list[Effect], account: Account
+    ) -> None:
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
@@ -266,6 +265,8 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
+        if self.runtime.probe is not None:
+            self.runtime.probe.appended(self, turn, entries)
         for observer in self.runtime.observers:
             observer.told(self, turn, events)
         if turn is None:
@@ -327,10 +328,10 @@ class Actor(Journalled[Ctx]):
             error.code,
             error,
         )
-        last: list[Event] = [TurnFinished(result)]
+        end: list[Event] = [TurnFinished(result)]
         for observer in self.runtime.observers:
-            observer.told(self, turn, last)
-        turn.tell(last)
+            observer.told(self, turn, end)
+        turn.tell(end)
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)

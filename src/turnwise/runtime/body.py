@@ -25,6 +25,7 @@ from ..tools.files import names_files, with_files
 from ..tools.isolation import run_isolated
 from ..tools.results import ERROR_CHARS
 from ..tools.summaries import Returned
+from . import log
 from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
 from .job import AnyTool, Job, printed
@@ -57,6 +58,7 @@ class Bodies:
             if not isinstance(body, str):
                 body = await stored(body, self._session)
         except (Exception, SystemExit) as error:
+            log.tool_failed(self._session, job, error)
             return await self._fitted(job, _failed(job, error))
         if said.complaint:
             self._tell(Notice("summary_failed", f"{job.tool.name} ({job.id}) has no summary: {said.complaint}"))

@@ -32,10 +32,12 @@ from ..core.outcomes import (
     result_of,
 )
 from ..tools import ArgumentsError, failure_of
+from . import log
 from .body import Bodies
 from .door import Door
 from .job import Job, printed
 from .schedule import Schedule
+from .where import call_context
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -161,7 +163,7 @@ class Calls:
                 continue
             limit = job.tool.timeout_s
             job.context = self._session.tool_context(job.call, self._turn, limit)
-            job.task = runtime.start(self._run(job), self._context.copy())
+            job.task = runtime.start(self._run(job), call_context(self._context, self._turn, job.id, runtime))
             if limit is not None and not job.task.done():
                 job.timer = runtime.timers.at(runtime.loop.time() + limit, partial(self._stop_job, job, "timeout"))
         self._launching = False
@@ -235,6 +237,7 @@ class Calls:
         task = job.task
         if task is not None:
             self._session.runtime.abandon(task)
+        log.abandoned(self._session, job)
         self._end(job, self._stopped(job, still_running=True))
         job.abandoned = True
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, error_of
@@ -22,6 +22,9 @@ from . import refusals
 from .changed import overrides_of
 from .ground import Ground
 from .home import at_home
+
+if TYPE_CHECKING:
+    from .actor import Actor
 
 T = TypeVar("T")
 
@@ -54,6 +57,23 @@ class Journalled(Ground[Ctx]):
             self._puts = set()
         self._puts.add(put)
         put.add_done_callback(self._puts.discard)
+
+    async def put(self, after: int, entries: Sequence[Entry]) -> None:
+        """Append to a store that takes its time."""
+        probe, claims, store = self.runtime.probe, self.claims, self._store
+        assert store is not None
+        began = 0.0 if probe is None else self.runtime.loop.time()
+        try:
+            if claims is None:
+                await store.append(self.id, after, entries)
+            else:
+                await claims.append(after, entries)
+        except Exception as error:
+            if probe is not None:
+                probe.stored(cast("Actor[Any]", self), len(entries), began, error)
+            raise
+        if probe is not None:
+            probe.stored(cast("Actor[Any]", self), len(entries), began, None)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

@@ -26,7 +26,7 @@ MAX_UNREAD_PROGRESS = 1000
 class Overseen(WatchedStream):
     """The part of a turn that looks at the time, and that its tools talk to."""
 
-    __slots__ = ("_deadline", "_host", "_progress", "_watch", "plan", "spending")
+    __slots__ = ("_deadline", "_host", "_progress", "_watch", "plan", "probed", "spending")
     plan: TurnPlan
     spending: Spending
 
@@ -36,6 +36,7 @@ class Overseen(WatchedStream):
         self._watch: Timer | None = None
         self._deadline: float | None = None
         self._progress = 0
+        self.probed: Any = None
 
     @property
     def host(self) -> ToolHost:
@@ -81,6 +82,8 @@ class Overseen(WatchedStream):
             self.tell([progress])
         elif self._progress == MAX_UNREAD_PROGRESS + 1:
             self.tell([Notice("progress_dropped", "Progress reports are dropped until the stream is read.")])
+        if self._progress > MAX_UNREAD_PROGRESS:
+            self._session.runtime.count_dropped("progress")
 
     def _disarm_watch(self) -> None:
         if self._watch is not None:

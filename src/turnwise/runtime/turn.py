@@ -19,15 +19,15 @@ from ..core.errors import TurnwiseError
 from ..core.events import Event, StepStarted
 from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
 from ..core.result import TurnResult
-from . import refusals
+from . import log, refusals
 from .attachments import Prompt
 from .attempt import Attempt
-from .budget import CURRENT
 from .calls import Calls
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
 from .spending import Spending
+from .where import enter_turn
 
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec
@@ -157,7 +157,7 @@ class Turn(Overseen):
     def spend(self, plan: TurnPlan) -> None:
         """Open the turn's account, which the runs that its tools start will draw on. Raises `BudgetError` (`depth_limit`)."""
         self.spending = Spending(self._session, self, plan.limits)
-        self._context.run(CURRENT.set, self.spending.budget)
+        enter_turn(self, self._session, self._context)
 
     @property
     def calls(self) -> Calls:
@@ -195,6 +195,7 @@ class Turn(Overseen):
             for observer in runtime.observers:
                 observer.told(session, self, (began,))
             if asked.attempt > 1:
+                log.tried_again(session, asked, target)
                 target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
         self.wake()
@@ -257,6 +258,7 @@ class Turn(Overseen):
     def finish(self, result: TurnResult) -> None:
         """The turn is over; what was told before stays for the consumer to read."""
         self._result = result
+        log.turn_ended(self._session, result)
         self._disarm_watch()
         self.spending.close()
         if self._ended is not None and not self._ended.done():

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from ... import __version__
 from .commands_sessions import sessions
+from .commands_trace import trace
 from .kinds import WORDS
 
 _OWN_OPTIONS = ("-h", "--help", "--version")
@@ -163,3 +164,4 @@ def models(search: tuple[str, ...], providers: tuple[str, ...], remote: bool, as
 
 
 program.add_command(sessions)
+program.add_command(trace)
