@@ -65,5 +65,5 @@ def _proxy_for(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
         proxy, auth = get_env_proxy_for_url(url)
     except LookupError:
         return None, None
-    learn(proxy.password if auth is None else str(auth.password))  # pyright: ignore[reportUnknownMemberType]
+    learn(proxy.password if auth is None else str(auth.password))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return proxy, auth
