@@ -31,8 +31,9 @@ from .where import enter_turn
 
 if TYPE_CHECKING:
     from ..tools.output import OutputSpec
-    from .actor import Account, Actor
+    from .actor import Actor
     from .compact import Due, Job
+    from .lost import Account
     from .output import Answered
 
 OnLeave = Literal["stop", "detach"]
