@@ -10,6 +10,7 @@ from ...core.result import TurnReason
 from ...core.usage import Usage
 from . import conventions as c
 from .content import messages_as_json, text_capped
+from .instruments import NOWHERE
 from .kit import Kit, Traced, add_usage
 from .targets import Asked
 
@@ -49,7 +50,7 @@ def failed(kit: Kit, session: Actor[Any], turn: Turn, traced: Traced, entry: Att
     if entry.retry_in_s is not None:
         falls_back = attempt is not None and entry.model != attempt.asked.model
         measured = {**asked.measured, c.ERROR_TYPE: error.code, c.FALLBACK: falls_back}
-        kit.metrics.retries.add(1, measured, traced.within)
+        kit.metrics.retries.add(1, measured, NOWHERE)
 
 
 def left(kit: Kit, session: Actor[Any], traced: Traced, reason: TurnReason, at: float) -> None:
@@ -92,22 +93,22 @@ def _over(
     usage: Usage | None,
     error: ErrorInfo | None = None,
 ) -> None:
-    ended_at, within, metrics = max(began_at, ended_at), traced.within, kit.metrics
+    ended_at, metrics = max(began_at, ended_at), kit.metrics
     add_usage(attributes, usage)
     if first_s is not None:
         attributes[c.RESPONSE_FIRST_CHUNK] = first_s
-        metrics.first_chunk.record(first_s, asked.measured, within)
+        metrics.first_chunk.record(first_s, asked.measured, NOWHERE)
     kit.whole_span(asked.span_name, traced, attributes, began_at, ended_at, None if error is None else error.message)
     measured = asked.measured if error is None else {**asked.measured, c.ERROR_TYPE: error.code}
-    metrics.duration.record(ended_at - began_at, measured, within)
+    metrics.duration.record(ended_at - began_at, measured, NOWHERE)
     if usage is None:
         return
     if usage.input_tokens is not None:
-        metrics.tokens.record(usage.input_tokens, asked.measured_input, within)
+        metrics.tokens.record(usage.input_tokens, asked.measured_input, NOWHERE)
     if usage.output_tokens is not None:
-        metrics.tokens.record(usage.output_tokens, asked.measured_output, within)
+        metrics.tokens.record(usage.output_tokens, asked.measured_output, NOWHERE)
     if usage.cost_usd:
-        metrics.cost.add(usage.cost_usd, asked.measured, within)
+        metrics.add(c.COST_METRIC, usage.cost_usd, (asked.provider, asked.model), asked.measured)
 
 
 def _add_content(

@@ -22,20 +22,36 @@ MOST_PARKED = 1000
 """Turns that are parked and whose spans are remembered, to be linked when they go on."""
 
 
+NONE_YET: list[Any] = []
+"""Never changed."""
+
+
 class Traced:
     """What is kept of a turn that runs. `variables` is the context of its tasks, `within` the one of OpenTelemetry that its children have as
-    parent; `calls` are the spans of calls that run, with their beginnings (Unix seconds); `attempt` is the model call under way; `ended_at` and
+    parent; `calls` are the spans of calls that run; `attempt` is the model call under way; `appends` those that
+    ended before the turn had its span; `ended_at` and
     `spent` are what the journal says of its end."""
 
-    __slots__ = ("attempt", "began_at", "calls", "ended_at", "span", "spent", "troubled", "variables", "within")
+    __slots__ = (
+        "appends",
+        "attempt",
+        "began_at",
+        "calls",
+        "ended_at",
+        "span",
+        "spent",
+        "troubled",
+        "variables",
+        "within",
+    )
 
     def __init__(self, variables: Variables) -> None:
         self.variables = variables
         self.within: Context | None = None
         self.span: Span | None = None
-        self.began_at = 0.0
+        self.appends: list[tuple[str, dict[str, Any], float, float]] = NONE_YET
         self.ended_at: float | None = None
-        self.calls: dict[str, tuple[Span, float]] = {}
+        self.calls: dict[str, Span] = {}
         self.attempt: Attempt | None = None
         self.spent: Usage | None = None
         self.troubled = False

@@ -15,7 +15,8 @@ MOST_TARGETS = 512
 
 
 class Asked:
-    """Attributes of spans (`request`) and of metrics (`measured`, and for tokens by their kind) of calls of one model."""
+    """Attributes of spans (`request`) and of metrics (`measured`, and for tokens by their kind) of calls of one model. Those of metrics are few:
+    each costs with every measurement."""
 
     __slots__ = ("measured", "measured_input", "measured_output", "model", "provider", "request", "span_name", "target")
 
@@ -29,7 +30,6 @@ class Asked:
             c.OPERATION: c.CHAT,
             c.PROVIDER: self.provider,
             c.REQUEST_MODEL: handle.model,
-            **_server(handle.base_url),
         }
         self.measured_input: Mapping[str, Any] = {**self.measured, c.TOKEN_TYPE: "input"}
         self.measured_output: Mapping[str, Any] = {**self.measured, c.TOKEN_TYPE: "output"}
@@ -40,7 +40,12 @@ class Asked:
             c.OUTPUT_TYPE: None if target.strategy is None else "json",
         }
         said = {name: value for name, value in settled.items() if value is not None}
-        self.request: Mapping[str, Any] = {**self.measured, **said, c.REQUEST_STREAM: target.head.stream}
+        self.request: Mapping[str, Any] = {
+            **self.measured,
+            **_server(handle.base_url),
+            **said,
+            c.REQUEST_STREAM: target.head.stream,
+        }
 
 
 class Targets:

@@ -27,7 +27,7 @@ def over(kit: Kit, session: Actor[Any], turn: Turn, traced: Traced, entry: CallO
     result, outcome = entry.result, entry.result.outcome
     if result.call_id not in traced.calls:
         _begin(kit, session, traced, result.call_id, entry.name, entry.at)
-    span, began_at = traced.calls.pop(result.call_id)
+    span = traced.calls.pop(result.call_id)
     kind = tag_of(outcome)
     if span.is_recording():
         span.set_attribute(c.OUTCOME, kind)
@@ -38,9 +38,7 @@ def over(kit: Kit, session: Actor[Any], turn: Turn, traced: Traced, entry: CallO
         if kit.content_chars:
             span.set_attribute(c.TOOL_RESULT, text_capped(result.text, kit.content_chars))
     span.end(ns(entry.at))
-    if entry.ran:
-        measured = {c.TOOL_NAME: entry.name, c.OUTCOME: kind}
-        kit.metrics.tool.record(max(0.0, entry.at - began_at), measured, traced.within)
+    kit.metrics.add(c.CALL_METRIC, 1, (entry.name, kind), {c.TOOL_NAME: entry.name, c.OUTCOME: kind})
 
 
 def _begin(kit: Kit, session: Actor[Any], traced: Traced, call_id: str, name: str, at: float) -> None:
@@ -57,4 +55,4 @@ def _begin(kit: Kit, session: Actor[Any], traced: Traced, call_id: str, name: st
     span = kit.tracer.start_span(
         f"{c.EXECUTE_TOOL} {name}", traced.within, SpanKind.INTERNAL, attributes, start_time=ns(at)
     )
-    traced.calls[call_id] = span, at
+    traced.calls[call_id] = span

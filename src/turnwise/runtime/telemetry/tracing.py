@@ -45,7 +45,7 @@ from ...core.result import TurnResult
 from ...models.secrets import mask
 from . import chats, tools
 from . import conventions as c
-from .instruments import instruments_of
+from .instruments import NOWHERE, instruments_of
 from .kit import MOST_PARKED, Kit, Traced, add_usage, ns, tag_of
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Telemetry:
     def call_begins(self, probed: Any, call_id: str, context: Variables) -> None:
         traced: Traced | None = probed
         if traced is not None and (running := traced.calls.get(call_id)) is not None:
-            within = trace.set_span_in_context(running[0], traced.within)
+            within = trace.set_span_in_context(running, traced.within)
             self._guarded(traced, lambda: context.run(otel.attach, within))
 
     def stored(self, session: Actor[Any], entries: int, began: float, error: Exception | None) -> None:
@@ -167,7 +167,7 @@ class Telemetry:
         self._guarded(traced, lambda: _append_over(self._kit, session, traced, entries, began, error))
 
     def dropped(self, queue: str, events: int) -> None:
-        self._guarded(None, lambda: self._kit.metrics.dropped.add(events, {c.QUEUE: queue}))
+        self._guarded(None, lambda: self._kit.metrics.dropped.add(events, {c.QUEUE: queue}, NOWHERE))
 
     def _guarded(self, traced: Traced | None, work: Callable[[], object]) -> None:
         try:
@@ -208,10 +208,12 @@ class Telemetry:
             () if before is None else (Link(before),),
             start_time=ns(at),
         )
-        traced.span, traced.began_at = span, at
+        traced.span = span
         traced.within = trace.set_span_in_context(span, parent)
         self._running.add(traced)
         traced.variables.run(otel.attach, traced.within)
+        for name, said, from_, to in traced.appends:
+            kit.whole_span(name, traced, said, from_, to)
 
     def _over(self, session: Actor[Any], traced: Traced, result: TurnResult) -> None:
         span, kit = traced.span, self._kit
@@ -235,8 +237,8 @@ class Telemetry:
                 del kit.parked[next(iter(kit.parked))]
             kit.parked[session.id, result.turn] = span.get_span_context()
         self._close(traced, at)
-        measured = {c.OPERATION: c.INVOKE_AGENT, c.AGENT_NAME: session.agent.name, c.REASON: result.reason}
-        kit.metrics.turn.record(max(0.0, at - traced.began_at), measured, traced.within)
+        agent = session.agent.name
+        kit.metrics.add(c.TURN_METRIC, 1, (agent, result.reason), {c.AGENT_NAME: agent, c.REASON: result.reason})
         if not traced.troubled:
             kit.runtime.health.restore(PART)
 
@@ -245,7 +247,7 @@ class Telemetry:
         self._running.discard(traced)
         calls, traced.calls = traced.calls, {}
         span, traced.span, traced.attempt = traced.span, None, None
-        for call, _ in calls.values():
+        for call in calls.values():
             call.set_status(Status(StatusCode.ERROR, "The turn was over before this call was."))
             call.end(ns(at))
         if span is not None:
@@ -301,8 +303,12 @@ def _append_over(
     measured: dict[str, Any] = {c.DB_SYSTEM: system, c.DB_OPERATION: "append"}
     if error is not None:
         measured[c.ERROR_TYPE] = str(getattr(error, "code", "") or type(error).__name__)
-    if traced is not None and traced.within is not None:
+    if traced is not None:
+        name, began_at = f"append {system}", ended_at - took
         attributes = {**measured, c.ENTRIES: entries, c.CONVERSATION: session.id}
-        problem = None if error is None else mask(str(error))
-        kit.whole_span(f"append {system}", traced, attributes, ended_at - took, ended_at, problem)
-    kit.metrics.append.record(took, measured)
+        if traced.within is not None:
+            problem = None if error is None else mask(str(error))
+            kit.whole_span(name, traced, attributes, began_at, ended_at, problem)
+        elif error is None:  # the turn begins with these very entries
+            traced.appends = [*traced.appends, (name, attributes, began_at, ended_at)]
+    kit.metrics.append.record(took, measured, NOWHERE)
