@@ -10,7 +10,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ErrorInfo, ToolError
+from ..core.errors import ToolError
 from ..core.inputs import CallModel, ModelFailed
 from ..core.result import TurnResult
 from ..models.secrets import mask
@@ -82,11 +82,6 @@ def part_changed(status: PartStatus) -> None:
         _say(HEALTH, logging.INFO, f"{status.part} works again", Where())
     else:
         _say(HEALTH, logging.WARNING, f"{status.part} is {status.state}: {status.code}: {status.message}", Where())
-
-
-def journal_lost(session: Actor[Any], error: ErrorInfo) -> None:
-    if TURN.isEnabledFor(logging.ERROR):
-        _say(TURN, logging.ERROR, f"the journal cannot be written: {error.for_log()}", where_in(session))
 
 
 def _say(logger: logging.Logger, level: int, text: str, at: Where) -> None:
