@@ -24,6 +24,7 @@ import rows_state
 import rows_stores
 import rows_streams
 import rows_surface
+import rows_telemetry
 import rows_transcript
 import rows_transfer
 import rows_watchers
@@ -45,6 +46,7 @@ ROWS: list[Row] = [
     *rows_flow.ROWS,
     *rows_budget.ROWS,
     *rows_surface.ROWS,
+    *rows_telemetry.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,
     *rows_models.ROWS,
