@@ -98,7 +98,7 @@ ROWS = [
         "runtime/telemetry/tracing.py",
         "        traced.variables.run(otel.attach, traced.within)",
         "        otel.attach(traced.within)",
-        (f"{SPANS}test_breaking_out_of_the_stream_in_another_task_logs_no_context_error",),
+        (f"{SPANS}test_a_turn_has_the_span_of_its_caller_as_parent",),
     ),
     Row(
         "E4",

@@ -201,8 +201,11 @@ async def test_what_a_tool_starts_has_the_call_as_parent(collector: Collector) -
 async def test_a_turn_has_the_span_of_its_caller_as_parent(collector: Collector) -> None:
     async with ScriptedProvider([reply("Hello.")]) as provider, Runtime() as runtime:
         collector.watch(runtime)
-        with collector.tracers.get_tracer("mine").start_as_current_span("request"):
-            await agent_of(provider, runtime).session().run("Hi")
+        with collector.tracers.get_tracer("mine").start_as_current_span("request") as own:
+            async with agent_of(provider, runtime).session().stream("Hi") as turn:
+                async for _ in turn:
+                    assert trace.get_current_span() is own, "whoever reads keeps the span that is theirs"
+            assert trace.get_current_span() is own
     assert parent_of(collector.one("invoke_agent")) == id_of(collector.one("request"))
 
 
