@@ -22,12 +22,13 @@ from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
 from .expiry import Expiry
+from .extensions import extended_of
 from .follow_ups import WELL, begin_next
 from .journalled import Journalled
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
-from .spending import COUNTED
+from .spending import COUNTED, costs_are_bounded
 from .turn import Turn
 from .weighing import may_send
 
@@ -54,9 +55,13 @@ class Actor(Journalled[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if plan.must_learn:
-                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
-            body = None if isinstance(opening, Begin) else await self._body(opening)
+            bounded = costs_are_bounded(self, plan)
+            if bounded or plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=bounded)
+            body = None if isinstance(opening, Begin) else await self.body_of(opening)
+            if (extended := extended_of(self)) is not None:
+                turn.extended = extended
+                opening, body = await turn.hook_beginning(opening, body, plan)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)
                 runtime.bind()
@@ -94,7 +99,7 @@ class Actor(Journalled[Ctx]):
         self._refuse_if_parked(given)
         self.start(turn, given)
 
-    async def _body(self, prompt: Prompt) -> Body:
+    async def body_of(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.open_file)
 
     def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
@@ -175,6 +180,8 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
+            if turn.hooked is not None:
+                turn.hooked.cut()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):
@@ -254,7 +261,7 @@ class Actor(Journalled[Ctx]):
                 elif turn is not None and current is not None and current.phase == "tools":
                     call = current.find(effect.call.id)
                     if call is not None and call.result is None:  # else it was skipped while it waited for the journal
-                        turn.calls.admit(effect.call, effect.allowed)
+                        turn.calls.admit(effect.call, effect.allowed, effect.hooked)
             if turn is not None:
                 turn.begin_calls()
         return done
@@ -270,10 +277,7 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        if self.runtime.probe is not None:
-            self.runtime.probe.appended(self, turn, entries)
-        for observer in self.runtime.observers:
-            observer.told(self, turn, events)
+        self.observed(turn, events, entries)
         if turn is None:
             return
         turn.account = account
@@ -321,8 +325,7 @@ class Actor(Journalled[Ctx]):
         self.runtime.release(turn)
         result = lost_result(self.state, turn.account, error)
         over: list[Event] = [TurnFinished(result)]
-        for observer in self.runtime.observers:
-            observer.told(self, turn, over)
+        self.observed(turn, over)
         turn.tell(over)
         turn.finish(result)
         if self.keeper is not None:

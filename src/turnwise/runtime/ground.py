@@ -28,6 +28,7 @@ from ..tools.context import Ctx
 from . import parts, process, refusals
 from .attachments import holds_bytes, not_plain, without_bytes
 from .expiry import Expiry
+from .extensions import extended_of
 from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
+    from .extensions import Extensions
     from .follow_ups import FollowUp
     from .keeper import Keeper
     from .parts import AppendNow
@@ -84,6 +86,7 @@ class Ground(Generic[Ctx]):
         "arrival",
         "claims",
         "context",
+        "extension",
         "follow_up_handles",
         "hub",
         "keeper",
@@ -126,6 +129,7 @@ class Ground(Generic[Ctx]):
         self.arrival: Arrival | None = None
         self.recovered: TurnResult | None = None
         self._owner = runtime
+        self.extension: Extensions | None = None
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
@@ -279,7 +283,11 @@ class Ground(Generic[Ctx]):
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
             self.machine = Machine(self.state, Policy(), resting=self._created is None)
-        self._bound = True
+        fresh, self._bound = not self._bound, True
+        if fresh and extended_of(self) is not None:
+            from .hooks.at_turn import session_began
+
+            await session_began(self)
         return runtime
 
     def _set_out(self) -> None:

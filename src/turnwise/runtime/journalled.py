@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, error_of
+from ..core.events import Event
 from ..core.evolve import fold
 from ..core.inputs import Halted, Input, Interrupt
 from ..core.inputs_rare import Recover
@@ -20,11 +21,13 @@ from ..store.projection import read_state
 from ..tools.context import Ctx
 from . import refusals
 from .changed import overrides_of
+from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
 
 if TYPE_CHECKING:
     from .actor import Actor
+    from .turn import Turn
 
 T = TypeVar("T")
 
@@ -48,6 +51,17 @@ class Journalled(Ground[Ctx]):
     def settled(self) -> bool:
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
+
+    def observed(self, turn: Turn | None, events: list[Event], entries: Sequence[Entry] = ()) -> None:
+        """Tell whoever watches all turns, and hooks, of what is durable."""
+        if self.runtime.probe is not None:
+            self.runtime.probe.appended(cast("Actor[Any]", self), turn, entries)
+        for observer in self.runtime.observers:
+            observer.told(cast("Actor[Any]", self), turn, events)
+        if events and extended_of(self) is not None:
+            from .hooks.at_turn import events_told
+
+            events_told(cast("Actor[Any]", self), turn, events)
 
     # --- becoming durable ---------------------------------------------------------------------------------------------
 
