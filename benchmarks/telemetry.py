@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-BEFORE = "d4c7779"
+BEFORE = "75f5a72"
 """The last revision without the seams of telemetry."""
 WORKLOADS = {"w1": ("text-200", 12), "w2": ("tools-5-4", 6)}
 EVENT = (
