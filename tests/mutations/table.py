@@ -29,6 +29,7 @@ import rows_state
 import rows_stores
 import rows_streams
 import rows_surface
+import rows_telemetry
 import rows_transcript
 import rows_transfer
 import rows_watchers
@@ -52,6 +53,7 @@ ROWS: list[Row] = [
     *rows_budget.ROWS,
     *rows_capabilities.ROWS,
     *rows_surface.ROWS,
+    *rows_telemetry.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,
     *rows_middleware.ROWS,

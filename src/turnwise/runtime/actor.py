@@ -213,7 +213,7 @@ class Actor(Journalled[Ctx]):
                         return
                     continue
                 if self._lost is None:
-                    self._release(counts, events, effects, account)
+                    self._release(entries, counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
         finally:
@@ -234,14 +234,11 @@ class Actor(Journalled[Ctx]):
         if self._puts:
             await asyncio.wait(self._puts)
         try:
-            if self.claims is None:
-                await self._store.append(self.id, after, entries)
-            else:
-                await self.claims.append(after, entries)
+            await self.put(after, entries)
         except Exception as error:
             self.not_appended(error)
         else:
-            self._release(counts, events, effects, account)
+            self._release(entries, counts, events, effects, account)
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
@@ -271,7 +268,9 @@ class Actor(Journalled[Ctx]):
                 turn.begin_calls()
         return done
 
-    def _release(self, counts: list[int], events: list[Event], effects: list[Effect], account: Account) -> None:
+    def _release(
+        self, entries: list[Entry], counts: list[int], events: list[Event], effects: list[Effect], account: Account
+    ) -> None:
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
@@ -280,7 +279,7 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        self.observed(turn, events, counts)
+        self.observed(turn, events, counts, entries)
         if turn is None:
             return
         turn.account = account

@@ -17,6 +17,7 @@ from ..core.principal import LOCAL, Principal
 from ..core.request import DEFAULT_SETTINGS, ModelSettings, RequestHead
 from ..core.settings import AGENTS_OWN
 from ..models.connection import Connection, Model
+from ..models.secrets import mask
 from ..tools import Tool, tool
 from ..tools.context import Ctx
 from .extensions import Extensions
@@ -170,7 +171,7 @@ class Agent(Generic[Ctx]):
         self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
 
     def __repr__(self) -> str:
-        return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"
+        return mask(f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})")
 
     @property
     def model(self) -> str:

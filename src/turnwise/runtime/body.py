@@ -25,6 +25,7 @@ from ..tools.files import names_files, with_files
 from ..tools.isolation import run_isolated
 from ..tools.results import ERROR_CHARS
 from ..tools.summaries import Returned
+from . import log
 from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
 from .degraded import artifact_lost, works
@@ -68,6 +69,7 @@ class Bodies:
             if not isinstance(body, str):
                 body = await stored(body, self._session)
         except (Exception, SystemExit) as error:
+            log.tool_failed(self._session, job, error)
             failed = _failed(job, error)
             if self._has_hooks and (heard := await self._heard(job, failed)) is not failed:
                 return await self.bare(job) if heard is None else await self._put_away(job, heard)

@@ -18,6 +18,7 @@ from ..core.limits import Deadlines, Retry, retry_delay
 from ..core.protocols import Response
 from ..models.auth import Outgoing
 from ..models.handle import ModelHandle
+from ..models.secrets import masked
 from ..wire.base import HttpRequest
 from ..wire.errors import MAX_ERROR_BYTES, TOO_LARGE, body_error, broken
 from .refusals import silence
@@ -63,7 +64,7 @@ async def tried(handle: ModelHandle, attempt: Callable[[int], Awaitable[T]], run
         try:
             made = await attempt(tried + 1)
         except ProviderError as error:
-            info = msgspec.structs.replace(error.info, provider=handle.provider, model=handle.model)
+            info = msgspec.structs.replace(masked(error.info), provider=handle.provider, model=handle.model)
         else:
             budget.earn()
             return made

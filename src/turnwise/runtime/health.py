@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 
 from ..core.protocols import Clock
+from ..models.secrets import mask
+from . import log
 
 PartState = Literal["ok", "degraded", "failed"]
 
@@ -59,9 +61,10 @@ class Health:
 
     def _note(self, part: str, state: PartState, code: str, message: str) -> None:
         before = self._parts.get(part)
-        if before is not None and (before.state, before.code, before.message) == (state, code, message):
+        if before is not None and (before.state, before.code, before.message) == (state, code, mask(message)):
             return
-        status = self._parts[part] = PartStatus(part, state, self._clock.wall(), code, message)
+        status = self._parts[part] = PartStatus(part, state, self._clock.wall(), code, mask(message))
         self.degraded = tuple([one for one in self.parts if one.state != "ok"])
+        log.part_changed(status)
         for told in tuple(self.changed):
             told(status)

@@ -11,7 +11,7 @@ from ..core.events import Event, Notice, StepStarted, ToolProgress
 from ..core.inputs import CallModel, Input, Interrupt, ModelFailed
 from ..core.result import TurnWarning
 from ..tools import ToolHost
-from . import process
+from . import log, process
 from .artifacts import SessionArtifacts
 from .attempt import Attempt
 from .extensions import enter, extended_of, wrapped
@@ -52,6 +52,7 @@ class Overseen(WatchedStream):
         "extended",
         "hooked",
         "plan",
+        "probed",
         "rewords",
         "spending",
         "warnings",
@@ -69,6 +70,7 @@ class Overseen(WatchedStream):
         self._progress = 0
         self.warnings: tuple[TurnWarning, ...] = ()
         self.rewords = False
+        self.probed: Any = None
         self._told = (0, 0)
         self.extended: Extended | None = None
         self.hooked: Hooked | None = None
@@ -170,6 +172,7 @@ class Overseen(WatchedStream):
         for observer in self._session.runtime.observers:
             observer.told(self._session, cast("Turn", self), (began,))
         if asked.attempt > 1:
+            log.tried_again(self._session, asked, target)
             target.budget.take()
 
     def replied(self, attempt: Attempt, given: Input) -> None:
@@ -230,6 +233,8 @@ class Overseen(WatchedStream):
             self.tell([progress])
         elif self._progress == MAX_UNREAD_PROGRESS + 1:
             self.tell([Notice("progress_dropped", "Progress reports are dropped until the stream is read.")])
+        if self._progress > MAX_UNREAD_PROGRESS:
+            self._session.runtime.count_dropped("progress")
 
     def _disarm_watch(self) -> None:
         if self._watch is not None:

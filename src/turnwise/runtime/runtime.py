@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .observer import Observer
     from .overview import RuntimeStatus
     from .plugins.plugins import Plugins
+    from .telemetry.probe import Probe
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -89,11 +90,14 @@ class Runtime:
         self.blobs = blobs
         self._records: Records | None = None
         self.retry_budgets = RetryBudgets(self.clock)
-        self.gates = Gates(limits or {})
+        self.gates = gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
         self.failing_stores: list[object] = []
         self._bus: Bus | None = None
+        self.probe: Probe | None = None
+        self.dropped: dict[str, int] = {}
+        self.queues: list[tuple[str, Callable[[], int]]] = [("requests", lambda: gates.waiting)]
         self.extensions = Extensions("runtime", hooks, middleware)
         self.closed = False
         self._transport = transport
@@ -308,6 +312,26 @@ class Runtime:
         from .overview import status_of
 
         return status_of(self, self._bus, self._turns, self._tasks)
+
+    def count_dropped(self, queue: str, events: int = 1) -> None:
+        """Events were not kept for somebody who is too slow, in the queue of that name."""
+        self.dropped[queue] = self.dropped.get(queue, 0) + events
+        if self.probe is not None:
+            self.probe.dropped(queue, events)
+
+    @property
+    def active_turns(self) -> int:
+        """How many turns and single requests run."""
+        return len(self._turns)
+
+    def waiting(self) -> dict[str, int]:
+        """How much waits in the runtime's queues, by their names."""
+        found: dict[str, int] = {}
+        for name, depth in self.queues:
+            found[name] = found.get(name, 0) + depth()
+        if self._blocking is not None and (threads := getattr(self._blocking, "waiting", None)) is not None:
+            found["threads"] = threads
+        return found
 
     def adopt(self, turn: Any) -> None:
         """A turn begins; it is ended by `close` if it still runs then."""

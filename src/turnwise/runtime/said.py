@@ -17,6 +17,7 @@ from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Blobs, Response
 from ..core.reducer import Reducer
 from ..core.usage import Usage
+from ..models.secrets import masked
 from ..wire.base import Decoder
 from .attachments import stored
 from .gates import Gate
@@ -83,12 +84,14 @@ class Said:
         "_runtime",
         "asked",
         "context_limit",
+        "first_at",
         "head",
         "hooks",
         "opening",
         "patience_s",
         "reducer",
         "response",
+        "sent_at",
         "stopped",
         "target",
         "waiting_since",
@@ -115,6 +118,8 @@ class Said:
         self.opening: asyncio.Task[Any] | None = None
         self._decoder: Decoder | None = None
         self.waiting_since: float | None = None
+        self.sent_at: float | None = None
+        self.first_at: float | None = None
         self.patience_s: float | None = None
         self.stopped = False
         self.hooks: StepHooks | None = None
@@ -214,7 +219,7 @@ class Said:
         # A stream that broke off has cost what was read of it, also when the provider could not say so any more.
         usage = self._priced(failed.usage) if failed is not None else self.usage_so_far() if begun else None
         usage = usage if used is None else used
-        named = msgspec.structs.replace(error, provider=target.handle.provider, model=target.handle.model)
+        named = msgspec.structs.replace(masked(error), provider=target.handle.provider, model=target.handle.model)
         return ModelFailed(
             named,
             reducer.shown,

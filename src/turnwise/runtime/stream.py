@@ -42,6 +42,11 @@ class EventStream:
         raise NotImplementedError
 
     @property
+    def attempt(self) -> Attempt | None:
+        """The model call that is under way."""
+        return self._attempt
+
+    @property
     def reading(self) -> bool:
         """Whether someone is in the midst of `pull`."""
         attempt = self._attempt

@@ -18,15 +18,15 @@ from ..core.entries import InterruptCause
 from ..core.events import Event
 from ..core.inputs import CallModel, Halted, Interrupt
 from ..core.result import TurnResult
-from . import refusals
+from . import log, refusals
 from .attachments import Prompt
 from .attempt import Attempt
-from .budget import CURRENT
 from .calls import Calls
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
 from .spending import Spending
+from .where import enter_turn
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -156,7 +156,7 @@ class Turn(Overseen):
     def spend(self, plan: TurnPlan) -> None:
         """Open the turn's account, which the runs that its tools start will draw on. Raises `BudgetError` (`depth_limit`)."""
         self.spending = Spending(self._session, self, plan.limits)
-        self._context.run(CURRENT.set, self.spending.budget)
+        enter_turn(self, self._session, self._context)
 
     @property
     def calls(self) -> Calls:
@@ -242,6 +242,7 @@ class Turn(Overseen):
     def finish(self, result: TurnResult) -> None:
         """The turn is over; what was told before stays for the consumer to read."""
         self._result = result
+        log.turn_ended(self._session, result)
         self._disarm_watch()
         self.spending.close()
         if self.extended is None or not self.hook_end(result):

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from ... import __version__
 from .commands_plugins import plugins
 from .commands_sessions import sessions
+from .commands_trace import trace
 from .kinds import WORDS
 
 _OWN_OPTIONS = ("-h", "--help", "--version")
@@ -165,3 +166,4 @@ def models(search: tuple[str, ...], providers: tuple[str, ...], remote: bool, as
 
 program.add_command(plugins)
 program.add_command(sessions)
+program.add_command(trace)
