@@ -12,6 +12,7 @@ from .changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -63,6 +64,8 @@ def evolve_rare(state: SessionState, entry: Entry) -> None:
             state.queue = [q for q in state.queue if numbers and q.number not in numbers]
         case SettingsChanged():
             state.settings = entry.settings
+        case Decided():
+            pass  # for the record: what follows from it is said by entries of its own
         case NestedSpent():
             turn = running(state)
             count(turn, state, entry.usage)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from .changes import Trigger
+from .changes import Decision, DecisionSource, Trigger
 from .content import Body
 from .errors import ErrorInfo
+from .principal import Principal
 from .result import PendingKind
 from .settings import SessionSettings
 from .usage import Usage
@@ -30,6 +31,7 @@ class Approve(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     arguments: str | None = None
     reason: str = ""
+    by: Principal | None = None
 
 
 class Deny(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +40,21 @@ class Deny(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     reason: str = ""
     expired: bool = False
+    by: Principal | None = None
+
+
+class Decide(msgspec.Struct, frozen=True, gc=False):
+    """Something other than a person has decided; for the record alone. It comes before the input that follows from it."""
+
+    source: DecisionSource
+    decision: Decision
+    call_id: str = ""
+    name: str = ""
+    arguments_sha256: str = ""
+    before_sha256: str = ""
+    rule: str = ""
+    point: str = ""
+    reason: str = ""
 
 
 class Expire(msgspec.Struct, frozen=True, gc=False):
@@ -120,6 +137,7 @@ class ChangeSettings(msgspec.Struct, frozen=True, gc=False):
     """These settings hold from the next model call on."""
 
     settings: SessionSettings
+    by: Principal | None = None
 
 
 RareInput = (
@@ -128,6 +146,7 @@ RareInput = (
     | ChangeSettings
     | Clear
     | CompactionEnded
+    | Decide
     | Deny
     | DropFollowUps
     | Expire

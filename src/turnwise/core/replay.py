@@ -17,6 +17,7 @@ from .changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -63,6 +64,7 @@ from .inputs_rare import (
     ChangeSettings,
     Clear,
     CompactionEnded,
+    Decide,
     Deny,
     DropFollowUps,
     FollowUp,
@@ -157,9 +159,11 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
             until = entry.expires_at
             return CallWaits(entry.call_id, entry.kind, entry.reason, until, entry.name, entry.arguments), entry.at
         case ApprovalAnswered(allowed=True):
-            return Approve(entry.call_id, entry.arguments, entry.reason), entry.at
+            return Approve(entry.call_id, entry.arguments, entry.reason, entry.by), entry.at
         case ApprovalAnswered():
-            return Deny(entry.call_id, entry.reason, entry.expired), entry.at
+            return Deny(entry.call_id, entry.reason, entry.expired, entry.by), entry.at
+        case Decided():
+            return _decide(entry), entry.at
         case Resumed():
             return Resume(), entry.at
         case Recovered():
@@ -175,7 +179,7 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
         case NestedSpent():
             return SpentElsewhere(entry.usage, entry.steps, entry.calls), entry.at
         case SettingsChanged():
-            return ChangeSettings(entry.settings), entry.at
+            return ChangeSettings(entry.settings, entry.by), entry.at
         case Cleared():
             return Clear(), entry.at
         case Rewound():
@@ -184,6 +188,10 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
             return UndoCompaction(), entry.at
         case _:
             raise _differs(at + 1, f"{type(entry).__name__} records no input")
+
+
+def _decide(entry: Decided) -> Decide:
+    return Decide(**{name: getattr(entry, name) for name in Decide.__struct_fields__})
 
 
 def _compaction(entry: Compacted | CompactionFailed, base: int) -> CompactionEnded:

@@ -22,6 +22,7 @@ from ..tools.context import Ctx
 from .extensions import Extensions
 
 if TYPE_CHECKING:
+    from ..core.budgets import Budget
     from ..core.messages import Message
     from ..core.result import TurnResult
     from ..core.store import Journals
@@ -79,6 +80,7 @@ class Agent(Generic[Ctx]):
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
         hooks: Functions and objects that watch and steer its sessions (`turnwise.hooks`).
+        budgets: What all turns of a session, of this agent, of a user or of a tenant may spend together (`Budget`; docs/limits.md).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -110,6 +112,7 @@ class Agent(Generic[Ctx]):
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
         hooks: Iterable[object] = (),
+        budgets: Iterable[Budget] = (),
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -133,6 +136,7 @@ class Agent(Generic[Ctx]):
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
         self.extensions = Extensions(f"agent:{name}", hooks)
+        self.budgets = tuple(budgets)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()

@@ -38,14 +38,15 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks; `ready` once hooks have had their say in it as well. For the rest see
-    `hooks.at_door`."""
+    """A call in the line. `verdict` is None while the policy thinks, `failed` says why it could not be asked; `ready` once hooks have had their
+    say as well. For the rest see `hooks.at_door`."""
 
-    __slots__ = ("changed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
+    __slots__ = ("changed", "failed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
+        self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
         self.ready = self.changed = False
@@ -116,6 +117,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
+        place.failed = ""
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -149,7 +151,7 @@ class Door:
 
     def _unchecked(self, place: _Place, why: str) -> None:
         if place.verdict is None:
-            job = place.job
+            job, place.failed = place.job, why
             self._session.notice(
                 self._turn, Notice("approval_failed", f"{job.tool.name} ({job.id}) is not allowed: {why}")
             )
@@ -163,6 +165,9 @@ class Door:
             return
         place.verdict = verdict
         self._disarm(place)
+        from .audit.said import judged
+
+        self._say(judged(place.job, verdict, place.failed))
         self._decided(place)
         if not self._bringing:
             self._let_through()

@@ -28,8 +28,10 @@ from .seams import SystemChance, SystemClock, Uuid7
 from .timers import Timers
 
 if TYPE_CHECKING:
+    from ..core.budgets import Budget, BudgetStatus
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .budgets.ledger import Ledger
     from .extensions import Registration
     from .ground import Ground
     from .hooks.chain import Outcome as HookOutcome
@@ -51,7 +53,8 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md).
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md). `budgets` bound what the turns of each session, agent, user or tenant may
+    spend together, whatever the agent: see docs/limits.md.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Runtime:
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
         hooks: Iterable[object] = (),
+        budgets: Iterable[Budget] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -94,6 +98,7 @@ class Runtime:
         self._encoded_bytes = 0
         self.abandoned_bodies: set[asyncio.Task[Any]] = set()
         self.lease_s = lease_s
+        self.ledger: Ledger | None = _ledger(self, tuple(budgets))
         self.leases: list[Lease] = []
 
     async def __aenter__(self) -> Self:
@@ -251,6 +256,11 @@ class Runtime:
             self._encoded_bytes -= kept.pop(prefix)
             prefix.drop()
 
+    def budgets(self) -> tuple[BudgetStatus, ...]:
+        """How the budgets of agents, users and tenants stand that turns of this runtime have drawn on lately; those of one session:
+        `session.budgets()`."""
+        return () if self.ledger is None else self.ledger.statuses()
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Tell it of all turns from now on; what is returned ends that."""
         self.observers = (*self.observers, observer)
@@ -276,6 +286,8 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        if self.ledger is not None:
+            await self.ledger.settled()
         for lease in self.leases:
             await lease.retire()
         await self._cancel_tasks()
@@ -291,6 +303,14 @@ class Runtime:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_GRACE_S)
+
+
+def _ledger(runtime: Runtime, budgets: tuple[Budget, ...]) -> Ledger | None:
+    if not budgets:
+        return None
+    from .budgets.ledger import Ledger
+
+    return Ledger(runtime, budgets)
 
 
 if sys.version_info >= (3, 12):

@@ -252,6 +252,8 @@ class Session(Surface[Ctx]):
         self._prefix = None
         if self.hub is not None:
             self.hub.close()
+        if self.bound and self.runtime.ledger is not None:
+            await self.runtime.ledger.settled()
         if self.keeper is not None:
             if self._turn is not None:
                 self.keeper.call_off(self._turn)

@@ -30,8 +30,9 @@ from .said import AttemptPhase
 from .spending import Spending
 
 if TYPE_CHECKING:
-    from .actor import Account, Actor
+    from .actor import Actor
     from .compact import Due, Job
+    from .lost import Account
 
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""

@@ -10,7 +10,8 @@ import msgspec
 
 from ...core.content import Body
 from ...core.errors import TurnwiseError, error_of
-from ...core.events import ApprovalGiven, AttemptRestarted, Event, TurnFinished
+from ...core.events import AttemptRestarted, Event, TurnFinished
+from ...core.events_rare import ApprovalGiven
 from ...core.inputs import Input, UserInput
 from ...core.result import TurnResult
 from ..plan import Begin, TurnPlan
