@@ -16,6 +16,7 @@ import rows_doors
 import rows_encoders
 import rows_execution
 import rows_flow
+import rows_hooks
 import rows_middleware
 import rows_models
 import rows_output
@@ -50,6 +51,7 @@ ROWS: list[Row] = [
     *rows_approvals.ROWS,
     *rows_audit.ROWS,
     *rows_flow.ROWS,
+    *rows_hooks.ROWS,
     *rows_budget.ROWS,
     *rows_capabilities.ROWS,
     *rows_surface.ROWS,

@@ -170,7 +170,7 @@ class Calls:
     def time(self, job: Job) -> None:
         """The time that the tool has begins now."""
         runtime, limit, task = self._session.runtime, job.tool.timeout_s, job.task
-        if limit is not None and task is not None and not task.done():
+        if limit is not None and task is not None and not task.done() and not job.untimed:
             job.timer = runtime.timers.at(runtime.loop.time() + limit, partial(self._stop_job, job, "timeout"))
 
     async def _run(self, job: Job) -> None:

@@ -84,6 +84,11 @@ class Bus:
         self._taking_in = False
         self._refused = 0
         runtime.health.changed.append(self._health_changed)
+        runtime.queues.append(("bus", self._depth))
+
+    def _depth(self) -> int:
+        """How many events wait for subscribers."""
+        return sum([inlet.waiting for inlet in self._subscribers])
 
     # --- publishing ---------------------------------------------------------------------------------------------------
 

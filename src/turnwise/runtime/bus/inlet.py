@@ -91,6 +91,7 @@ class Inlet:
             items.append(event)
         else:
             self.dropped += 1
+            self._bus.runtime.count_dropped("bus")
             if not self.behind:
                 self._fall_behind()
             if self.policy == "drop_oldest":
@@ -109,6 +110,7 @@ class Inlet:
             kept.move_to_end(key)
         elif len(kept) >= self.size:
             self.dropped += 1
+            self._bus.runtime.count_dropped("bus")
             if not self.behind:
                 self._fall_behind()
             kept.popitem(last=False)
