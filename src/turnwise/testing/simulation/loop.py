@@ -26,6 +26,10 @@ class Stuck(Exception):
     """Nothing can happen any more, or everything happens at one moment without end."""
 
 
+class Hangs(BaseException):
+    """A callback does not return."""
+
+
 class Ready(asyncio.Handle):
     """A callback that can run. `lane` is its source."""
 
@@ -111,7 +115,7 @@ class Time:
                 events._set_running_loop(loop)
                 try:
                     one._context.run(one._callback, *one._args)
-                except (SystemExit, KeyboardInterrupt):
+                except (SystemExit, KeyboardInterrupt, Hangs):
                     raise
                 except BaseException as error:
                     loop.call_exception_handler({"message": "a callback raised", "exception": error})

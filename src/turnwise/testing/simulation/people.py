@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import SessionBusy, SessionClosed, SessionError, TurnwiseError
 from ...core.limits import Limits
 from ...core.result import TurnResult
+from ...runtime.follow_ups import FollowUp
 from ...runtime.history_ops import Move
 from ...runtime.session import Session
 from ...runtime.turn import Turn
@@ -84,11 +85,11 @@ class Person:
         if process.sessions is None:
             id = self.session_id or self.world.session_id()
             self._known(id)
-            self.session = agent.session(id=id)
+            self.session = agent.session(id=id, context=self.world.ledger)
         else:
             while True:
                 try:
-                    self.session = await process.sessions.open(self.plan.name, agent=agent)
+                    self.session = await process.sessions.open(self.plan.name, agent=agent, context=self.world.ledger)
                     break
                 except TurnwiseError as error:
                     acts.expected(self, error)
@@ -183,8 +184,7 @@ class Person:
                     return await self._steps(session, opening, options)
                 case "follow_up" if isinstance(opening, str):
                     options.pop("stream", None)
-                    handle = await session.follow_up(opening, **options)
-                    return await handle.result()
+                    return await self._follow_up(await session.follow_up(opening, **options))
                 case _:
                     return await session.run(opening, **options)
         except TurnwiseError as error:
@@ -237,6 +237,15 @@ class Person:
             async for _ in steps:
                 await asyncio.sleep(0.01)
         return steps.result
+
+    async def _follow_up(self, handle: FollowUp) -> TurnResult | None:
+        """Its account; what waits behind a turn that did not end well is not waited for for ever."""
+        while not handle.over:
+            if handle.waiting and self.session is not None and not self.session.running:
+                await handle.cancel()
+                return None
+            await asyncio.sleep(1.0)
+        return await handle.result()
 
     # --- beside -------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from .journals import Violation
 from .loop import SimulatedLoop
 from .plan import SessionPlan
 from .provider import HOST, Network
-from .tools import Inline, NoChildren, approve, tools_for
+from .tools import TOOLS, Inline, NoChildren, approve
 
 if TYPE_CHECKING:
     from .world import World
@@ -111,7 +111,7 @@ class Process:
         return Agent(
             models=[model_at(api, host) for api, host in zip(plan.apis, hosts, strict=True)],
             instructions="Be brief.",
-            tools=tools_for(self.world.ledger),
+            tools=TOOLS,
             name=plan.name,
             limits=Limits(),
             deadlines=DEADLINES,
@@ -141,7 +141,11 @@ class Process:
         self.runtime.bind()
         if world.plan.store != "memory":
             self.sessions = Sessions(
-                self.store, list(self.agents.values()), runtime=self.runtime, recover_every_s=RECOVER_EVERY_S
+                self.store,
+                list(self.agents.values()),
+                runtime=self.runtime,
+                recover_every_s=RECOVER_EVERY_S,
+                contexts=lambda _: world.ledger,
             )
             await self.sessions.__aenter__()
         mine = [person for n, person in enumerate(world.people) if n % world.plan.processes == self.slot]

@@ -64,7 +64,7 @@ class Requests:
         if answer.fault not in ("garbage", "error_event") and message.text != answer.text:
             raise Violation("S5", f"{name}: the provider said {answer.text[:80]!r}, the journal has {message.text[:80]!r}")
         if answer.fault != "garbage" and not _same_calls(message.tool_calls, answer.calls):
-            raise Violation("S6", f"{name}: the calls of {message.id} are not those that the provider asked for")
+            raise Violation("S6", f"{name}: the provider asked for {answer.calls}, {message.id} for {message.tool_calls}")
         usage = message.usage
         if said.usage is not None and usage is not None and usage.provenance == "reported":
             reported = said.usage.input_tokens, said.usage.output_tokens
@@ -85,6 +85,8 @@ def _same_calls(found: Sequence[ToolCall], asked: Sequence[CallPlan]) -> bool:
 
 
 def _value(arguments: str) -> Any:
+    if not arguments.strip():
+        return {}
     try:
         return msgspec.json.decode(arguments)
     except msgspec.DecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
 import sys
 import time
 import warnings
@@ -14,12 +15,14 @@ import msgspec
 
 from ...core.turn import Machine
 from .journals import Violation
+from .loop import Hangs
 from .plan import EpisodePlan, Level, StoreKind, episode
 from .reach import Reach
 from .trace import Trace
 from .world import World
 
 EPISODE_TURNS = 60
+HANGS_S = 60
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -55,9 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(settings: Settings, out: TextIO | None = None, progress: Callable[[int, float], None] | None = None) -> Run:
     """Run episodes until so many turns were taken, or one fails."""
-    began, reach, trace = time.process_time(), Reach(), Trace(out)
+    reach, trace = Reach(), Trace(out)
     number, simulated_s, failure = 0 if settings.only is None else settings.only, 0.0, None
     warm_up()
+    began = time.process_time()
     while reach.turns < settings.turns and failure is None:
         plan = plan_of(settings, number)
         world_s, failure = play(plan, trace, reach)
@@ -83,8 +87,10 @@ def play(plan: EpisodePlan, trace: Trace, reach: Reach) -> tuple[float, Failure 
     with undisturbed():
         world = World(plan, trace, reach)
         try:
-            with tapped(world):
+            with tapped(world), no_hanging():
                 world.run()
+        except Hangs as hangs:
+            failure = Failure(plan.seed, "liveness", str(hangs), plan)
         except Violation as violation:
             failure = Failure(plan.seed, violation.rule, violation.what, plan)
         simulated_s = world.time.now
@@ -109,6 +115,22 @@ def undisturbed() -> Iterator[None]:
             gc.collect()
         sys.unraisablehook = hook
         gc.enable()
+
+
+@contextlib.contextmanager
+def no_hanging() -> Iterator[None]:
+    """A callback that never returns is found by the machine's own clock."""
+
+    def hangs(*_: Any) -> None:
+        raise Hangs(f"one callback has not returned, or an episode has not ended, after {HANGS_S} s of the machine's time")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(HANGS_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
@@ -137,3 +159,5 @@ def warm_up() -> None:
 
     for api in MODELS:
         Facts(model_at(api, "warm")).info(1_760_000_000.0)
+    gc.collect()
+    gc.freeze()

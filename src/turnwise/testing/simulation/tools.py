@@ -1,6 +1,6 @@
 """What tools do in a simulated world, and the ledger of what they did, which no crash can touch.
 
-A call says in its arguments how it behaves. `Inline` is the seam for blocking functions: they run on the loop, after some virtual time.
+A call says in its arguments how it behaves; the ledger is the context object of all sessions. `Inline` is the seam for blocking functions: they run on the loop, after some virtual time.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ TIMEOUT_S = 15.0
 
 
 class Ledger:
-    """Which bodies have begun and ended, by session and call. `begins` is told before each beginning."""
+    """Which bodies have begun, by session and call. `begins` is told before each beginning."""
 
     def __init__(self, begins: Callable[[str, str, str], None], struck: Callable[[str, str], None]) -> None:
         self.begun: dict[tuple[str, str], int] = {}
+        """How often each body has begun."""
         self._begins = begins
         self._struck = struck
 
@@ -41,22 +42,6 @@ _FAULT = {"fail": "fails", "hang": "hangs"}
 
 class _Odd:
     """A result that can be told to nobody."""
-
-
-async def _behave(ledger: Ledger, context: ToolContext[Any], name: str, does: str, for_s: float) -> Any:
-    ledger.begin(context, name, does)
-    if for_s and does != "deaf":
-        await asyncio.sleep(for_s)
-    match does:
-        case "fail":
-            raise ToolError("it does not work today")
-        case "hang":
-            await asyncio.get_running_loop().create_future()
-        case "deaf":
-            await _deaf(for_s)
-        case _:
-            pass
-    return _result(does)
 
 
 async def _deaf(for_s: float) -> None:
@@ -79,43 +64,61 @@ def _result(does: str) -> Any:
     return "done"
 
 
-def tools_for(ledger: Ledger) -> list[Tool[..., Any]]:
-    """The tools of an agent."""
+async def _behave(context: ToolContext[Any], name: str, does: str, for_s: float) -> Any:
+    context.context.begin(context, name, does)
+    if for_s and does != "deaf":
+        await asyncio.sleep(for_s)
+    match does:
+        case "fail":
+            raise ToolError("it does not work today")
+        case "hang":
+            await asyncio.get_running_loop().create_future()
+        case "deaf":
+            await _deaf(for_s)
+        case _:
+            pass
+    return _result(does)
 
-    @tool(timeout_s=TIMEOUT_S)
-    async def work(context: ToolContext[Any], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
-        """Changes something."""
-        if n % 7 == 0:
-            context.progress("under way")
-        return await _behave(ledger, context, "work", does, for_s)
 
-    @tool(timeout_s=TIMEOUT_S, idempotent=True, retries=1)
-    async def again(context: ToolContext[Any], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
-        """Changes something, and may do so twice."""
-        return await _behave(ledger, context, "again", does, for_s)
+@tool(timeout_s=TIMEOUT_S)
+async def work(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
+    """Changes something."""
+    if n % 7 == 0:
+        context.progress("under way")
+    return await _behave(context, "work", does, for_s)
 
-    @tool(timeout_s=TIMEOUT_S, read_only=True)
-    async def look(context: ToolContext[Any], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
-        """Looks at something."""
-        return await _behave(ledger, context, "look", does, for_s)
 
-    @tool(timeout_s=TIMEOUT_S, resource="the_disk")
-    def block(context: ToolContext[Any], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
-        """Blocks."""
-        ledger.begin(context, "block", does)
-        if does == "fail":
-            raise OSError("it does not work today")
-        return _result(does)
+@tool(timeout_s=TIMEOUT_S, idempotent=True, retries=1)
+async def again(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
+    """Changes something, and may do so twice."""
+    return await _behave(context, "again", does, for_s)
 
-    @tool(timeout_s=TIMEOUT_S)
-    async def danger(context: ToolContext[Any], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
-        """Wants leave."""
-        return await _behave(ledger, context, "danger", does, for_s)
 
-    outside: Tool[..., Any] = Tool.external(
-        "outside", "Is run elsewhere.", {"type": "object", "properties": {}, "additionalProperties": True}
-    )
-    return [work, again, look, block, danger, outside, ask_user]
+@tool(timeout_s=TIMEOUT_S, read_only=True)
+async def look(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
+    """Looks at something."""
+    return await _behave(context, "look", does, for_s)
+
+
+@tool(timeout_s=TIMEOUT_S, resource="the_disk")
+def block(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
+    """Blocks."""
+    context.context.begin(context, "block", does)
+    if does == "fail":
+        raise OSError("it does not work today")
+    return _result(does)
+
+
+@tool(timeout_s=TIMEOUT_S)
+async def danger(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
+    """Wants leave."""
+    return await _behave(context, "danger", does, for_s)
+
+
+outside: Tool[..., Any] = Tool.external(
+    "outside", "Is run elsewhere.", {"type": "object", "properties": {}, "additionalProperties": True}
+)
+TOOLS: tuple[Tool[..., Any], ...] = (work, again, look, block, danger, outside, ask_user)
 
 
 def approve(call: ProposedCall) -> Verdict:
