@@ -214,8 +214,11 @@ class Hub:
             loop.call_soon_threadsafe(turn.wake)
 
     def close(self) -> None:
-        """The session is closed: no turn will follow. Who is behind may still read the journal to its end."""
+        """The session is closed: no turn will follow. Who is behind may still read the journal to its end. The pump of its last turn may
+        not have come round yet, so what that has told is offered before."""
         self.closed = True
+        if self._turn is not None and self._turn.over:
+            self._flush()
         for mailbox in self._mailboxes:
             if mailbox.live:
                 mailbox.end()
