@@ -140,6 +140,9 @@ class Calls:
         if self._inputs:
             inputs, self._inputs = self._inputs, []
             self._session.fold_all(inputs)
+            for job in self._admitted:
+                if job.begun_at is None:
+                    job.begun_at = self._session.state.seq
 
     def _settled(self) -> None:
         """Something has come together outside of `admit` and `launch`."""
@@ -149,10 +152,14 @@ class Calls:
     # --- running ----------------------------------------------------------------------------------------------------
 
     def launch(self) -> None:
-        """Start the bodies of calls whose beginning is journalled by now."""
+        """Start the bodies of calls whose beginning is durable by now; that of others may have been folded while an append was under
+        way, and waits for the next one (rule D1)."""
         if not self._admitted:
             return
-        admitted, self._admitted = self._admitted, []
+        told, admitted = self._session.told, self._admitted
+        self._admitted = [job for job in admitted if job.begun_at is None or job.begun_at > told]
+        if self._admitted:
+            admitted = [job for job in admitted if job.begun_at is not None and job.begun_at <= told]
         runtime = self._session.runtime
         self._launching = True
         for job in admitted:

@@ -15,13 +15,14 @@ AnyTool = Tool[..., Any]
 
 
 class Job:
-    """One call that passed its checks. `why` says who stopped it, `usage` what models took that were asked on its behalf.
+    """One call that passed its checks. It may run once entry `begun_at` of the journal, its beginning, is durable. `why` says who stopped it, `usage` what models took that were asked on its behalf.
     `result` is what the body has come to while it is still being made fit for the model; `ticket` is for a body that runs in a
     thread (`claim`)."""
 
     __slots__ = (
         "abandoned",
         "args",
+        "begun_at",
         "call",
         "context",
         "id",
@@ -49,6 +50,7 @@ class Job:
         self.usage: Usage | None = None
         self.result: ToolResult | None = None
         self.ticket: list[None] = []
+        self.begun_at: int | None = None
 
     def claim(self) -> bool:
         """Take the ticket: True for the first to ask, be it the thread that is to run the body, or whoever stops the call
