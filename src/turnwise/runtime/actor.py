@@ -28,8 +28,9 @@ from . import process, refusals
 from .attachments import Prompt, accept
 from .expiry import Expiry
 from .follow_ups import WELL, begin_next
-from .journalled import Journalled
+from .journalled import LAST, Behind, Journalled, behind_last_word
 from .learn import learn_needed
+from .mailbox import TERMINAL
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
 from .turn import Turn
@@ -263,6 +264,9 @@ class Actor(Journalled[Ctx]):
         turn = self._turn if self._turn is not None and self._turn.opened else None
         if turn is not None and turn.answered is not None:
             events = turn.answered.told(events)
+        behind: Behind | None = None
+        if turn is not None and effects and type(effects[-1]) in LAST and events and type(events[-1]) not in TERMINAL:
+            counts, events, behind = behind_last_word(counts, events)
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
@@ -273,6 +277,8 @@ class Actor(Journalled[Ctx]):
         turn.account = account
         if events:
             turn.tell(events)
+        if behind is not None:
+            self.tell_outside(*behind)
         current = self.state.turn
         for effect in effects:
             if type(effect) is CallModel:

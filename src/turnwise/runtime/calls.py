@@ -34,7 +34,7 @@ from ..core.outcomes import (
 from ..tools import ArgumentsError, failure_of
 from .body import Bodies
 from .door import Door
-from .job import Job, printed
+from .job import Job, begun_by, note_begun, printed
 from .schedule import Schedule
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ class Calls:
         if self._inputs:
             inputs, self._inputs = self._inputs, []
             self._session.fold_all(inputs)
-            for job in self._admitted:
-                if job.begun_at is None:
-                    job.begun_at = self._session.state.seq
+            note_begun(self._admitted, self._session.state.seq)
 
     def _settled(self) -> None:
         """Something has come together outside of `admit` and `launch`."""
@@ -152,14 +150,10 @@ class Calls:
     # --- running ----------------------------------------------------------------------------------------------------
 
     def launch(self) -> None:
-        """Start the bodies of calls whose beginning is durable by now; that of others may have been folded while an append was under
-        way, and waits for the next one (rule D1)."""
+        """Start the bodies of calls whose beginning is durable by now (rule D1)."""
         if not self._admitted:
             return
-        told, admitted = self._session.told, self._admitted
-        self._admitted = [job for job in admitted if job.begun_at is None or job.begun_at > told]
-        if self._admitted:
-            admitted = [job for job in admitted if job.begun_at is not None and job.begun_at <= told]
+        admitted, self._admitted = begun_by(self._session.told, self._admitted)
         runtime = self._session.runtime
         self._launching = True
         for job in admitted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..core.content import ToolCall
@@ -60,6 +61,22 @@ class Job:
         except IndexError:
             return False
         return True
+
+
+def note_begun(admitted: Sequence[Job], seq: int) -> None:
+    """The beginnings of these calls, if they were not before, were folded with entry `seq` as the last one."""
+    for job in admitted:
+        if job.begun_at is None:
+            job.begun_at = seq
+
+
+def begun_by(told: int, admitted: list[Job]) -> tuple[list[Job], list[Job]]:
+    """Those whose beginning is durable when entry `told` is, and those that wait for a later append: a call may be admitted while one
+    is under way (rule D1)."""
+    durable = [job for job in admitted if job.begun_at is not None and job.begun_at <= told]
+    if len(durable) == len(admitted):
+        return durable, []
+    return durable, [job for job in admitted if job.begun_at is None or job.begun_at > told]
 
 
 def printed(job: Job) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, error_of
+from ..core.events import Event
 from ..core.evolve import fold
-from ..core.inputs import Halted, Input, Interrupt
+from ..core.inputs import Finish, Halted, Input, Interrupt, Park
 from ..core.inputs_rare import Recover
 from ..core.turn import Machine, Policy
 from ..store.projection import read_state
@@ -22,8 +23,28 @@ from . import refusals
 from .changed import overrides_of
 from .ground import Ground
 from .home import at_home
+from .mailbox import TERMINAL
+
+if TYPE_CHECKING:
+    from .actor import Actor
 
 T = TypeVar("T")
+
+
+Behind = tuple[list[int], list[Event]]
+LAST = (Finish, Park)
+"""What the machine wants when a turn is over, or rests."""
+
+
+def behind_last_word(counts: list[int], events: list[Event]) -> tuple[list[int], list[Event], Behind]:
+    """Counts and events up to the end of a turn, and those that came behind it in the same append: they are no part of the turn, whose last
+    event is its end."""
+    entry = begins = 0
+    for entry, count in enumerate(counts, 1):
+        begins += count
+        if count and type(events[begins - 1]) in TERMINAL:
+            break
+    return counts[:entry], events[:begins], (counts[entry:], events[begins:])
 
 
 class Journalled(Ground[Ctx]):
@@ -46,6 +67,11 @@ class Journalled(Ground[Ctx]):
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
 
+    @property
+    def owes(self) -> bool:
+        """Whether entries wait to be appended with whatever comes next, as after `reload`: nobody is told of them but from the journal."""
+        return bool(self._entries) and self._created is None
+
     # --- becoming durable ---------------------------------------------------------------------------------------------
 
     def append_after(self, put: asyncio.Task[Any]) -> None:
@@ -54,6 +80,14 @@ class Journalled(Ground[Ctx]):
             self._puts = set()
         self._puts.add(put)
         put.add_done_callback(self._puts.discard)
+
+    def tell_outside(self, counts: Sequence[int], events: Sequence[Event]) -> None:
+        """Entries became durable that are of no turn."""
+        if self.hub is not None:
+            self.hub.told(None, self.told, counts, events)
+        self.told += len(counts)
+        for observer in self.runtime.observers:
+            observer.told(cast("Actor[Any]", self), None, events)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

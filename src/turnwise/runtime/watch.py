@@ -98,7 +98,7 @@ class Watcher:
             if not entries:
                 raise refusals.journal_shorter(hub.session.id, hub.session.told)
             _tell_again(entries, folded, mailbox)
-        elif not hub.session.settled:
+        elif not hub.session.settled or hub.session.owes:
             await mailbox.wait()
         else:
             self._folded = None
@@ -175,7 +175,7 @@ class Hub:
         joining = turn if turn is not None and turn.opened and turn.hub is None else None
         if joining is not None:
             self._take_over(joining)
-        if session.settled and mailbox.cursor >= session.told:
+        if session.settled and not session.owes and mailbox.cursor >= session.told:
             self.go_live(mailbox)
         if joining is not None:
             self._begin(joining)

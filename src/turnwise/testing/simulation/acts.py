@@ -8,7 +8,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import TurnwiseError
+from ...runtime.opening import recover
 from ...runtime.session import Session
+from ...runtime.watch import Watcher
 from .journals import Violation
 from .plan import Act
 from .watching import LOST, Eyes
@@ -60,13 +62,19 @@ async def patiently(person: Person, what: Callable[[Session[Any]], Awaitable[Any
 
 
 async def free(person: Person) -> None:
-    """Wait until no turn runs; a parked one that nobody will answer is interrupted."""
-    session = person.session
-    assert session is not None
-    while session.running or session.state.running:
+    """Wait until no turn runs; a parked one that nobody will answer is interrupted, one that was left is gone on with."""
+    while (session := person.session) is not None and (session.running or session.state.running):
         turn = session.state.turn
-        if not session.running and turn is not None and turn.phase == "parked":
-            session.interrupt()
+        if session.lost is not None:
+            return  # the next turn reads the journal anew
+        if not session.running and turn is not None:
+            if turn.phase == "parked":
+                session.interrupt()
+            else:
+                try:
+                    await recover(session)
+                except TurnwiseError as error:
+                    expected(person, error)
         await asyncio.sleep(0.5)
 
 
@@ -144,12 +152,11 @@ async def _set(person: Person, session: Session[Any], draw: Random) -> None:
 
 async def _model(person: Person, session: Session[Any], draw: Random) -> None:
     """Change to another provider in mid-session, or back."""
-    from .plan import APIS
-    from .process import model_at
+    from .process import OTHERS, other_model
 
     host = f"{person.plan.name}-other"
     person.world.provider.hosts[host] = person.plan.name
-    await session.set(model=draw.choice((None, model_at(draw.choice(APIS), host))))
+    await session.set(model=draw.choice((None, other_model(draw.choice(OTHERS), host))))
 
 
 async def _compact(person: Person, session: Session[Any], draw: Random) -> None:
@@ -190,15 +197,14 @@ async def _close(person: Person, session: Session[Any], draw: Random) -> None:
 
 
 async def _fork(person: Person, session: Session[Any], draw: Random) -> None:
-    from .plan import APIS
-    from .process import model_at
+    from .process import OTHERS, other_model
 
     at = draw.choice((None, draw.randint(0, session.state.turns)))
     fork = session.fork(at)
     host = f"{person.plan.name}-fork"
     person.world.names.setdefault(fork.id, host)
     async with fork:
-        await fork.set(model=model_at(draw.choice(APIS), host))
+        await fork.set(model=other_model(draw.choice(OTHERS), host))
         await fork.run("From here on otherwise.")
 
 
@@ -259,14 +265,20 @@ _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
 }
 
 
-async def look(person: Person, watcher: Any, eyes: Eyes, every_s: float, until: int | None) -> None:
+async def look(person: Person, watcher: Watcher, eyes: Eyes, every_s: float, until: int | None) -> None:
     """Read a watcher, slowly if so, to its end or for so many events."""
+    mailbox = watcher._mailbox  # pyright: ignore[reportPrivateUsage]
     async with watcher:
         async for event in watcher:
             eyes.see(event)
+            if mailbox.live and mailbox.policy != "block" and mailbox.waiting > mailbox.size + 1:
+                raise Violation("C4", f"{eyes.name}: {mailbox.waiting} events wait, and {mailbox.size} may")
             if every_s:
                 await asyncio.sleep(every_s)
             if until is not None and eyes.seen >= until:
                 break
+    left = watcher.waiting
     if until is None:
         eyes.caught_up()
+    elif left:
+        raise Violation("H4", f"{eyes.name} was closed, and {left} events wait for it")

@@ -86,6 +86,8 @@ class Journal:
         """Counts what may change the beginning of the next request."""
         self.began = 0
         """Where in `told` the events of the last turn begin, or of its last resumption."""
+        self.starts: dict[int, int] = {}
+        """Where the events of each turn begin."""
         self.calls: dict[str, Open] = {}
         self.ids: set[str] = set()
         self.last_turn = 0
@@ -154,6 +156,7 @@ class Journal:
         if number <= self.last_turn:
             raise Violation("T4", f"{self.session}: turn number {number} is used again, after {self.last_turn}")
         self.turn = self.last_turn = number
+        self.starts[number] = len(self.told)
         self.limits = entry.limits
         self.steps = self.total_calls = self.tokens = 0
         self.turn_usage, self.steers = NO_USAGE, []

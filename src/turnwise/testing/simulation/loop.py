@@ -66,7 +66,9 @@ class Time:
         self._draw = draw.random
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbered = 0
-        self.halted = False
+        self.alarm_at: int | None = None
+        """After how many steps `alarm` is called, between two callbacks."""
+        self.alarm: Callable[[], None] = _no_alarm
 
     def at(self, when: float, timer: Timer) -> None:
         if when <= self.now:
@@ -104,12 +106,16 @@ class Time:
                     one = ready.pop(place)
                 if one._cancelled:
                     continue
+                loop: SimulatedLoop = one._loop  # type: ignore[assignment]
+                if loop.parked is not None:
+                    loop.parked.append(one)
+                    continue
                 self.steps += 1
                 if self.now != moment:
                     moment, since = self.now, self.steps
                 elif self.steps - since > MOMENT_STEPS:
-                    raise Stuck(f"{MOMENT_STEPS} callbacks have run at one moment, and there is no end to them")
-                loop: SimulatedLoop = one._loop  # type: ignore[assignment]
+                    what = f"{MOMENT_STEPS} callbacks have run at one moment, and there is no end to them"
+                    raise Stuck(f"{what}; the next one is of {_owner(one)}")
                 if loop.dropped:
                     continue
                 events._set_running_loop(loop)
@@ -119,6 +125,9 @@ class Time:
                     raise
                 except BaseException as error:
                     loop.call_exception_handler({"message": "a callback raised", "exception": error})
+                if self.alarm_at is not None and self.steps >= self.alarm_at:
+                    events._set_running_loop(None)
+                    self.alarm()
         finally:
             events._set_running_loop(None)
             sys.set_asyncgen_hooks(*before)
@@ -136,6 +145,18 @@ class Time:
                 self.ready.append(timer)
 
 
+def _owner(handle: Ready | Timer) -> str:
+    """Whose callback it is, in words."""
+    task = getattr(handle._callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        return str(getattr(task.get_coro(), "__qualname__", "a task"))
+    return str(getattr(handle._callback, "__qualname__", "something"))
+
+
+def _no_alarm() -> None:
+    """There is none."""
+
+
 def _close_generator(generator: AsyncGenerator[Any, Any]) -> None:
     """A generator that nobody will read on is closed by its loop, as asyncio does."""
     loop = events._get_running_loop()
@@ -151,10 +172,23 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._complain = complain
         self._closed = False
         self.dropped = False
+        self.parked: list[Ready | Timer] | None = None
+        """What would have run since the process was stopped; None while it is not."""
+
+    def stop_still(self) -> None:
+        """The process is stopped, as by the system; nothing of it runs until `wake_up`."""
+        if self.parked is None:
+            self.parked = []
+
+    def wake_up(self) -> None:
+        """It goes on where it was."""
+        if self.parked is not None:
+            self._time.ready += self.parked
+            self.parked = None
 
     def drop(self) -> None:
         """The process is gone."""
-        self.dropped = True
+        self.dropped, self.parked = True, None
         self._time.drop(self)
 
     # --- callbacks ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from ...core.limits import Limits
 from ...core.result import TurnResult
 from ...runtime.follow_ups import FollowUp
 from ...runtime.history_ops import Move
+from ...runtime.mailbox import WatchPolicy
+from ...runtime.opening import open_stored
 from ...runtime.session import Session
 from ...runtime.turn import Turn
 from . import acts
@@ -48,6 +50,7 @@ class Person:
         self.running: asyncio.Task[Any] | None = None
         self.beside: list[asyncio.Task[Any]] = []
         self.watching: list[asyncio.Task[Any]] = []
+        self.eyes: list[Eyes] = []
         self.draw = Random(0)
         self._armed: list[Act] = []
         self._phases: dict[str, int] = {}
@@ -62,7 +65,7 @@ class Person:
     async def live(self, process: Process) -> None:
         """Say what is left to be said, in this process."""
         self.process, self.session, self.turn = process, None, None
-        self.beside, self.watching, self._armed = [], [], []
+        self.beside, self.watching, self.eyes, self._armed = [], [], [], []
         try:
             await self._open()
             while self.at < len(self.plan.turns):
@@ -85,7 +88,13 @@ class Person:
         if process.sessions is None:
             id = self.session_id or self.world.session_id()
             self._known(id)
-            self.session = agent.session(id=id, context=self.world.ledger)
+            context = self.world.ledger
+            if self.journal.entries:
+                self.session = await open_stored(
+                    agent, id, store=process.store, runtime=process.runtime, context=context
+                )
+            else:
+                self.session = agent.session(id=id, context=context)
         else:
             while True:
                 try:
@@ -109,6 +118,8 @@ class Person:
         self.turn, self.draw = turn, self.world.draw(f"{self.plan.name}/{turn.number}/{self.at}")
         self.world.begin_turn(self.plan.name, turn)
         self._armed, self._phases = list(turn.acts), {}
+        if turn.watch:
+            self.watch("coalesce" if turn.watch == "cursor" else turn.watch, self.draw)  # type: ignore[arg-type]
         self.doing = turn.how
         self.running = loop.create_task(self._turn(turn))
         await asyncio.wait((self.running,))
@@ -128,7 +139,7 @@ class Person:
 
     async def _leave(self) -> None:
         if self.session is not None:
-            await self.session.close()
+            await self._close(self.session)
         for task in self.watching:
             await asyncio.wait((task,))
             if not task.cancelled():
@@ -205,13 +216,34 @@ class Person:
 
     async def reopen(self) -> None:
         """Close the session, and come back to it."""
+        session, process = self.session, self.process
+        assert session is not None and process is not None
+        await self._close(session)
+        await self._open()
 
-    def watch(self, policy: Any, draw: Random) -> None:
-        """Watch the session beside."""
+    async def _close(self, session: Session[Any]) -> None:
+        """Close it; who watches must have all that was told by then."""
+        await session.close()
+        for eyes in self.eyes:
+            eyes.until = self.journal.first[session.told]
+        self.eyes = []
+
+    def watch(self, policy: WatchPolicy, draw: Random) -> None:
+        """Watch the session beside: from now on or from some entry on, to its end or for a while, at once or slowly."""
+        session = self.session
+        assert session is not None
+        journal, buffer = self.journal, draw.choice((1, 2, 8, 64))
+        after = draw.choice((None, None, draw.randint(0, session.told)))
+        watcher = session.watch(policy, buffer=buffer, after=after)
+        eyes = Eyes(journal, f"a watcher of {self.plan.name} ({policy}, {buffer})", session.told if after is None else after)
+        self.eyes.append(eyes)
+        every_s = draw.choice((0.0, 0.0, 0.02, 1.0)) if policy != "block" else draw.choice((0.0, 0.01))
+        until = draw.choice((None, None, 5, 40))
+        self.watching.append(self._loop().create_task(acts.look(self, watcher, eyes, every_s, until)))
 
     async def _stream(self, turn: Turn, every_s: float) -> TurnResult | None:
-        eyes = Eyes(self.journal, f"{self.plan.name}'s stream")
         async with turn:
+            eyes = Eyes(self.journal, f"{self.plan.name}'s stream")
             async for event in turn:
                 eyes.see(event)
                 if every_s:
@@ -225,8 +257,8 @@ class Person:
     leaving = False
 
     async def _channel(self, session: Session[Any], opening: Any, options: dict[str, Any]) -> TurnResult | None:
-        eyes = Eyes(self.journal, f"{self.plan.name}'s channel")
         async with session.channel(opening, buffer=4, **options) as (channel, handle):
+            eyes = Eyes(self.journal, f"{self.plan.name}'s channel")
             async for event in _events(channel):
                 eyes.see(event)
             eyes.ended()

@@ -118,22 +118,33 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     restart: Literal["before_output", "before_commit"] = "before_output"
 
 
+class Blow(msgspec.Struct, frozen=True):
+    """After so many callbacks of the world the process in this place is dropped, or stopped for so many seconds."""
+
+    step: int
+    slot: int
+    stopped_s: float | None = None
+
+
 class EpisodePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A world from its beginning to its end. `crashes` are the times at which a process is dropped, `order` decides who is next."""
+    """A world from its beginning to its end. `order` decides who is next; `blows` are what befalls whole processes."""
 
     seed: str
     store: StoreKind
     order: int
     sessions: tuple[SessionPlan, ...]
     processes: int = 1
-    crashes: tuple[tuple[float, int], ...] = ()
     skews: tuple[float, ...] = (0.0,)
-    pauses: tuple[tuple[float, int, float], ...] = ()
-    """When a process is stopped, which one, and for how long."""
+    """How much the wall clock of each process is wrong, in seconds."""
+    blows: tuple[Blow, ...] = ()
 
     @property
     def turns(self) -> int:
         return sum([len(session.turns) for session in self.sessions])
+
+
+STEPS_PER_TURN = 45
+"""About how many callbacks a turn takes."""
 
 
 # --- making one -------------------------------------------------------------------------------------------------------
@@ -147,22 +158,15 @@ def episode(seed: str, store: StoreKind, level: Level, turns: int) -> EpisodePla
     shared = store != "memory"
     processes = draw.choice((1, 1, 2)) if shared and level != "none" else 1
     plans = tuple([_session(f"{seed}/{n}", f"s{n}", each, level, store) for n in range(sessions)])
-    span_s = each * 4.0
-    crashes: tuple[tuple[float, int], ...] = ()
-    pauses: tuple[tuple[float, int, float], ...] = ()
-    skews: tuple[float, ...] = (0.0,) * processes
+    blows: list[Blow] = []
+    skews = (0.0,) * processes
     if shared and level != "none":
-        many = max(1, turns // (12 if level == "heavy" else 60))
-        crashes = tuple(sorted([(draw.uniform(0, span_s), draw.randrange(processes)) for _ in range(many)]))
+        span, often = turns * STEPS_PER_TURN, 15 if level == "heavy" else 60
+        blows += [Blow(draw.randrange(span), draw.randrange(processes)) for _ in range(max(1, turns // often))]
         if level == "heavy":
-            pauses = tuple(
-                sorted(
-                    [
-                        (draw.uniform(0, span_s), draw.randrange(processes), draw.choice((1.0, 20.0, 45.0, 90.0)))
-                        for _ in range(many // 2)
-                    ]
-                )
-            )
+            for _ in range(turns // 30):
+                stopped_s = draw.choice((1.0, 20.0, 45.0, 90.0))
+                blows.append(Blow(draw.randrange(span), draw.randrange(processes), stopped_s))
             if draw.random() < 0.4:
                 skews = tuple([draw.choice((-40.0, -3.0, 0.0, 3.0, 40.0)) for _ in range(processes)])
     return EpisodePlan(
@@ -171,9 +175,8 @@ def episode(seed: str, store: StoreKind, level: Level, turns: int) -> EpisodePla
         order=draw.getrandbits(48),
         sessions=plans,
         processes=processes,
-        crashes=crashes,
         skews=skews,
-        pauses=pauses,
+        blows=tuple(sorted(blows, key=lambda blow: blow.step)),
     )
 
 

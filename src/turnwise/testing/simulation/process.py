@@ -58,6 +58,17 @@ def model_at(api: str, host: str) -> Model:
     return Model(f"{api}:{name}", base_url=f"http://{host}{HOST}{serve_codec(served).base}", **connection)
 
 
+def other_model(api: str, host: str) -> str:
+    """The same as a name that says all there is to know: it is stored with the session's settings, and must be enough for the next process."""
+    served, name, _ = MODELS[api]
+    return f"{api}:{name}@http://{host}{HOST}{serve_codec(served).base}"
+
+
+OTHERS = ("anthropic", "openai", "openai-responses", "gemini", "cohere", "ollama")
+"""The APIs that people change to."""
+ENVIRON = {name: "test" for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY")}
+
+
 class Clock:
     """The clocks of one process; its wall clock may be wrong."""
 
@@ -93,7 +104,7 @@ class Process:
             blocking=Inline(self.loop, world.draw(f"blocking/{number}")),
             spawn=NoChildren(),
             store=self.store,
-            environ={},
+            environ=ENVIRON,
             lease_s=LEASE_S,
         )
         self.agents = {plan.name: self._agent(plan) for plan in world.plan.sessions}

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ...core.entries import Entry, StepCommitted, TurnEnded
+
 
 class Reach:
     """Counts. A turn's pairs of phase and input count for each fault that struck it, and for `none` if none did."""
@@ -23,6 +25,14 @@ class Reach:
             pairs = self._pairs[name] = []
         for given in inputs:
             pairs.append((phase, type(given).__name__))
+
+    def entry(self, entry: Entry) -> None:
+        """An entry was appended."""
+        if type(entry) is StepCommitted:
+            self.steps += 1
+            self.calls += len(entry.message.tool_calls)
+        elif type(entry) is TurnEnded:
+            self.reasons[entry.reason] += 1
 
     def struck(self, name: str, fault: str) -> None:
         self._faults.setdefault(name, set()).add(fault)

@@ -96,6 +96,7 @@ def play(plan: EpisodePlan, trace: Trace, reach: Reach) -> tuple[float, Failure 
         simulated_s = world.time.now
         world.end()
         del world
+        gc.collect()
     reach.close()
     reach.episodes += 1
     return simulated_s, failure
@@ -106,13 +107,12 @@ def undisturbed() -> Iterator[None]:
     """Nothing is collected while a world runs: when that happens is not in the seed."""
     gc.disable()
     hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None  # of processes that were dropped in the middle of something
     try:
-        yield
-    finally:
-        sys.unraisablehook = lambda _: None  # of processes that were dropped in the middle of something
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            gc.collect()
+            yield
+    finally:
         sys.unraisablehook = hook
         gc.enable()
 

@@ -97,7 +97,7 @@ class FaultyStore:
         if fault == "lease_lost" and claim is not None:
             await self._inner.retire(claim.owner)
         fence = await self._inner.append(session, after, entries, claim)
-        world.appended(session, after, tuple(entries))
+        world.appended(session, after, tuple(entries), self._process)
         if fault == "append_fails_late":
             raise OSError(5, "the disk does not answer")
         if self._draw.random() < 0.3:

@@ -16,7 +16,8 @@ from ...tools import Tool, ToolContext, ask_user, tool
 from ...tools.approval import Allow, Ask, ProposedCall, Verdict
 from .loop import SimulatedLoop
 
-HUGE_CHARS = 60_000
+HUGE_CHARS = 5_000
+MAX_CHARS = 2_000
 TIMEOUT_S = 15.0
 
 
@@ -80,7 +81,7 @@ async def _behave(context: ToolContext[Any], name: str, does: str, for_s: float)
     return _result(does)
 
 
-@tool(timeout_s=TIMEOUT_S)
+@tool(timeout_s=TIMEOUT_S, max_result_chars=MAX_CHARS)
 async def work(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
     """Changes something."""
     if n % 7 == 0:
@@ -88,19 +89,19 @@ async def work(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.
     return await _behave(context, "work", does, for_s)
 
 
-@tool(timeout_s=TIMEOUT_S, idempotent=True, retries=1)
+@tool(timeout_s=TIMEOUT_S, max_result_chars=MAX_CHARS, idempotent=True, retries=1)
 async def again(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
     """Changes something, and may do so twice."""
     return await _behave(context, "again", does, for_s)
 
 
-@tool(timeout_s=TIMEOUT_S, read_only=True)
+@tool(timeout_s=TIMEOUT_S, max_result_chars=MAX_CHARS, read_only=True)
 async def look(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
     """Looks at something."""
     return await _behave(context, "look", does, for_s)
 
 
-@tool(timeout_s=TIMEOUT_S, resource="the_disk")
+@tool(timeout_s=TIMEOUT_S, max_result_chars=MAX_CHARS, resource="the_disk")
 def block(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
     """Blocks."""
     context.context.begin(context, "block", does)
@@ -109,7 +110,7 @@ def block(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n:
     return _result(does)
 
 
-@tool(timeout_s=TIMEOUT_S)
+@tool(timeout_s=TIMEOUT_S, max_result_chars=MAX_CHARS)
 async def danger(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
     """Wants leave."""
     return await _behave(context, "danger", does, for_s)

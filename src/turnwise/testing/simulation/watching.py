@@ -22,6 +22,7 @@ from ...core.events import (
     TurnFinished,
     TurnParked,
     TurnRecovered,
+    TurnStarted,
 )
 from .journals import Journal, Violation
 
@@ -52,7 +53,10 @@ class Eyes:
         self.journal = journal
         self.name = name
         self.of_turn = after is None
-        self.at = -1 if after is None else journal.first[after]
+        self.until: int | None = None
+        """What was told when the session was closed: so much must come, at least."""
+        self.at = journal.began if after is None else journal.first[after]
+        self._begun = after is not None
         self.seen = 0
         self.over = False
         self.lost = False
@@ -85,8 +89,10 @@ class Eyes:
 
     def _journalled(self, event: Event) -> None:
         journal, kind = self.journal, type(event)
-        if self.at < 0:
-            self.at = journal.began
+        if not self._begun:
+            self._begun = True
+            if kind is TurnStarted:
+                self.at = journal.starts.get(event.turn, self.at)
         if kind is TurnFinished and event.result.error is not None and event.result.error.code in LOST:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
@@ -120,8 +126,9 @@ class Eyes:
 
     def caught_up(self) -> None:
         """A watcher of the whole session has read all that there is."""
-        if self.at != len(self.journal.told):
-            left = len(self.journal.told) - self.at
+        due = len(self.journal.told) if self.until is None else self.until
+        if self.at < due:
+            left = due - self.at
             raise Violation("D6", f"{self.name} was not told the last {left} events of {self.journal.session}")
 
 

@@ -15,7 +15,7 @@ from ...core.entries import Entry
 from ...core.protocols import Chunk
 from ...core.state import SessionState
 from .journals import Journal, Violation
-from .loop import Stuck, Time
+from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
 from .plan import EpisodePlan, TurnPlan
 from .process import Process
@@ -52,8 +52,13 @@ class World:
         self.stores = Stores(self)
         self.violation: Violation | None = None
         self.processes: list[Process] = []
+        self._outside = SimulatedLoop(self.time, self.complain)
+        self._blows = deque(plan.blows)
         self.people = [Person(self, one) for one in plan.sessions]
         self._by_name = {person.plan.name: person for person in self.people}
+        self._graves: list[Process] = []
+        """What is left of processes is kept to the end: to be collected at another time would be something that happens."""
+        self._writers: dict[str, Process] = {}
         self._born = 0
         self._ids = 0
 
@@ -83,6 +88,8 @@ class World:
     def _run(self) -> None:
         for slot in range(self.plan.processes):
             self.start(slot)
+        self.time.alarm = self._strike
+        self._await_blow()
         try:
             self.time.run(self._over)
         except Stuck as stuck:
@@ -110,17 +117,29 @@ class World:
         process.start()
         return process
 
-    def crash(self, slot: int) -> None:
-        """Drop a process, and begin another one in its place."""
-        process = self.processes[slot]
+    def _await_blow(self) -> None:
+        self.time.alarm_at = self._blows[0].step if self._blows else None
+
+    def _strike(self) -> None:
+        """What the plan has for a process now."""
+        blow = self._blows.popleft()
+        self._await_blow()
+        process = self.processes[blow.slot]
         if process.over:
             return
-        self.trace.note(self.time.now, "-", f"crash {process.name}")
+        what = "crash" if blow.stopped_s is None else "paused"
+        self.trace.note(self.time.now, process.name, what)
         for person in self.people:
             if person.process is process and not person.done:
-                self.struck_name(person.plan.name, "crash")
+                self.struck_name(person.plan.name, what)
+        if blow.stopped_s is not None:
+            process.loop.stop_still()
+            self._outside.call_later(blow.stopped_s, process.loop.wake_up)
+            return
+        self.reach.crashes += 1
         process.drop()
-        self.start(slot)
+        self._graves.append(process)
+        self.start(blow.slot)
 
     def fail(self, violation: Violation) -> None:
         """The first violation counts."""
@@ -143,12 +162,18 @@ class World:
             found = self.journals[session] = Journal(session)
         return found
 
-    def appended(self, session: str, after: int, entries: Sequence[Entry]) -> None:
-        """Entries are durable; called before anybody can know."""
+    def appended(self, session: str, after: int, entries: Sequence[Entry], process: Process | None = None) -> None:
+        """Entries are durable; called before anybody can know. `process` has written them, if processes share the store."""
         if self.violation is not None:
             return
+        if process is not None:
+            before = self._writers.get(session)
+            if before is not None and before is not process and not before.loop.dropped:
+                self.struck(session, "two_owners")
+            self._writers[session] = process
         for entry in entries:
             self.trace.entry(self.time.now, session, entry)
+            self.reach.entry(entry)
         try:
             self.journal(session).append(after, entries)
             self.requests.committed(session, entries)
@@ -186,6 +211,9 @@ class World:
         self.provider.scripts[name] = deque(turn.answers)
         self.stores.arm(name, turn.store_faults)
         self.reach.next_turn(name)
+        person = self._by_name.get(name)
+        if person is not None and person.process is not None and self.plan.skews[person.process.slot]:
+            self.reach.struck(name, "clock_skew")
 
     def _asked(self, name: str, api: str, path: str, body: Sequence[Chunk], whole: bytes) -> None:
         self.trace.asked(self.time.now, name, api, whole)
