@@ -98,7 +98,7 @@ class Watcher:
             if not entries:
                 raise refusals.journal_shorter(hub.session.id, hub.session.told)
             _tell_again(entries, folded, mailbox)
-        elif not hub.session.settled or hub.session.owes:
+        elif not hub.session.settled or (hub.session.owes and not hub.closed):
             await mailbox.wait()
         else:
             self._folded = None
