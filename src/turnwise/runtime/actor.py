@@ -30,7 +30,6 @@ from .expiry import Expiry
 from .follow_ups import WELL, begin_next
 from .journalled import LAST, Behind, Journalled, behind_last_word
 from .learn import learn_needed
-from .mailbox import TERMINAL
 from .plan import Begin, TurnPlan
 from .spending import COUNTED
 from .turn import Turn
@@ -265,7 +264,7 @@ class Actor(Journalled[Ctx]):
         if turn is not None and turn.answered is not None:
             events = turn.answered.told(events)
         behind: Behind | None = None
-        if turn is not None and effects and type(effects[-1]) in LAST and events and type(events[-1]) not in TERMINAL:
+        if turn is not None and effects and type(effects[-1]) in LAST:
             counts, events, behind = behind_last_word(counts, events)
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
@@ -288,12 +287,13 @@ class Actor(Journalled[Ctx]):
             elif type(effect) is Finish or type(effect) is Park:
                 last = next((e for e in reversed(events) if isinstance(e, (TurnFinished, TurnParked))), None)
                 self._finish(turn, last.result if last is not None else result_of(self.state))
+                break  # a turn that was interrupted as it parked has ended for whoever drove it
         turn.launch()
 
     def _finish(self, turn: Turn, result: TurnResult) -> None:
         self._turn = None
         self.parked = None
-        if result.pending:
+        if result.pending and self.state.running:
             self.parked = turn.wishes
             self.expiry.watch(result.pending)
         self.runtime.release(turn)

@@ -36,15 +36,19 @@ LAST = (Finish, Park)
 """What the machine wants when a turn is over, or rests."""
 
 
-def behind_last_word(counts: list[int], events: list[Event]) -> tuple[list[int], list[Event], Behind]:
-    """Counts and events up to the end of a turn, and those that came behind it in the same append: they are no part of the turn, whose last
-    event is its end."""
-    entry = begins = 0
+def behind_last_word(counts: list[int], events: list[Event]) -> tuple[list[int], list[Event], Behind | None]:
+    """Counts and events up to the end of a turn, and those that came behind it in the same append, if any: they are no part of the turn,
+    whose last event is its end."""
+    begins = 0
     for entry, count in enumerate(counts, 1):
         begins += count
         if count and type(events[begins - 1]) in TERMINAL:
-            break
-    return counts[:entry], events[:begins], (counts[entry:], events[begins:])
+            return (counts, events, None) if begins == len(events) else (
+                counts[:entry],
+                events[:begins],
+                (counts[entry:], events[begins:]),
+            )
+    return counts, events, None
 
 
 class Journalled(Ground[Ctx]):

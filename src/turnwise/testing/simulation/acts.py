@@ -13,7 +13,7 @@ from ...runtime.session import Session
 from ...runtime.watch import Watcher
 from .journals import Violation
 from .plan import Act
-from .watching import LOST, Eyes
+from .watching import Eyes
 
 if TYPE_CHECKING:
     from .people import Person
@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 INTERRUPT_S = 12.0
 """An interrupted turn is over within this time: its grace, and a little for a process that is stopped meanwhile."""
 
-_EXPECTED = LOST | frozenset(
+_EXPECTED = frozenset(
     (
+        "append_failed",
+        "append_blocked",
+        "append_conflict",
+        "lease_lost",
+        "session_deleted",
+        "disk_full",
+        "shut_down",
+        "stuck",
+        "store_busy",
         "session_busy",
         "turn_parked",
         "turn_left",
@@ -267,6 +276,13 @@ _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
 
 async def look(person: Person, watcher: Watcher, eyes: Eyes, every_s: float, until: int | None) -> None:
     """Read a watcher, slowly if so, to its end or for so many events."""
+    try:
+        await _look(watcher, eyes, every_s, until)
+    except Violation as violation:
+        person.world.fail(violation)
+
+
+async def _look(watcher: Watcher, eyes: Eyes, every_s: float, until: int | None) -> None:
     mailbox = watcher._mailbox  # pyright: ignore[reportPrivateUsage]
     async with watcher:
         async for event in watcher:

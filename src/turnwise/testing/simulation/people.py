@@ -135,7 +135,8 @@ class Person:
 
     def _late(self, turn: TurnPlan) -> None:
         where = f"{self.plan.name}: turn {turn.number} ({self.doing})"
-        self.world.fail(Violation("liveness", f"{where} is not over after {TURN_S:g} s"))
+        waits = "" if self.running is None else where_it_waits(self.running)
+        self.world.fail(Violation("liveness", f"{where} is not over after {TURN_S:g} s; it waits in {waits}"))
 
     async def _leave(self) -> None:
         if self.session is not None:
@@ -305,6 +306,16 @@ class Person:
             self.world.fail(violation)
         except Exception as error:
             self.world.fail(Violation("unexpected", f"{self.plan.name}, {act.what}: {type(error).__name__}: {error}"))
+
+
+def where_it_waits(task: asyncio.Task[Any]) -> str:
+    """The functions in which a task waits, from the outside in."""
+    names: list[str] = []
+    waits: Any = task.get_coro()
+    while waits is not None and len(names) < 12:
+        names.append(str(getattr(waits, "__qualname__", type(waits).__name__)))
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None) or getattr(waits, "gi_yieldfrom", None)
+    return " > ".join(names)
 
 
 async def _events(channel: Any) -> AsyncIterator[Any]:

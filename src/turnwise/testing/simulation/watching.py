@@ -28,22 +28,8 @@ from .journals import Journal, Violation
 
 _PASSING = frozenset((ThinkingDelta, ToolCallDelta, ToolCallStarted, ToolProgress, BudgetLow, CacheBroken))
 _JOURNALLED_NOTICES = frozenset(("side_effects", "concluding", "not_compacted"))
-LOST = frozenset(
-    (
-        "append_failed",
-        "append_blocked",
-        "append_conflict",
-        "lease_lost",
-        "session_busy",
-        "session_deleted",
-        "disk_full",
-        "shut_down",
-        "stuck",
-        "store_busy",
-        "illegal_entry",
-    )
-)
-"""Errors of turns that ended without a word in the journal: nobody could write there."""
+LOST = ("state", "session")
+"""Branches of errors of turns that ended without a word in the journal: nobody could write there, or somebody else did."""
 
 
 class Eyes:
@@ -93,14 +79,14 @@ class Eyes:
             self._begun = True
             if kind is TurnStarted:
                 self.at = journal.starts.get(event.turn, self.at)
-        if kind is TurnFinished and event.result.error is not None and event.result.error.code in LOST:
+        if kind is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
                 self.over = self.lost = True
                 self._text = []
                 return
         if self.at >= len(journal.told):
-            raise Violation("D1", f"{self.name} is told {kind.__name__}, which is not in the journal of {journal.session}")
+            raise Violation("D1", f"{self.name} is told {_short(event)}, which is not in the journal of {journal.session}")
         expected = journal.told[self.at]
         if expected is not event and expected != event:
             raise Violation(
@@ -133,4 +119,5 @@ class Eyes:
 
 
 def _short(event: Event) -> str:
-    return repr(event)[:160]
+    error = event.result.error if isinstance(event, TurnFinished) else None
+    return repr(event)[:160] if error is None else f"{repr(event)[:160]} with {error.for_log()}"
