@@ -239,6 +239,8 @@ class Actor(Journalled[Ctx]):
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
+        if self._lost is not None and self.hub is not None:
+            self.hub.look_again()
 
     def _admit_calls(self) -> list[Effect]:
         """Let due calls be checked first, so that their beginnings share an append with the step that made them."""

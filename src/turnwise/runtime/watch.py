@@ -225,6 +225,12 @@ class Hub:
             else:
                 mailbox.wake()
 
+    def look_again(self) -> None:
+        """What was on its way into the journal is lost: who waits for it has nothing to wait for."""
+        for mailbox in self._mailboxes:
+            if not mailbox.live:
+                mailbox.wake()
+
     def fell_behind(self) -> None:
         """The journal was read anew and may have grown meanwhile: everybody reads on in it."""
         for mailbox in self._mailboxes:

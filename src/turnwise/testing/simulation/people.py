@@ -47,6 +47,7 @@ class Person:
         self.session: Session[Any] | None = None
         self.session_id: str | None = None
         self.turn: TurnPlan | None = None
+        self.life: asyncio.Task[Any] | None = None
         self.running: asyncio.Task[Any] | None = None
         self.beside: list[asyncio.Task[Any]] = []
         self.watching: list[asyncio.Task[Any]] = []
@@ -60,11 +61,17 @@ class Person:
         assert self.session_id is not None
         return self.world.journal(self.session_id)
 
+    def where(self) -> str:
+        """Where they wait, for reports."""
+        tasks = [self.life, self.running, *self.beside, *self.watching]
+        return "; ".join([where_it_waits(task) for task in tasks if task is not None and not task.done()])
+
     # --- from turn to turn ----------------------------------------------------------------------------------------------
 
     async def live(self, process: Process) -> None:
         """Say what is left to be said, in this process."""
         self.process, self.session, self.turn = process, None, None
+        self.life = asyncio.current_task()
         self.beside, self.watching, self.eyes, self._armed = [], [], [], []
         try:
             await self._open()

@@ -94,7 +94,7 @@ class World:
             self.time.run(self._over)
         except Stuck as stuck:
             if self.violation is None:
-                waiting = [f"{p.plan.name} in turn {p.at}: {p.doing}" for p in self.people if not p.done]
+                waiting = [f"{p.plan.name} in turn {p.at} ({p.doing}): {p.where()}" for p in self.people if not p.done]
                 raise Violation("liveness", f"{stuck}; {'; '.join(waiting) or 'nobody waits'}") from None
         if self.violation is not None:
             raise self.violation
