@@ -117,6 +117,8 @@ class Actor(Journalled[Ctx]):
             await self.reload(patience_s)
         if self.claims is not None:
             await self.claims.ready(patience_s)
+        if self._appending is not None or self._lost is not None:  # something was folded meanwhile
+            await self._settle(patience_s)
 
     def _refuse_if_parked(self, given: Input) -> None:
         """Who begins a turn while one is parked, or was left, has to say what becomes of that one."""
