@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.audit import AuditRecord
+    from .core.budgets import Budget, BudgetStatus
     from .core.compaction import Compaction, CompactReport, Drop, Mask, Summarise
     from .core.content import Audio, Document, Image, Text
     from .core.errors import ToolError, TurnwiseError
@@ -61,6 +63,9 @@ _HOMES = {
     "Ask": "tools.approval",
     "AssistantMessage": "core.messages",
     "Audio": "core.content",
+    "AuditRecord": "core.audit",
+    "Budget": "core.budgets",
+    "BudgetStatus": "core.budgets",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -135,6 +140,9 @@ __all__ = [
     "Ask",
     "AssistantMessage",
     "Audio",
+    "AuditRecord",
+    "Budget",
+    "BudgetStatus",
     "Channel",
     "CompactReport",
     "Compaction",

@@ -1,19 +1,9 @@
 """The events of a turn, for `match`: `from turnwise.events import TextDelta, ToolFinished, TurnFinished`."""
 
 from .core.events import (
-    ApprovalGiven,
-    ApprovalRequested,
     AttemptRestarted,
-    BudgetLow,
-    CacheBroken,
-    ContextCompacted,
     Event,
-    FollowUpAccepted,
-    FollowUpDropped,
-    LoopDetected,
     Notice,
-    QuestionAsked,
-    ResultAwaited,
     Steered,
     StepFinished,
     StepSnapshot,
@@ -28,9 +18,22 @@ from .core.events import (
     ToolStarted,
     TurnFinished,
     TurnParked,
-    TurnRecovered,
     TurnStarted,
     UsageUpdated,
+)
+from .core.events_rare import (
+    ApprovalGiven,
+    ApprovalRequested,
+    BudgetLow,
+    CacheBroken,
+    ContextCompacted,
+    DecisionMade,
+    FollowUpAccepted,
+    FollowUpDropped,
+    LoopDetected,
+    QuestionAsked,
+    ResultAwaited,
+    TurnRecovered,
 )
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "BudgetLow",
     "CacheBroken",
     "ContextCompacted",
+    "DecisionMade",
     "Event",
     "FollowUpAccepted",
     "FollowUpDropped",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from turnwise import Agent, Principal
 from turnwise.core.store import Owner, Query
 from turnwise.store.sqlite import SqliteStore
 from turnwise.testing import ScriptedProvider, reply
@@ -340,6 +341,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "list": (),
     "show": ("nobody",),
     "search": ("x",),
+    "audit": ("nobody",),
     "export": ("nobody",),
     "import": ("nothing.jsonl",),
     "fork": ("nobody",),
@@ -374,3 +376,34 @@ def test_every_command_has_help(inside: Inside, command: str) -> None:
     done = inside.run("sessions", command, "--help")
     assert done.code == 0 and f"Usage: turnwise sessions {command}" in done.out.decode()
     assert not inside.home.exists(), "help touches nothing"
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_audit_for_people_and_programs(kept: Inside) -> None:
+    """P4: a table, lines of JSON, a file; of one session or all."""
+
+    async def decide(store: SqliteStore) -> None:
+        async with Agent("anthropic:a-model", name="cli", store=store).session("plan", resume=True) as session:
+            await session.set(temperature=0.5)
+            await session.set(instructions="Be\tbrief.", by=Principal("local", "bob"))
+
+    kept.store(decide)
+    done = kept.run("sessions", "audit", "plan")
+    cells = [line.split("\t") for line in done.lines]
+    assert [(row[3], row[4], row[5], row[8]) for row in cells] == [
+        ("settings", "changed", "local", "temperature=0.5"),
+        ("settings", "changed", "bob", "instructions=Be brief."),
+    ]
+    first, second = kept.run("sessions", "audit", "plan", "--json").documents
+    assert (first["kind"], first["detail"]) == ("settings", {"temperature": 0.5})
+    assert kept.run("sessions", "audit", "--all", "--json").documents == [first, second]
+    assert kept.run("sessions", "audit", "plan", "--kind", "verdict", "--json").documents == []
+    assert kept.run("sessions", "audit", "plan", "--since", "1h", "--json").documents == [first, second]
+    written = kept.run("sessions", "audit", "plan", "-o", "audit.jsonl")
+    assert "audit.jsonl" in written.err and not written.out
+    lines = (kept.folder / "audit.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [first, second]
+    assert "Nothing was decided" in kept.run("sessions", "audit", ids(kept)["Why is the sky blue?"]).err
+    assert kept.run("sessions", "audit", "plan", "--all").code == 2

@@ -34,6 +34,7 @@ from turnwise.core.inputs_rare import (
     ChangeSettings,
     Clear,
     CompactionEnded,
+    Decide,
     Deny,
     DropFollowUps,
     Expire,
@@ -78,7 +79,7 @@ def refused(api: str, transcript: list[Message]) -> list[Any]:
 
 MEDDLING = [
     *("steer", "steer", "follow up", "drop follow-ups", "interrupt", "wait", "settings", "clear", "rewind", "compact"),
-    *("undo", "late", "crash", "recover", "recover"),
+    *("decide", "undo", "late", "crash", "recover", "recover"),
 ]
 
 
@@ -164,6 +165,9 @@ class Chaos(RuleBasedStateMachine):
                 assert self.feed(Rewind(to)) is not running
             case "compact":
                 self.end_compaction(data, "manual", data.draw(flip), data.draw(st.sampled_from([False, False, True])))
+            case "decide":
+                made = Decide("hook", "modify", "t1.s1.c0", "tool", "sha")
+                assert self.feed(made), "P4: whatever goes on, a decision is journalled"
             case "undo":
                 self.undo_compaction()
             case "late":
@@ -273,8 +277,6 @@ class Chaos(RuleBasedStateMachine):
     def forbid(self, cause: str, stop: bool) -> None:
         asked = self.world.calling
         assert asked is not None
-        if asked.concluding and not stop:
-            return
         self.world.calling = None
         assert self.feed(Stop("enough") if stop else LimitHit(cause))
 

@@ -6,7 +6,8 @@ from tests.core.world import OVERLOADED, REFUSED, World, begin, last_result, rep
 
 from turnwise.core.changes import CompactionFailed, Recovered
 from turnwise.core.entries import CallOutcome, CallStarted, Entry, TurnEnded
-from turnwise.core.events import ToolFinished, ToolStarted, TurnRecovered
+from turnwise.core.events import ToolFinished, ToolStarted
+from turnwise.core.events_rare import TurnRecovered
 from turnwise.core.evolve import fold
 from turnwise.core.inputs import CallBegins, CallEnded, CallModel, Interrupt, ModelFailed, RunTool, Steer
 from turnwise.core.inputs_rare import Approve, CallWaits, CompactionEnded, FollowUp, Recover, Resume

@@ -102,14 +102,14 @@ ROWS = [
         "runtime/claims.py",
         "        elif isinstance(entry, ENDS):\n            held = False",
         "        elif isinstance(entry, ENDS):\n            pass",
-        (f"{CLAIMS}::test_a_turn_takes_the_claim_and_gives_it_back[anthropic-streamed]",),
+        (f"{CLAIMS}::test_a_turn_takes_the_claim_and_gives_it_back[anthropic-streamed-Leased]",),
     ),
     Row(
         "D3",
         "the fence is not shown",
         "runtime/claims.py",
-        "lease.claim(self.fence, hold)",
-        "lease.claim(0, hold)",
+        "await lease.store.append(session.id, after, entries, lease.claim(self.fence, hold))",
+        "await lease.store.append(session.id, after, entries, lease.claim(0, hold))",
         (f"{CLAIMS}::test_a_late_append_is_refused[anthropic]",),
     ),
     Row(
@@ -134,7 +134,7 @@ ROWS = [
         "runtime/claims.py",
         "return isinstance(self._refused, StateError) and not interrupted",
         "return False",
-        (f"{CLAIMS}::test_who_is_behind_reads_on[anthropic]",),
+        (f"{CLAIMS}::test_who_is_behind_reads_on[anthropic-Leased]",),
     ),
     Row(
         "D3",
@@ -142,7 +142,7 @@ ROWS = [
         "runtime/actor.py",
         "return True if reads == self.reads else await self._apply(given)",
         "return True",
-        (f"{CLAIMS}::test_who_is_behind_reads_on[anthropic]",),
+        (f"{CLAIMS}::test_who_is_behind_reads_on[anthropic-Leased]",),
     ),
     Row(
         "D3",
@@ -191,5 +191,21 @@ ROWS = [
         "if session.lost is not None or session.told != seq:",
         "if session.lost is not None:",
         (f"{OPENING}::test_a_snapshot_is_never_ahead_of_the_journal",),
+    ),
+    Row(
+        "D3",
+        "a first append that is refused at once ends the turn instead of being folded again",
+        "runtime/claims.py",
+        'told to `begun`, also if that is at once."""\n        self._beginning = True',
+        'told to `begun`, also if that is at once."""',
+        (f"{CLAIMS}::test_who_is_behind_reads_on[anthropic-AtOnce]",),
+    ),
+    Row(
+        "D3",
+        "an append at once gives no claim back",
+        "runtime/claims.py",
+        "        self._settle(hold, session.state.turns)",
+        "        self._settle(True, session.state.turns)",
+        (f"{CLAIMS}::test_a_turn_takes_the_claim_and_gives_it_back[anthropic-streamed-AtOnce]",),
     ),
 ]

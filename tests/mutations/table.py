@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import rows_approvals
+import rows_audit
 import rows_budget
 import rows_context
 import rows_decoders
@@ -42,6 +43,7 @@ ROWS: list[Row] = [
     *rows_results.ROWS,
     *rows_resume.ROWS,
     *rows_approvals.ROWS,
+    *rows_audit.ROWS,
     *rows_flow.ROWS,
     *rows_budget.ROWS,
     *rows_surface.ROWS,

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
 from turnwise.core.entries import Entry, SessionCreated
 from turnwise.core.store import Claim, NewSession, Owner
 from turnwise.store.memory import MemoryStore
@@ -74,6 +76,22 @@ class Leased(MemoryStore):
     async def holds(self, session: str, claim: Claim) -> bool:
         self.asked += 1
         return await super().holds(session, claim)
+
+
+class AtOnce(Leased):
+    """One that has done every second append before its `append_at_once` returns, as `SqliteStore` does now and then, and takes its time
+    with the others."""
+
+    tried = 0
+
+    def append_at_once(self, session: str, after: int, entries: Sequence[Entry], claim: Claim) -> int | None:
+        self.tried += 1
+        if self.tried % 2:
+            return None
+        with pytest.raises(StopIteration) as done:
+            MemoryStore.append(self, session, after, entries, claim).send(None)
+        self.appends.append((session, list(entries), claim))
+        return done.value.value
 
 
 async def stored(entries: Sequence[Entry]) -> Leased:

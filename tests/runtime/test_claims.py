@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.runtime.conftest import ANTHROPIC, Host, in_virtual_time, names, read_all, until
-from tests.runtime.leased import Leased
+from tests.runtime.leased import AtOnce, Leased
 from tests.runtime.test_store import found, look
 
 from turnwise import Deadlines, Runtime, tool
@@ -19,10 +19,14 @@ from turnwise.runtime.lease import lease_of
 from turnwise.runtime.opening import open_stored, recover
 from turnwise.testing import ScriptedProvider, call, repeat, reply
 
+both = pytest.mark.parametrize("kind", [Leased, AtOnce])
+"""Stores whose appends are waited for, and may be done before they return."""
 
-async def test_a_turn_takes_the_claim_and_gives_it_back(any_host: Host) -> None:
+
+@both
+async def test_a_turn_takes_the_claim_and_gives_it_back(any_host: Host, kind: type[Leased]) -> None:
     """D3: the first append takes it, the ones between show its fence, the last gives it back; then nothing beats."""
-    store = Leased()
+    store = kind()
     async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
         session = any_host.agent(provider, look, store=store, runtime=runtime).session()
         await session.run("Hi")
@@ -52,9 +56,10 @@ async def run_beside(host: Host, provider: ScriptedProvider, store: Leased, runt
     return await open_stored(host.agent(provider, look), id, store=store, runtime=runtime)
 
 
-async def test_one_of_two_proceeds(host: Host) -> None:
+@both
+async def test_one_of_two_proceeds(host: Host, kind: type[Leased]) -> None:
     """D3: the other is told at once, with nothing journalled; when the first is done it reads what was said, and goes on."""
-    store, release, inside = Leased(), asyncio.Event(), asyncio.Event()
+    store, release, inside = kind(), asyncio.Event(), asyncio.Event()
 
     @tool(name="look")
     async def slow(what: str) -> str:
@@ -89,9 +94,10 @@ async def test_one_of_two_proceeds(host: Host) -> None:
         assert said == ["Hi", "Slowly", "Now"]
 
 
-async def test_who_is_behind_reads_on(host: Host) -> None:
+@both
+async def test_who_is_behind_reads_on(host: Host, kind: type[Leased]) -> None:
     """Two processes that take turns: what the other has appended meanwhile is read before the input is folded."""
-    store = Leased()
+    store = kind()
     async with Runtime() as one, Runtime() as two, ScriptedProvider([repeat(found)]) as provider:
         first = host.agent(provider, look, store=store, runtime=one).session()
         await first.run("one")
@@ -102,8 +108,8 @@ async def test_who_is_behind_reads_on(host: Host) -> None:
         await first.set(temperature=0.5)  # behind as well: read on, and said again
         assert names(store.journal(first.id)).count("TurnEnded") == 5
         assert fold(store.journal(first.id)).settings.temperature == 0.5
-        both = [second.set(top_p=0.5), second.follow_up("six"), second.set(temperature=0.7)]
-        _, waiting, _ = await asyncio.gather(*both)
+        three = [second.set(top_p=0.5), second.follow_up("six"), second.set(temperature=0.7)]
+        _, waiting, _ = await asyncio.gather(*three)
         assert (await waiting.result()).turn == 6
         assert (second.settings.temperature, second.settings.top_p) == (0.7, 0.5)
         assert tuple(fold(store.journal(first.id)).transcript) == second.messages

@@ -371,3 +371,33 @@ async def test_a_program_that_never_lets_go_is_named(tmp_path: Path) -> None:
         assert len(await store.read("s")) == 3
     await store.append("s", 3, [ended()])
     await store.close()
+
+
+async def test_appends_at_once_are_appends(tmp_path: Path) -> None:
+    """D3, D4: what need not be waited for is durable, checked and refused like any other; in `full`, on another loop and when something is
+    queued before it, nothing is done."""
+    with closing(sqlite3.connect(tmp_path / "t.db")) as other:
+        store, full = SqliteStore(tmp_path / "t.db"), SqliteStore(tmp_path / "t.db", durability="full")
+        assert store.append_at_once("s", 0, [created("s")]) is None  # the file is not open yet
+        await store.heartbeat(Owner("me"), 30)
+        await asyncio.sleep(0)
+        assert store.append_at_once("s", 0, [created("s")], Claim("me", 0, True)) == 1
+        assert store.append_at_once("s", 1, [said("hello")], Claim("me", 1, True)) == 1
+        assert (
+            store.append_at_once("s", 2, [ended()], Claim("me", 1, False)) is None
+        )  # two were done in this turn of the loop
+        assert other.execute("SELECT last FROM sessions WHERE id = 's'").fetchone() == (2,)
+        await asyncio.sleep(0)
+        with pytest.raises(StateError) as refused:
+            store.append_at_once("s", 1, [said("late")], Claim("me", 1, True))
+        assert refused.value.code == "append_conflict"
+        with pytest.raises(StateError) as lost:
+            store.append_at_once("s", 2, [said("late")], Claim("me", 7, True))
+        assert lost.value.code == "lease_lost"
+        await full.heartbeat(Owner("me"), 30)
+        await asyncio.sleep(0)
+        assert full.append_at_once("s", 2, [ended()], Claim("me", 1, False)) is None
+        assert len(await store.read("s")) == 2
+        await full.close()
+        await store.close()
+        assert store.append_at_once("s", 2, [ended()], Claim("me", 1, False)) is None

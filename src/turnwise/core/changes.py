@@ -1,4 +1,5 @@
-"""The rarer entries: calls that wait for someone, turns that park, and what changes the view or the settings of a session.
+"""The rarer entries: calls that wait for someone, what was decided about them, turns that park, and what changes the view or the settings
+of a session.
 
 Those of every turn are in `entries`, where the union of all is, too.
 """
@@ -12,6 +13,7 @@ import msgspec
 from .errors import ErrorInfo
 from .limits import Limits
 from .messages import UserMessage
+from .principal import Principal
 from .result import PendingKind
 from .settings import SessionSettings
 from .usage import Usage
@@ -21,8 +23,17 @@ Trigger = Literal["auto", "manual", "overflow"]
 """Why a compaction was made: the next request would have been too large, someone asked, or the provider refused the request."""
 
 
+DecisionSource = Literal["policy", "hook", "middleware"]
+"""Who decided, where it was no person."""
+
+Decision = Literal["allow", "ask", "deny", "failed", "modify", "replace", "cancel", "retry", "redirect"]
+"""What was decided: of a policy `allow`, `ask`, `deny`, or `failed` (it could not be asked, which means no); the rest are the results of
+hooks. `failed` of a hook: it raised or took too long, and stood for a refusal."""
+
+
 class CallWaiting(msgspec.Struct, frozen=True, gc=False, tag="call.waiting", omit_defaults=True):
-    """A call waits: for leave to run, for a result from the caller who runs it, or for an answer of the user (rule C6)."""
+    """A call waits: for leave to run, for a result from the caller who runs it, or for an answer of the user (rule C6). `arguments` and `name`
+    as in `CallStarted`."""
 
     call_id: str
     name: str
@@ -30,11 +41,13 @@ class CallWaiting(msgspec.Struct, frozen=True, gc=False, tag="call.waiting", omi
     at: float
     reason: str = ""
     expires_at: float | None = None
+    arguments: str | None = None
     v: int = 1
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, gc=False, tag="approval.answered", omit_defaults=True):
-    """Someone allowed a call or did not. `arguments` are those that it is to run with instead, if they were edited."""
+    """Someone allowed a call or did not. `arguments` are those that it is to run with instead, if they were edited. `by` says who, if it
+    was said; else it was whoever held the session."""
 
     call_id: str
     allowed: bool
@@ -42,6 +55,29 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, gc=False, tag="approval.answ
     reason: str = ""
     arguments: str | None = None
     expired: bool = False
+    by: Principal | None = None
+    v: int = 1
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False, tag="decision.made", omit_defaults=True):
+    """Something other than a person decided (rule P4): the agent's policy about a call, or a hook or middleware about what it stands at.
+
+    `decision` is what it said, `rule` by which rule: the policy's own name for it, or the id of the hook or middleware; `point` is where a
+    hook stands. `call_id`, `name` and `arguments_sha256` bind it to one call with these very arguments (`audit.fingerprint`);
+    `before_sha256` is of those that were replaced.
+    """
+
+    source: DecisionSource
+    decision: Decision
+    at: float
+    turn: int = 0
+    call_id: str = ""
+    name: str = ""
+    arguments_sha256: str = ""
+    before_sha256: str = ""
+    rule: str = ""
+    point: str = ""
+    reason: str = ""
     v: int = 1
 
 
@@ -184,10 +220,11 @@ class Rewound(msgspec.Struct, frozen=True, gc=False, tag="session.rewound", omit
 
 
 class SettingsChanged(msgspec.Struct, frozen=True, gc=False, tag="settings.changed", omit_defaults=True):
-    """These settings hold from the next model call on."""
+    """These settings hold from the next model call on. `by` says who has set them, if it was said."""
 
     settings: SessionSettings
     at: float
+    by: Principal | None = None
     v: int = 1
 
 
@@ -198,6 +235,7 @@ ChangeEntry = (
     | Compacted
     | CompactionFailed
     | CompactionUndone
+    | Decided
     | FollowUpQueued
     | FollowUpsDropped
     | LimitReached

@@ -10,6 +10,7 @@ from .changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -29,6 +30,7 @@ from .inputs_rare import (
     ChangeSettings,
     Clear,
     CompactionEnded,
+    Decide,
     Deny,
     DropFollowUps,
     Expire,
@@ -43,6 +45,7 @@ from .inputs_rare import (
 )
 from .messages import AssistantMessage, ResponseInfo, UserMessage
 from .outcomes import Cancelled, Denied, Outcome, result_of
+from .principal import Principal
 from .recovery import closed, recovered
 from .result import TurnReason
 from .state import CallState, SessionState, TurnState
@@ -59,8 +62,10 @@ BASE_CHANGED = ErrorInfo(
 def decide_rare(state: SessionState, turn: TurnState | None, given: Input, now: float) -> list[Entry]:
     """The entries that follow; `turn` is the one that runs, if one does."""
     match given:
-        case ChangeSettings(settings=settings):
-            return [SettingsChanged(settings, now)]
+        case ChangeSettings(settings=settings, by=by):
+            return [SettingsChanged(settings, now, by)]
+        case Decide():
+            return [_decided(turn, given, now)]
         case FollowUp(body=body, client_ref=client_ref):
             return [FollowUpQueued(UserMessage(body, created_at=now), now, client_ref, state.queued + 1)]
         case DropFollowUps(numbers=numbers):
@@ -98,23 +103,25 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
             call = turn.find(given.call_id) if turn.phase == "tools" else None
             if call is None or call.result is not None or call.waits is not None or (call.started and not call.again):
                 return []
+            name = given.name or call.call.name
             return [
-                CallWaiting(given.call_id, call.call.name, given.kind, now, given.reason, given.expires_at),
+                CallWaiting(given.call_id, name, given.kind, now, given.reason, given.expires_at, given.arguments),
             ]
         case Approve():
             call = _asking(turn, given.call_id)
-            return [] if call is None else [ApprovalAnswered(given.call_id, True, now, given.reason, given.arguments)]
+            said = ApprovalAnswered(given.call_id, True, now, given.reason, given.arguments, by=given.by)
+            return [] if call is None else [said]
         case Deny():
             call = _asking(turn, given.call_id)
-            return [] if call is None else _denied(call, given.reason, given.expired, now)
+            return [] if call is None else _denied(call, given.reason, given.expired, now, given.by)
         case Expire():
             return _expired(turn, now)
         case Resume():
             return [Resumed(turn.number, now)] if turn.phase == "parked" else []
-        case Stop(cause=cause):
-            return [TurnEnded(turn.number, "stopped", now, cause)] if turn.phase == "model" else []
+        case Stop(cause=cause, usage=usage):
+            return [TurnEnded(turn.number, "stopped", now, cause, None, usage)] if turn.phase == "model" else []
         case LimitHit(cause=cause):
-            return [limit_entry(turn, cause, now)] if turn.phase == "model" and not turn.concluding else []
+            return [_forbidden(turn, cause, now)] if turn.phase == "model" else []
         case _:
             return []
 
@@ -124,7 +131,7 @@ def _in_turn(turn: TurnState, given: Input, now: float) -> list[Entry]:
 
 def accept(state: SessionState, given: UserInput, now: float) -> list[Entry]:
     """A turn begins with an input."""
-    body = state.queue[0].message.body if given.queued and state.queue else given.body
+    body = given.body or state.queue[0].message.body if given.queued and state.queue else given.body
     client_ref = state.queue[0].client_ref if given.queued and state.queue else given.client_ref
     if given.queued and not state.queue:
         return []
@@ -197,6 +204,13 @@ def reached(turn: TurnState) -> str:
     return budget.reached(turn.limits, budget.spent_of(turn.usage, steps=steps, calls=calls))
 
 
+def _forbidden(turn: TurnState, cause: str, now: float) -> Entry:
+    """The driver may not send a request. If it was the one to conclude with, the turn ends without."""
+    if turn.concluding:
+        return TurnEnded(turn.number, "limit", now, turn.concluding)
+    return limit_entry(turn, cause, now)
+
+
 def limit_entry(turn: TurnState, cause: str, now: float) -> Entry:
     """What a limit does: end the turn, or let the model conclude first."""
     if turn.limits.on_limit == "conclude" and turn.steps:
@@ -214,9 +228,25 @@ def _asking(turn: TurnState, call_id: str) -> CallState | None:
     return call if waits is not None and waits.kind == "approval" else None
 
 
-def _denied(call: CallState, reason: str, expired: bool, now: float) -> list[Entry]:
-    answer = ApprovalAnswered(call.call.id, False, now, reason, expired=expired)
+def _denied(call: CallState, reason: str, expired: bool, now: float, by: Principal | None = None) -> list[Entry]:
+    answer = ApprovalAnswered(call.call.id, False, now, reason, expired=expired, by=by)
     return [answer, closed(call, Denied(reason or "it was not allowed"), now)]
+
+
+def _decided(turn: TurnState | None, given: Decide, now: float) -> Decided:
+    return Decided(
+        given.source,
+        given.decision,
+        now,
+        0 if turn is None else turn.number,
+        given.call_id,
+        given.name,
+        given.arguments_sha256,
+        given.before_sha256,
+        given.rule,
+        given.point,
+        given.reason,
+    )
 
 
 def _expired(turn: TurnState, now: float) -> list[Entry]:

@@ -86,7 +86,8 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False, tag="attempt.failed",
 
 class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omit_defaults=True):
     """A tool is about to run. `arguments_sha256` fingerprints the final arguments; only an idempotent call may be run
-    `again` after a crash (rule D2), and only a `read_only` one leaves the world as it was."""
+    `again` after a crash (rule D2), and only a `read_only` one leaves the world as it was. `arguments` are set, and `name` is another one than
+    the model gave, if a hook has made another call of it: that is then what the transcript shows."""
 
     call_id: str
     name: str
@@ -95,6 +96,7 @@ class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call.started", omi
     at: float
     read_only: bool = False
     again: bool = False
+    arguments: str | None = None
     v: int = 1
 
 

@@ -13,19 +13,7 @@ import msgspec
 
 from .content import AssistantBlock, ToolCall
 from .errors import ErrorInfo
-from .events_rare import (
-    ApprovalGiven,
-    ApprovalRequested,
-    BudgetLow,
-    CacheBroken,
-    ContextCompacted,
-    FollowUpAccepted,
-    FollowUpDropped,
-    LoopDetected,
-    QuestionAsked,
-    ResultAwaited,
-    TurnRecovered,
-)
+from .events_rare import RareEvent
 from .messages import Mark, StopReason
 from .outcomes import ToolResult
 from .result import Pending, TurnResult
@@ -210,19 +198,9 @@ Event = (
     | ToolProgress
     | ToolFinished
     | Steered
-    | TurnRecovered
     | StepSnapshot
-    | ApprovalRequested
-    | ApprovalGiven
-    | QuestionAsked
-    | ResultAwaited
-    | FollowUpAccepted
-    | FollowUpDropped
-    | LoopDetected
-    | BudgetLow
-    | ContextCompacted
-    | CacheBroken
     | Notice
     | TurnParked
     | TurnFinished
+    | RareEvent
 )

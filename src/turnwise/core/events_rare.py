@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .changes import Trigger
+from .changes import Decision, DecisionSource, Trigger
 
 
 class ApprovalRequested(msgspec.Struct, frozen=True, gc=False, tag="approval.requested", tag_field="type"):
@@ -25,6 +25,19 @@ class ApprovalGiven(msgspec.Struct, frozen=True, gc=False, tag="approval.given",
     allowed: bool
     reason: str = ""
     arguments: str | None = None
+
+
+class DecisionMade(msgspec.Struct, frozen=True, gc=False, tag="decision.made", tag_field="type"):
+    """Something other than a person decided: a policy about a call, a hook or middleware about what it stands at. `rule` names what made
+    it decide so."""
+
+    source: DecisionSource
+    decision: Decision
+    call_id: str = ""
+    name: str = ""
+    rule: str = ""
+    point: str = ""
+    reason: str = ""
 
 
 class QuestionAsked(msgspec.Struct, frozen=True, gc=False, tag="question.asked", tag_field="type"):
@@ -107,3 +120,19 @@ class CacheBroken(msgspec.Struct, frozen=True, gc=False, tag="cache.broken", tag
     turn: int
     step: int
     cause: str
+
+
+RareEvent = (
+    ApprovalGiven
+    | ApprovalRequested
+    | BudgetLow
+    | CacheBroken
+    | ContextCompacted
+    | DecisionMade
+    | FollowUpAccepted
+    | FollowUpDropped
+    | LoopDetected
+    | QuestionAsked
+    | ResultAwaited
+    | TurnRecovered
+)

@@ -21,7 +21,7 @@ from .entries import (
 from .errors import illegal
 from .evolve_rare import evolve_rare
 from .messages import ToolMessage
-from .moves import count, enter_steers, next_step, running, say, step_over
+from .moves import change_call, count, enter_steers, next_step, running, say, step_over
 from .outcomes import ToolResult, Unknown, problem_in
 from .state import RECENT_STEPS, CallState, SessionState, TurnState
 
@@ -114,6 +114,8 @@ def _call_started(turn: TurnState, entry: CallStarted) -> None:
         raise illegal(f"call {entry.call_id!r} starts a second time")
     if call.waits is not None:
         raise illegal(f"call {entry.call_id!r} starts while it waits for someone")
+    if entry.arguments is not None:
+        change_call(turn, call, entry.name, entry.arguments)
     call.started, call.idempotent, call.again = True, entry.idempotent, False
     if not entry.read_only:
         turn.changed.append(entry.name)

@@ -5,8 +5,6 @@ A side room of `evolve`, which is the only caller.
 
 from __future__ import annotations
 
-import msgspec
-
 from .changes import (
     ApprovalAnswered,
     CallWaiting,
@@ -14,6 +12,7 @@ from .changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -26,11 +25,10 @@ from .changes import (
     SettingsChanged,
     TurnContinued,
 )
-from .content import AssistantBlock, ToolCall
 from .entries import Entry, Interrupted, PartialKept, SessionCreated, SteerAccepted
 from .errors import illegal
 from .messages import UserMessage
-from .moves import count, enter_steers, running, say, step_over
+from .moves import change_call, count, enter_steers, running, say, step_over
 from .repair import last_turn
 from .result import Pending
 from .state import SessionState, TurnState
@@ -66,6 +64,8 @@ def evolve_rare(state: SessionState, entry: Entry) -> None:
             state.queue = [q for q in state.queue if numbers and q.number not in numbers]
         case SettingsChanged():
             state.settings = entry.settings
+        case Decided():
+            pass  # for the record: what follows from it is said by entries of its own
         case NestedSpent():
             turn = running(state)
             count(turn, state, entry.usage)
@@ -166,6 +166,8 @@ def _waiting(turn: TurnState, entry: CallWaiting) -> None:
     call = turn.call(entry.call_id)
     if (call.started and not call.again) or call.result is not None or call.waits is not None:
         raise illegal(f"call {entry.call_id!r} cannot wait any more")
+    if entry.arguments is not None:
+        change_call(turn, call, entry.name, entry.arguments)
     call.waits = Pending(entry.call_id, entry.name, call.call.arguments, entry.kind, entry.reason, entry.expires_at)
 
 
@@ -178,18 +180,8 @@ def _answered(turn: TurnState, entry: ApprovalAnswered) -> None:
     if entry.allowed:
         turn.asked_again += 1
     if entry.arguments is not None:
-        call.call = msgspec.structs.replace(call.call, arguments=entry.arguments)
-        _say_instead(turn, call.call)
-
-
-def _say_instead(turn: TurnState, call: ToolCall) -> None:
-    """The transcript shows what really runs."""
-    saying = turn.saying
-    assert saying is not None
-    body: tuple[AssistantBlock, ...] = tuple(
-        [call if type(b) is ToolCall and b.id == call.id else b for b in saying.content]
-    )
-    turn.saying = msgspec.structs.replace(saying, body=body)
+        change_call(turn, call, call.call.name, entry.arguments)
+        call.hooked = False
 
 
 def _recovered(turn: TurnState, state: SessionState, entry: Recovered) -> None:

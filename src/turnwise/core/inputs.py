@@ -18,8 +18,8 @@ from .usage import Usage
 
 
 class UserInput(msgspec.Struct, frozen=True, gc=False):
-    """The user speaks and a turn begins. `queued`: it is the first follow-up of the queue, whatever `body` says; `instead_of`: the
-    last turn is taken back before."""
+    """The user speaks and a turn begins. `queued`: it is the first follow-up of the queue, in other words if `body` has any; `instead_of`:
+    the last turn is taken back before."""
 
     body: Body
     limits: Limits
@@ -58,12 +58,14 @@ class ModelFailed(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallBegins(msgspec.Struct, frozen=True, gc=False):
-    """A call passed every check and is about to run."""
+    """A call passed every check and is about to run. `name` and `arguments` are set if a hook has made another call of it."""
 
     call_id: str
     arguments_sha256: str
     idempotent: bool = False
     read_only: bool = False
+    name: str = ""
+    arguments: str | None = None
 
 
 class CallEnded(msgspec.Struct, frozen=True, gc=False):
@@ -126,10 +128,12 @@ class CallModel(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunTool(msgspec.Struct, frozen=True, gc=False):
-    """Run this call, or say why not; its end comes back as `CallEnded`. `allowed`: someone has allowed it already."""
+    """Run this call, or say why not; its end comes back as `CallEnded`. `allowed`: someone has allowed it already. `hooked`: its hooks have
+    had their say."""
 
     call: ToolCall
     allowed: bool = False
+    hooked: bool = False
 
 
 class SkipCalls(msgspec.Struct, frozen=True, gc=False):

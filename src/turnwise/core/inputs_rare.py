@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from .changes import Trigger
+from .changes import Decision, DecisionSource, Trigger
 from .content import Body
 from .errors import ErrorInfo
+from .principal import Principal
 from .result import PendingKind
 from .settings import SessionSettings
 from .usage import Usage
@@ -14,12 +15,14 @@ from .view import Change
 
 
 class CallWaits(msgspec.Struct, frozen=True, gc=False):
-    """A call cannot run before someone has said or done something."""
+    """A call cannot run before someone has said or done something. `name` and `arguments` are set if a hook has made another call of it."""
 
     call_id: str
     kind: PendingKind
     reason: str = ""
     expires_at: float | None = None
+    name: str = ""
+    arguments: str | None = None
 
 
 class Approve(msgspec.Struct, frozen=True, gc=False):
@@ -28,6 +31,7 @@ class Approve(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     arguments: str | None = None
     reason: str = ""
+    by: Principal | None = None
 
 
 class Deny(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +40,21 @@ class Deny(msgspec.Struct, frozen=True, gc=False):
     call_id: str
     reason: str = ""
     expired: bool = False
+    by: Principal | None = None
+
+
+class Decide(msgspec.Struct, frozen=True, gc=False):
+    """Something other than a person has decided; for the record alone. It comes before the input that follows from it."""
+
+    source: DecisionSource
+    decision: Decision
+    call_id: str = ""
+    name: str = ""
+    arguments_sha256: str = ""
+    before_sha256: str = ""
+    rule: str = ""
+    point: str = ""
+    reason: str = ""
 
 
 class Expire(msgspec.Struct, frozen=True, gc=False):
@@ -54,9 +73,10 @@ class Recover(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
-    """The turn ends before its next model call, because someone decided so."""
+    """The turn ends before its next model call, or with one whose answer is not taken, because someone decided so. `usage` is what that took."""
 
     cause: str = ""
+    usage: Usage | None = None
 
 
 class LimitHit(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +137,7 @@ class ChangeSettings(msgspec.Struct, frozen=True, gc=False):
     """These settings hold from the next model call on."""
 
     settings: SessionSettings
+    by: Principal | None = None
 
 
 RareInput = (
@@ -125,6 +146,7 @@ RareInput = (
     | ChangeSettings
     | Clear
     | CompactionEnded
+    | Decide
     | Deny
     | DropFollowUps
     | Expire

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from .content import AssistantBlock, ToolCall
 from .errors import illegal
 from .messages import Message
-from .state import SessionState, TurnState
+from .state import CallState, SessionState, TurnState
 from .usage import NO_USAGE, Usage
 
 
@@ -56,3 +59,18 @@ def count(turn: TurnState | None, state: SessionState, usage: Usage | None) -> N
     if turn is not None:
         turn.usage = usage if turn.usage is NO_USAGE else turn.usage + usage
     state.usage = usage if state.usage is NO_USAGE else state.usage + usage
+
+
+def change_call(turn: TurnState, state: CallState, name: str, arguments: str) -> None:
+    """Another call runs in place of the one that the model made: the transcript shows what really runs, and it counts as that."""
+    before, saying = state.call, turn.saying
+    assert saying is not None
+    call = state.call = msgspec.structs.replace(before, name=name, arguments=arguments)
+    state.hooked = True
+    body: tuple[AssistantBlock, ...] = tuple(
+        [call if type(b) is ToolCall and b.id == call.id else b for b in saying.content]
+    )
+    turn.saying = msgspec.structs.replace(saying, body=body)
+    if name != before.name:
+        turn.called[before.name] = turn.called.get(before.name, 1) - 1
+        turn.called[name] = turn.called.get(name, 0) + 1

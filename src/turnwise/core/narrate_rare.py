@@ -7,6 +7,7 @@ from .changes import (
     CallWaiting,
     Compacted,
     CompactionFailed,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -17,22 +18,18 @@ from .changes import (
     TurnContinued,
 )
 from .entries import Entry, SteerAccepted
-from .events import (
+from .events import Event, Notice, Steered, TurnParked, TurnStarted, UsageUpdated
+from .events_rare import (
     ApprovalGiven,
     ApprovalRequested,
     ContextCompacted,
-    Event,
+    DecisionMade,
     FollowUpAccepted,
     FollowUpDropped,
     LoopDetected,
-    Notice,
     QuestionAsked,
     ResultAwaited,
-    Steered,
-    TurnParked,
     TurnRecovered,
-    TurnStarted,
-    UsageUpdated,
 )
 from .result import result_of
 from .state import SessionState
@@ -56,6 +53,9 @@ def narrate_rare(entry: Entry, state: SessionState) -> list[Event]:
             call = state.turn.find(entry.call_id) if state.turn else None
             name = call.call.name if call is not None else ""
             return [ApprovalGiven(entry.call_id, name, entry.allowed, entry.reason, entry.arguments)]
+        case Decided():
+            source, rule, point = entry.source, entry.rule, entry.point
+            return [DecisionMade(source, entry.decision, entry.call_id, entry.name, rule, point, entry.reason)]
         case Parked():
             result = result_of(state)
             return [TurnParked(result, result.pending)]

@@ -17,6 +17,7 @@ from .changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -63,6 +64,7 @@ from .inputs_rare import (
     ChangeSettings,
     Clear,
     CompactionEnded,
+    Decide,
     Deny,
     DropFollowUps,
     FollowUp,
@@ -122,7 +124,9 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
         replied = ModelReplied(entry.message, _refused(journal, at), entry.context_limit)
         return replied, _time_after(journal, at), _policy_at(journal, at, entry.answer)
     if type(entry) is CallStarted:
-        return CallBegins(entry.call_id, entry.arguments_sha256, entry.idempotent, entry.read_only), entry.at, plain
+        digest, idempotent = entry.arguments_sha256, entry.idempotent
+        begins = CallBegins(entry.call_id, digest, idempotent, entry.read_only, entry.name, entry.arguments)
+        return begins, entry.at, plain
     if type(entry) is CallOutcome:
         ends = _refused(journal, at) is not None
         return CallEnded(entry.result, entry.final), entry.at, Policy(corrections=0 if ends else 10**9)
@@ -152,11 +156,14 @@ def _recorded(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[I
 def _rare(entry: Entry, at: int) -> tuple[Input, float]:
     match entry:
         case CallWaiting():
-            return CallWaits(entry.call_id, entry.kind, entry.reason, entry.expires_at), entry.at
+            until = entry.expires_at
+            return CallWaits(entry.call_id, entry.kind, entry.reason, until, entry.name, entry.arguments), entry.at
         case ApprovalAnswered(allowed=True):
-            return Approve(entry.call_id, entry.arguments, entry.reason), entry.at
+            return Approve(entry.call_id, entry.arguments, entry.reason, entry.by), entry.at
         case ApprovalAnswered():
-            return Deny(entry.call_id, entry.reason, entry.expired), entry.at
+            return Deny(entry.call_id, entry.reason, entry.expired, entry.by), entry.at
+        case Decided():
+            return _decide(entry), entry.at
         case Resumed():
             return Resume(), entry.at
         case Recovered():
@@ -172,7 +179,7 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
         case NestedSpent():
             return SpentElsewhere(entry.usage, entry.steps, entry.calls), entry.at
         case SettingsChanged():
-            return ChangeSettings(entry.settings), entry.at
+            return ChangeSettings(entry.settings, entry.by), entry.at
         case Cleared():
             return Clear(), entry.at
         case Rewound():
@@ -181,6 +188,10 @@ def _rare(entry: Entry, at: int) -> tuple[Input, float]:
             return UndoCompaction(), entry.at
         case _:
             raise _differs(at + 1, f"{type(entry).__name__} records no input")
+
+
+def _decide(entry: Decided) -> Decide:
+    return Decide(**{name: getattr(entry, name) for name in Decide.__struct_fields__})
 
 
 def _compaction(entry: Compacted | CompactionFailed, base: int) -> CompactionEnded:
@@ -231,7 +242,7 @@ def _ended(journal: Sequence[Entry], at: int, state: SessionState) -> tuple[Inpu
     """Who ended a turn: a limit or a decision before a model call, or an interrupt that has done its work."""
     entry = journal[at]
     if type(entry) is TurnEnded and state.turn is not None and state.turn.phase == "model":
-        ended = LimitHit(entry.cause) if entry.reason == "limit" else Stop(entry.cause)
+        ended = LimitHit(entry.cause) if entry.reason == "limit" else Stop(entry.cause, entry.usage)
         return ended, entry.at
     return _halted(journal, at)
 

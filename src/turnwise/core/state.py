@@ -34,7 +34,7 @@ RECENT_STEPS = 512
 
 class CallState(msgspec.Struct):
     """One call of the step whose outcomes are awaited. `waits` while it waits for someone; `allowed` once it may run; `again` if it
-    had `started` before a crash, and is to be run once more."""
+    had `started` before a crash, and is to be run once more; `hooked` once hooks have made of it what it is."""
 
     call: ToolCall
     started: bool = False
@@ -43,6 +43,7 @@ class CallState(msgspec.Struct):
     result: ToolResult | None = None
     waits: Pending | None = None
     allowed: bool = False
+    hooked: bool = False
 
 
 class TurnState(msgspec.Struct):

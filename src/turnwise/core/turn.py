@@ -187,7 +187,7 @@ class Machine:
                 continue
             if c.call.id not in handed or c.allowed:
                 handed.add(c.call.id)
-                due.append(RunTool(c.call, c.allowed or c.again))
+                due.append(RunTool(c.call, c.allowed or c.again, c.hooked or c.again))
         return due
 
 
@@ -310,10 +310,8 @@ def _begin(turn: TurnState, given: CallBegins, now: float) -> list[Entry]:
     state = turn.find(given.call_id) if turn.phase == "tools" else None
     if state is None or state.result is not None or state.waits is not None:
         return []
-    name = state.call.name
-    return [
-        CallStarted(given.call_id, name, given.arguments_sha256, given.idempotent, now, given.read_only, state.again)
-    ]
+    name, digest, changed = given.name or state.call.name, given.arguments_sha256, given.arguments
+    return [CallStarted(given.call_id, name, digest, given.idempotent, now, given.read_only, state.again, changed)]
 
 
 def _outcome(turn: TurnState, given: CallEnded, now: float, policy: Policy) -> list[Entry]:

@@ -11,27 +11,24 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from ..core.content import Body
 from ..core.entries import Entry
 from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.events import Event, Notice, TurnFinished, TurnParked
 from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interrupt, Park, RunTool, SkipCalls, UserInput
 from ..core.inputs_rare import Expire, Recover, Resume
-from ..core.messages import AssistantMessage
 from ..core.result import TurnResult, result_of
-from ..core.state import SessionState
-from ..core.usage import NO_USAGE, Usage
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
 from .expiry import Expiry
+from .extensions import extended_of
 from .follow_ups import WELL, begin_next
 from .journalled import LAST, Behind, Journalled, behind_last_word
 from .learn import learn_needed
+from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
-from .spending import COUNTED
+from .spending import COUNTED, costs_are_bounded
 from .turn import Turn
 from .weighing import may_send
 
@@ -58,9 +55,13 @@ class Actor(Journalled[Ctx]):
         try:
             runtime = await self._bind()
             plan = self.plan_of(turn)
-            if plan.must_learn:
-                await learn_needed(plan.targets, runtime, needs_prices=plan.limits.cost is not None)
-            body = None if isinstance(opening, Begin) else await self._body(opening)
+            bounded = costs_are_bounded(self, plan)
+            if bounded or plan.must_learn:
+                await learn_needed(plan.targets, runtime, needs_prices=bounded)
+            body = None if isinstance(opening, Begin) else await self.body_of(opening)
+            if (extended := extended_of(self)) is not None:
+                turn.extended = extended
+                opening, body = await turn.hook_beginning(opening, body, plan)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)
                 runtime.bind()
@@ -80,6 +81,8 @@ class Actor(Journalled[Ctx]):
         turn.arm_watch()
         if self.hub is not None:
             self.hub.attach(turn)
+        if self.claims is not None:
+            self.claims.begin()
         self.start(turn, given)
         if self.claims is not None:
             await self.claims.begun(turn, lambda: self._input(opening, body, plan, turn.wishes.client_ref))
@@ -96,7 +99,7 @@ class Actor(Journalled[Ctx]):
         self._refuse_if_parked(given)
         self.start(turn, given)
 
-    async def _body(self, prompt: Prompt) -> Body:
+    async def body_of(self, prompt: Prompt) -> Body:
         return prompt if type(prompt) is str and prompt.strip() else await accept(prompt, self, self.open_file)
 
     def _input(self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan, client_ref: str | None) -> Input:
@@ -179,6 +182,8 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
+            if turn.hooked is not None:
+                turn.hooked.cut()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):
@@ -199,13 +204,15 @@ class Actor(Journalled[Ctx]):
                 events, self._events = self._events, []
                 counts, self._counts = self._counts, []
                 after, account = self.state.seq - len(entries), account_of(self.state)
-                if self._append_now is None:
+                if self._append_now is not None:
+                    self._append_now(self.state.id, after, entries)
+                elif self._puts or self.claims is None or not self.claims.append_at_once(after, entries):
                     appending = self.runtime.start(self._append(after, entries, counts, events, effects, account))
                     if not appending.done():
                         self._appending = appending
                         return
-                else:
-                    self._append_now(self.state.id, after, entries)
+                    continue
+                if self._lost is None:
                     self._release(counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
@@ -232,10 +239,7 @@ class Actor(Journalled[Ctx]):
             else:
                 await self.claims.append(after, entries)
         except Exception as error:
-            if self.claims is not None and self.claims.takes(error):
-                self._lost = refusals.append_failed(error, self.id)
-            else:
-                self.lose(refusals.append_failed(error, self.id))
+            self.not_appended(error)
         else:
             self._release(counts, events, effects, account)
         if self._appending is not None:
@@ -243,6 +247,14 @@ class Actor(Journalled[Ctx]):
             self.advance()
         if self._lost is not None and self.hub is not None:
             self.hub.look_again()
+
+    def not_appended(self, error: Exception) -> None:
+        """The store has refused an append, or failed."""
+        info = refusals.append_failed(error, self.id)
+        if self.claims is not None and self.claims.takes(error):
+            self._lost = info
+        else:
+            self.lose(info)
 
     def _admit_calls(self) -> list[Effect]:
         """Let due calls be checked first, so that their beginnings share an append with the step that made them."""
@@ -256,7 +268,7 @@ class Actor(Journalled[Ctx]):
                 elif turn is not None and current is not None and current.phase == "tools":
                     call = current.find(effect.call.id)
                     if call is not None and call.result is None:  # else it was skipped while it waited for the journal
-                        turn.calls.admit(effect.call, effect.allowed)
+                        turn.calls.admit(effect.call, effect.allowed, effect.hooked)
             if turn is not None:
                 turn.begin_calls()
         return done
@@ -273,8 +285,7 @@ class Actor(Journalled[Ctx]):
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        for observer in self.runtime.observers:
-            observer.told(self, turn, events)
+        self.observed(turn, events)
         if turn is None:
             return
         turn.account = account
@@ -323,24 +334,10 @@ class Actor(Journalled[Ctx]):
         self._turn = None
         stopping = turn.drop(error.message)
         self.runtime.release(turn)
-        steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)
-        error = msgspec.structs.replace(error, session=self.id, turn=self.state.turns)
-        result = TurnResult(
-            self.id,
-            self.state.turns,
-            "error",
-            last.text if last else "",
-            steps,
-            calls,
-            usage,
-            last.stop_reason if last else "unknown",
-            error.code,
-            error,
-        )
-        last: list[Event] = [TurnFinished(result)]
-        for observer in self.runtime.observers:
-            observer.told(self, turn, last)
-        turn.tell(last)
+        result = lost_result(self.state, turn.account, error)
+        over: list[Event] = [TurnFinished(result)]
+        self.observed(turn, over)
+        turn.tell(over)
         turn.finish(result)
         if self.keeper is not None:
             self.keeper.left(self, turn)
@@ -401,13 +398,3 @@ class Actor(Journalled[Ctx]):
         """Tell the consumer of a turn, if it is still the running one."""
         if turn is self._turn:
             turn.tell([notice])
-
-
-Account = tuple[int, int, Usage, AssistantMessage | None]
-"""Steps, calls, usage and last answer of a turn."""
-
-
-def account_of(state: SessionState) -> Account:
-    """What the turn has come to so far; it is acknowledged once the entries folded by now are durable."""
-    turn = state.turn
-    return (0, 0, NO_USAGE, None) if turn is None else (turn.steps, turn.calls, turn.usage, turn.last)

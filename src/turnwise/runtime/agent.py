@@ -19,8 +19,10 @@ from ..core.settings import AGENTS_OWN
 from ..models.connection import Connection, Model
 from ..tools import Tool, tool
 from ..tools.context import Ctx
+from .extensions import Extensions
 
 if TYPE_CHECKING:
+    from ..core.budgets import Budget
     from ..core.messages import Message
     from ..core.result import TurnResult
     from ..core.store import Journals
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
+    from .extensions import Registration
     from .kept import Persist
     from .output import OutputStream
     from .plan import Target, TurnPlan, Wishes
@@ -76,6 +79,8 @@ class Agent(Generic[Ctx]):
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
+        hooks: Functions and objects that watch and steer its sessions (`turnwise.hooks`).
+        budgets: What all turns of a session, of this agent, of a user or of a tenant may spend together (`Budget`; docs/limits.md).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
             variables. With several models, make a `Model` of the one it is for.
     """
@@ -106,6 +111,8 @@ class Agent(Generic[Ctx]):
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
+        hooks: Iterable[object] = (),
+        budgets: Iterable[Budget] = (),
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -128,6 +135,8 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
+        self.extensions = Extensions(f"agent:{name}", hooks)
+        self.budgets = tuple(budgets)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
@@ -194,7 +203,10 @@ class Agent(Generic[Ctx]):
     ) -> TurnResult:
         """One turn in a new session; see `Session.run`."""
         session = self.session(history=history, context=context)
-        return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
+        try:
+            return await session.run(prompt, limits=limits, stream=stream, output=output, stop_when=stop_when)
+        finally:
+            await session.hook_close()
 
     def stream_output(
         self,
@@ -234,6 +246,11 @@ class Agent(Generic[Ctx]):
                 stop_when=stop_when,
             )
         )
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of all sessions of this agent, from their next steps on, and what takes it away again; see `turnwise.hooks`. Raises
+        `ConfigError` (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        return self.extensions.register(hook)
 
     # --- for sessions -----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ..core.errors import ErrorInfo, SessionError
 from ..core.inputs import CallEnded
 from ..core.inputs_rare import Approve, Deny, Expire
 from ..core.outcomes import OK, Failed, Outcome, ToolResult, explain
+from ..core.principal import Principal
 from ..core.result import Pending, PendingKind
 from ..tools import ArgumentsError, Tool
 from ..tools.arguments import bounded
@@ -47,27 +48,33 @@ class Answering(Stored[Ctx]):
         return turn.pending if turn is not None and self.state.running else ()
 
     async def approve(
-        self, call_id: str, *, edited_arguments: Mapping[str, Any] | str | None = None, reason: str = ""
+        self,
+        call_id: str,
+        *,
+        edited_arguments: Mapping[str, Any] | str | None = None,
+        reason: str = "",
+        by: Principal | None = None,
     ) -> bool:
         """Let a call run that waits for leave. `edited_arguments`, a mapping or JSON text, take the place of the model's; the
-        transcript shows what really ran. Raises `SessionError` (`invalid_answer`) if they do not fit the tool, or if the call
-        waits for something else."""
+        transcript shows what really ran. `by` is who allows it, for the audit (default: the session's principal).
+        Raises `SessionError` (`invalid_answer`) if they do not fit the tool, or if the call waits for something else."""
 
         async def approve() -> bool:
             waits = await self._waiting(call_id, "approval")
             if waits is None:
                 return False
             edited = None if edited_arguments is None else self._checked_arguments(waits, edited_arguments)
-            return await self.apply(Approve(call_id, edited, reason))
+            return await self.apply(Approve(call_id, edited, reason, by))
 
         return await at_home(self, approve)
 
-    async def deny(self, call_id: str, reason: str = "") -> bool:
-        """Refuse a call that waits for leave; the model is told the reason. Raises `SessionError` (`invalid_answer`) if the call
-        waits for something else."""
+    async def deny(self, call_id: str, reason: str = "", *, by: Principal | None = None) -> bool:
+        """Refuse a call that waits for leave; the model is told the reason. `by` is who refuses it (default: the session's principal).
+        Raises `SessionError` (`invalid_answer`) if the call waits for something else."""
 
         async def deny() -> bool:
-            return await self._waiting(call_id, "approval") is not None and await self.apply(Deny(call_id, reason))
+            waits = await self._waiting(call_id, "approval")
+            return waits is not None and await self.apply(Deny(call_id, reason, by=by))
 
         return await at_home(self, deny)
 

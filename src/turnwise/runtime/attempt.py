@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ..core.errors import TurnwiseError
 from ..core.events import Event
 from ..core.ids import step_id
-from ..core.inputs import ModelFailed, ModelReplied
+from ..core.inputs import ModelFailed
 from ..core.protocols import Chunk, Response
 from ..models.auth import Outgoing
 from ..models.handle import Sealed
@@ -21,10 +20,7 @@ from ..wire.base import Decoder
 from .attachments import loaded
 from .learn import learn
 from .refusals import silence, unwritable
-from .said import BYTES_PER_TOKEN, Asker, Said
-
-if TYPE_CHECKING:
-    pass
+from .said import BYTES_PER_TOKEN, Asker, Ended, Said
 
 
 class Attempt(Said):
@@ -37,15 +33,18 @@ class Attempt(Said):
 
     async def open(self, asker: Asker) -> ModelFailed | None:
         """Send the request; None when it is sent. Its answer is waited for by `read`."""
-        target, runtime, asked = self.target, self._runtime, self.asked
+        runtime, asked = self._runtime, self.asked
         if asked.delay_s > 0:
             await runtime.sleep(asked.delay_s)
+        if self.hooks is not None and (said := await self.hooks.before(self)) is not True:
+            return said
+        target = self.target
         transcript, codec = asker.transcript, target.handle.codec
         try:
             blobs = await loaded(asker, asker.prefix.lacks(transcript, codec)) if asker.has_blobs else {}
             self.head = target.head_for(transcript, concluding=bool(asked.concluding))
             sealed = target.sealed_for(self.head)
-            body = asker.prefix.body(sealed.head, transcript, codec, blobs, asker.reminder(asked))
+            body = asker.prefix.body(sealed.head, transcript, codec, blobs, self._reminder(asker))
         except TurnwiseError as error:
             return ModelFailed(error.info)
         except Exception as error:  # else nobody would ever hear of this model call
@@ -66,9 +65,9 @@ class Attempt(Said):
                 headers = await self._authorized(sealed, body)
             self.response = await runtime.transport.open("POST", sealed.url, headers, body, self._deadlines.connect_s)
         except TurnwiseError as error:
-            return self._failed(error.info)
+            return self.failed(error.info)
         except Exception as error:
-            return self._failed(runtime.transport.explain(error, sealed.url))
+            return self.failed(runtime.transport.explain(error, sealed.url))
         finally:
             self.waiting_since = None
             if self.response is None:
@@ -90,7 +89,7 @@ class Attempt(Said):
         if gate is not None:
             gate.leave()
 
-    async def read(self, response: Response, asker: Asker) -> tuple[list[Event], ModelReplied | ModelFailed | None]:
+    async def read(self, response: Response, asker: Asker) -> tuple[list[Event], Ended | None]:
         """One read of the body: the events it brought and, at the end of the body, what came of the attempt. The first one
         waits for the headers before. The end comes in a read of its own, so that who sees the last words can still add to the turn."""
         decoder, reducer = self._decoder, self.reducer
@@ -104,7 +103,7 @@ class Attempt(Said):
             data = await response.read()
         except Exception as error:
             self._close(response)
-            return [], self._failed(self._runtime.transport.explain(error, self.target.handle.base_url))
+            return [], self.failed(self._runtime.transport.explain(error, self.target.handle.base_url))
         finally:
             self.waiting_since = None
         if data:
@@ -135,7 +134,7 @@ class Attempt(Said):
         """Stop because the provider was silent for too long."""
         answering = self._decoder is not None
         self.stop("the provider was silent for too long")
-        return self._failed(silence(self.target.handle.host.label, self.patience_s or 0.0, answering))
+        return self.failed(silence(self.target.handle.host.label, self.patience_s or 0.0, answering))
 
     def stop(self, reason: str) -> None:
         """Drop the connection, or give up getting one. A pending `read` raises; its outcome no longer counts."""

@@ -17,7 +17,7 @@ import msgspec
 
 from ..core.content import BlobRef, Text
 from ..core.events import Notice
-from ..core.outcomes import OK, Failed, ToolResult, result_of
+from ..core.outcomes import OK, Failed, Timeout, ToolResult, result_of
 from ..tools import ToolContext, failure_of, render_result
 from ..tools.arguments import bounded
 from ..tools.cap import capped, left_out, text_in
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 RETRY_BASE_S = 0.2
 RETRY_CAP_S = 10.0
 RETRIES_PER_TURN = 20
+REPEATS = 3
+"""How often hooks may have a call run again whose tool says nothing of retries."""
 
 
 class Bodies:
@@ -57,16 +59,62 @@ class Bodies:
             if not isinstance(body, str):
                 body = await stored(body, self._session)
         except (Exception, SystemExit) as error:
-            return await self._fitted(job, _failed(job, error))
+            failed = _failed(job, error)
+            if self._turn.extended is not None and (heard := await self._heard(job, failed)) is not failed:
+                return await self.run(job) if heard is None else await self._put_away(job, heard)
+            return await self._fitted(job, failed)
         if said.complaint:
             self._tell(Notice("summary_failed", f"{job.tool.name} ({job.id}) has no summary: {said.complaint}"))
         result = job.result = ToolResult(job.id, body, OK, said.summary)
+        if self._turn.extended is not None and (heard := await self._heard(job, result)) is not result:
+            return await self.run(job) if heard is None else await self._put_away(job, heard)
         if job.tool.extract is not None and (extracted := await self._extracted(job, result)) is not None:
             return extracted
         limit = job.tool.max_result_chars
         if type(body) is str and (limit is None or len(body) <= limit):
             return result
         return await self._fitted(job, result)
+
+    # --- hooks -----------------------------------------------------------------------------------------------------
+
+    async def _heard(self, job: Job, result: ToolResult) -> ToolResult | None:
+        """What hooks make of a result; None if the call is to run again."""
+        from .hooks.at_result import hear_result
+
+        return await hear_result(self._session, self._turn, job, result, self._may_repeat)
+
+    async def _put_away(self, job: Job, result: ToolResult) -> ToolResult:
+        """A result that a hook gave, made fit like one of the tool's."""
+        if not isinstance(result.body, str):
+            result = msgspec.structs.replace(result, body=await stored(result.body, self._session))
+        job.result = result
+        return await self._fitted(job, result)
+
+    async def stopped(self, job: Job, result: ToolResult) -> ToolResult | None:
+        """The result of a call that was stopped. If its time was up, hooks have their say; None if it is to run again. Never raises."""
+        if job.why != "timeout" or job.result is not None or self._turn.extended is None:
+            return result
+        from .hooks.at_result import hear_timeout
+
+        outcome = result.outcome
+        whole = result_of(job.id, outcome, printed(job))
+        again = self._may_repeat if not isinstance(outcome, Timeout) or not outcome.still_running else _never
+        heard = await hear_timeout(self._session, self._turn, job, whole, again)
+        return heard if heard is None else self.fitted_now(job, heard)
+
+    def printed(self, job: Job) -> str:
+        """What a stopped call had printed, unless hooks would have to see it first."""
+        return "" if self._turn.guards_results else printed(job)
+
+    def _may_repeat(self, job: Job) -> bool:
+        """Whether a call may run once more because a hook asks for it (rule E6)."""
+        tool = job.tool
+        if not (tool.idempotent or tool.read_only) or job.tries > (tool.retries or REPEATS):
+            return False
+        if self._retries >= RETRIES_PER_TURN:
+            return False
+        self._retries += 1
+        return True
 
     # --- the function -----------------------------------------------------------------------------------------------
 
@@ -182,6 +230,10 @@ def _called(tool: AnyTool, arguments: Any, context: ToolContext[Any]) -> Returne
     """What a function in a thread returns, with its files read."""
     said = tool.returned(arguments, tool.invoke(arguments, context))
     return msgspec.structs.replace(said, value=with_files(said.value)) if names_files(said.value) else said
+
+
+def _never(_: Job) -> bool:
+    return False
 
 
 def _failed(job: Job, error: BaseException) -> ToolResult:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,9 @@ from ..core.budget import NOTHING_SPENT, Estimate, Remaining, Spent, denial, lea
 from ..core.errors import BudgetError, ErrorInfo
 from ..core.limits import NO_COUNTS, Counts, Limits
 from ..core.usage import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from .budgets.purse import Purse
 
 CURRENT: ContextVar[Budget | None] = ContextVar("turnwise_budget", default=None)
 """Within the tools of a turn: its budget."""
@@ -55,6 +59,7 @@ class Budget:
         "_used",
         "closed",
         "limits",
+        "purse",
         "weighs",
     )
 
@@ -65,9 +70,12 @@ class Budget:
         *,
         nested: Callable[[Nested], None] | None = None,
         spent: Spent = NOTHING_SPENT,
+        purse: Purse | None = None,
     ) -> None:
         self.limits = limits
-        self.weighs = parent is not None or limits.tokens is not None or limits.cost is not None
+        self.purse = purse
+        """The budgets that it shares with other turns (`budgets`), if there are any."""
+        self.weighs = purse is not None or parent is not None or limits.tokens is not None or limits.cost is not None
         """Whether a model call is held against more than the machine keeps by itself: steps and calls of this turn."""
         self.closed = False
         self._parent = parent
@@ -92,7 +100,7 @@ class Budget:
 
     def hold(self, coming: Estimate, *, concluding: bool = False) -> str:
         """Hold back what the next model call will take at least; "" if every limit of the line allows it. Else the limit that does
-        not, and then nothing is held. A step that concludes a turn (`concluding`) is beyond the turn's own limits."""
+        not, and then nothing is held. A step that concludes a turn (`concluding`) is beyond the turn's own limits, and beyond no others."""
         if not self.weighs:
             return ""
         with self._lock:
@@ -101,6 +109,8 @@ class Budget:
                     continue
                 if cause := reached(budget.limits, budget._spent + budget._held, coming):
                     return cause
+            if self.purse is not None and (cause := self.purse.hold(coming)):
+                return cause
             self._coming = coming
             for budget in self._line():
                 budget._held += Spent(1, 0, coming.tokens, coming.cost)
@@ -115,13 +125,18 @@ class Budget:
     def settle(self, usage: Usage | None, *, committed: bool) -> None:
         """The model call has ended that something was held back for, and took `usage`. It is a step if its answer is committed."""
         with self._lock:
+            requests = 0 if self._coming is None else 1
             self._let_go()
             self._add(usage, 1 if committed else 0)
+        if self.purse is not None:
+            self.purse.settle(usage, requests=requests)
 
     def add(self, usage: Usage) -> None:
         """Something else was used for the turn, such as a summary."""
         with self._lock:
             self._add(usage, 0)
+        if self.purse is not None:
+            self.purse.add(usage)
 
     def _add(self, usage: Usage | None, steps: int) -> None:
         took = Spent(steps)
@@ -169,6 +184,8 @@ class Budget:
                 self._spent + self._held, wall_time_s=elapsed_s, per_tool=Counts(self._by_tool)
             )
             left = remaining(self.limits, spent)
+            if self.purse is not None:
+                left = least(left, self.purse.remaining())
             for budget in self._line():
                 if budget is not self:
                     above = remaining(budget.limits, budget._spent + budget._held)
@@ -182,6 +199,8 @@ class Budget:
 
     def close(self) -> None:
         """The turn is over: what is still held is let go, and the turn above is told what this one came to since its budget was made."""
+        if self.purse is not None:
+            self.purse.close()
         with self._lock:
             if self.closed:
                 return

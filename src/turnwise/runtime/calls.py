@@ -34,7 +34,7 @@ from ..core.outcomes import (
 from ..tools import ArgumentsError, failure_of
 from .body import Bodies
 from .door import Door
-from .job import Job, begun_by, note_begun, printed
+from .job import Job, begun_by, note_begun
 from .schedule import Schedule
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Calls:
         for following in self._schedule.forget(call_ids, self._turn.plan.parallel_calls):
             self._begin(following)
 
-    def admit(self, call: ToolCall, allowed: bool = False) -> None:
+    def admit(self, call: ToolCall, allowed: bool = False, hooked: bool = False) -> None:
         """Check a call and journal its beginning, or its end if it cannot run, or that it waits for somebody. It runs at the next
         `launch`. `allowed`: someone who was asked has allowed it."""
         if self._stopping or call.id in self._schedule or call.id in self._door:
@@ -114,7 +114,7 @@ class Calls:
             return self._refuse(call, Failed(failure_of(error)))
         if len(self._session.runtime.abandoned_bodies) >= MAX_ABANDONED and tool.is_async:
             return self._refuse(call, Failed(TOO_MANY_ABANDONED))
-        return self._door.bring(Job(call, tool, args, resources), allowed)
+        return self._door.bring(Job(call, tool, args, resources, hooked), allowed)
 
     def _refuse(self, call: ToolCall, outcome: Outcome) -> None:
         self._say(CallEnded(result_of(call.id, outcome)))
@@ -133,7 +133,7 @@ class Calls:
     def _begin(self, job: Job) -> None:
         self._admitted.append(job)
         digest = sha256(job.call.arguments.encode("utf-8", "surrogatepass")).hexdigest()
-        self._inputs.append(CallBegins(job.id, digest, job.tool.idempotent, job.tool.read_only))
+        self._inputs.append(CallBegins(job.id, digest, job.tool.idempotent, job.tool.read_only, *job.instead))
 
     def journal(self) -> None:
         """Fold the beginnings and ends that have come together."""
@@ -160,20 +160,28 @@ class Calls:
             if self._stopping:
                 self._end(job, result_of(job.id, Cancelled("the turn was interrupted before it began")))
                 continue
-            limit = job.tool.timeout_s
-            job.context = self._session.tool_context(job.call, self._turn, limit)
+            job.context = self._session.tool_context(job.call, self._turn, job.tool.timeout_s)
             job.task = runtime.start(self._run(job), self._context.copy())
-            if limit is not None and not job.task.done():
-                job.timer = runtime.timers.at(runtime.loop.time() + limit, partial(self._stop_job, job, "timeout"))
+            self.time(job)
         self._launching = False
         self.journal()
+
+    def time(self, job: Job) -> None:
+        """The time that the tool has begins now."""
+        runtime, limit, task = self._session.runtime, job.tool.timeout_s, job.task
+        if limit is not None and task is not None and not task.done():
+            job.timer = runtime.timers.at(runtime.loop.time() + limit, partial(self._stop_job, job, "timeout"))
 
     async def _run(self, job: Job) -> None:
         try:
             result = await self._bodies.run(job)
         except asyncio.CancelledError:
             in_thread = _in_thread(job) and not job.claim()
-            self._end(job, self._stopped(job, in_thread))
+            result = await self._bodies.stopped(job, self._stopped(job, in_thread))
+            if result is None:
+                await self._run(job)
+                return
+            self._end(job, result)
             job.abandoned = in_thread
             if job.why is None and _is_cancelled():
                 raise
@@ -216,7 +224,7 @@ class Calls:
             outcome = Failed(ErrorInfo("tool", "tool_failed", "The tool cancelled itself.", detail="CancelledError"))
         else:
             outcome = Cancelled("the turn was interrupted", still_running)
-        return self._bodies.fitted_now(job, result_of(job.id, outcome, printed(job)))
+        return self._bodies.fitted_now(job, result_of(job.id, outcome, self._bodies.printed(job)))
 
     def _stop_job(self, job: Job, why: Literal["timeout", "interrupt"]) -> None:
         runtime = self._session.runtime

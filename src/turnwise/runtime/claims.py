@@ -55,15 +55,38 @@ class Claims:
         hold, turn = held_after(entries, held=self.fence != 0), session.state.turns
         await lease.ensure()
         self.fence = await lease.store.append(session.id, after, entries, lease.claim(self.fence, hold))
+        self._settle(hold, turn)
         if not hold:
-            self._forget()
             return
-        self.drove = turn
-        lease.hold(self)
         if session.lost is not None:
             self.let_go()
         elif not lease.sure and not await self._still_holds():
             raise lease_lost(session.id, lease.owner.id)
+
+    def append_at_once(self, after: int, entries: Sequence[Entry]) -> bool:
+        """The same before this returns, if the lease holds for certain and the store can; else False, and nothing is done. What the store
+        refuses the session is told."""
+        session, lease = self._session, self._lease
+        if lease.append_at_once is None or not lease.sure:
+            return False
+        hold = held_after(entries, held=self.fence != 0)
+        try:
+            fence = lease.append_at_once(session.id, after, entries, lease.claim(self.fence, hold))
+        except Exception as error:
+            session.not_appended(error)
+            return True
+        if fence is None:
+            return False
+        self.fence = fence
+        self._settle(hold, session.state.turns)
+        return True
+
+    def _settle(self, hold: bool, turn: int) -> None:
+        if hold:
+            self.drove = turn
+            self._lease.hold(self)
+        else:
+            self._forget()
 
     async def _still_holds(self) -> bool:
         """Ask the store, with the lease renewed. Raises what the store raises."""
@@ -147,11 +170,14 @@ class Claims:
         self._refused = error
         return True
 
+    def begin(self) -> None:
+        """A turn is about to be folded: what its first append is refused for is told to `begun`, also if that is at once."""
+        self._beginning += 1
+
     async def begun(self, turn: Turn, again: Callable[[], Input]) -> None:
         """Wait until the turn's first append has claimed the session. If others have written to the journal since it was read, it is
         read anew and the turn begun once more. Raises `SessionBusy`, and `StateError` (`append_conflict`): then nothing was written."""
         session = self._session
-        self._beginning += 1
         try:
             await self._first_append()
             if not turn.over and self._was_behind():

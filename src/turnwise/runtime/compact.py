@@ -30,6 +30,7 @@ from ..models.connection import Model
 from ..models.facts import Facts
 from ..models.handle import parts_of
 from . import refusals
+from .extensions import extended_of
 from .learn import window_of
 from .single import ModelStream
 from .sizes import Sizes, limit_of, sizes_of
@@ -76,7 +77,7 @@ class Job:
     """A compaction under way, in a task of the runtime. `report` is what it came to, `usage` what it has spent that is not in the
     journal yet."""
 
-    __slots__ = ("_base", "_due", "_fixed_tokens", "_model", "_session", "_task", "report", "usage")
+    __slots__ = ("_base", "_due", "_fixed_tokens", "_hooked", "_model", "_session", "_task", "report", "usage")
 
     def __init__(self, session: Actor[Any], due: Due) -> None:
         self._session = session
@@ -85,6 +86,7 @@ class Job:
         self._fixed_tokens = max(0, due.tokens - due.messages(session))
         self._task: asyncio.Task[None] | None = None
         self._model = ""
+        self._hooked: tuple[Compaction | None] | None = None
         self.usage: Usage | None = None
         self.report = CompactReport(False, "failed", refusals.COMPACTION_STOPPED)
 
@@ -121,6 +123,10 @@ class Job:
         sizes = sizes_of(self._session)
         try:
             await self._wait_for_others(sizes)
+            if extended_of(self._session) is not None:
+                from .hooks.at_compaction import before_compaction
+
+                self._hooked = (await before_compaction(self._session, self._due, self._settings()),)
             ended = await self._made()
         except asyncio.CancelledError:
             if self._due.trigger == "manual":
@@ -133,6 +139,10 @@ class Job:
         finally:
             sizes.jobs.remove(self)
         self._post(ended, sizes)
+        if extended_of(self._session) is not None:
+            from .hooks.at_compaction import after_compaction
+
+            await after_compaction(self._session, self.report)
 
     async def _wait_for_others(self, sizes: Sizes) -> None:
         """One at a time, so that none is made in vain."""
@@ -153,7 +163,9 @@ class Job:
         return self._failed(BASE_CHANGED)
 
     def _settings(self) -> Compaction | None:
-        """By hand, what the agent says holds also where a session has turned it off."""
+        """What hooks say, if they said anything; else: by hand, what the agent says holds also where a session has turned it off."""
+        if self._hooked is not None:
+            return self._hooked[0]
         agents, sessions = self._session.agent.compaction, self._session.state.settings.compaction
         return in_force(agents, None if sessions is False and self._due.trigger == "manual" else sessions)
 

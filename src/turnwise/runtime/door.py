@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.events import Notice
 from ..core.inputs import CallEnded, Input
 from ..core.inputs_rare import CallWaits
-from ..core.outcomes import Denied, result_of
+from ..core.outcomes import Denied, ToolResult, result_of
 from ..core.result import Pending, PendingKind
 from ..tools import failure_of
 from ..tools.approval import Allow, ApprovalPolicy, Ask, Deny, ProposedCall, Verdict
@@ -27,6 +27,7 @@ from .timers import Timer
 
 if TYPE_CHECKING:
     from .actor import Actor
+    from .hooks.run import Run
     from .turn import Turn
 
 CHECK_TIMEOUT_S = 30.0
@@ -37,15 +38,21 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks."""
+    """A call in the line. `verdict` is None while the policy thinks, `failed` says why it could not be asked; `ready` once hooks have had their
+    say as well. For the rest see `hooks.at_door`."""
 
-    __slots__ = ("job", "task", "timer", "verdict")
+    __slots__ = ("changed", "failed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
+        self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
+        self.ready = self.changed = False
+        self.hooked = job.hooked
+        self.result: ToolResult | None = None
+        self.run: Run | None = None
 
 
 class Door:
@@ -78,7 +85,7 @@ class Door:
     def bring(self, job: Job, allowed: bool) -> None:
         """A call comes; `allowed` if somebody who was asked has said so."""
         policy = None if allowed else self._session.agent.approvals
-        if policy is None and not self._line:
+        if policy is None and not self._line and self._turn.extended is None:
             self._allowed(job)
             return
         place = _Place(job)
@@ -86,6 +93,7 @@ class Door:
         self._bringing = True
         if policy is None:
             place.verdict = ALLOW
+            self._decided(place)
         else:
             self._ask(place, policy)
         self._bringing = False
@@ -108,6 +116,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
+        place.failed = ""
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -141,7 +150,7 @@ class Door:
 
     def _unchecked(self, place: _Place, why: str) -> None:
         if place.verdict is None:
-            job = place.job
+            job, place.failed = place.job, why
             self._session.notice(
                 self._turn, Notice("approval_failed", f"{job.tool.name} ({job.id}) is not allowed: {why}")
             )
@@ -155,12 +164,48 @@ class Door:
             return
         place.verdict = verdict
         self._disarm(place)
+        from .audit.said import judged
+
+        self._say(judged(place.job, verdict, place.failed))
+        self._decided(place)
         if not self._bringing:
             self._let_through()
             self._settled()
 
+    # --- asking hooks -------------------------------------------------------------------------------------------------
+
+    def _decided(self, place: _Place) -> None:
+        """The policy has spoken. Where there are hooks, they are heard before that holds."""
+        if self._turn.extended is not None:
+            from .hooks.at_door import hear
+
+            if hear(self._session, self._turn, place, partial(self._heard_later, place)):
+                return
+        self._heard(place)
+
+    def _heard(self, place: _Place) -> None:
+        """A call that hooks have changed is asked for once more, as it will run (rule P2)."""
+        changed, place.changed = place.changed, False
+        policy = self._session.agent.approvals
+        if changed and policy is not None and place.result is None:
+            place.verdict = None
+            self._ask(place, policy)
+        else:
+            place.ready = True
+
+    def _heard_later(self, place: _Place) -> None:
+        if place not in self._line:
+            return
+        self._bringing = True
+        self._heard(place)
+        self._bringing = False
+        self._let_through()
+        self._settled()
+
     def _drop(self, place: _Place) -> None:
         self._disarm(place)
+        if place.run is not None:
+            place.run.drop()
         if place.task is not None:
             place.task.cancel()
 
@@ -172,8 +217,12 @@ class Door:
     # --- through ------------------------------------------------------------------------------------------------------
 
     def _let_through(self) -> None:
-        while self._line and (verdict := self._line[0].verdict) is not None:
-            self._through(self._line.popleft().job, verdict)
+        while self._line and self._line[0].ready and (verdict := self._line[0].verdict) is not None:
+            place = self._line.popleft()
+            if place.result is not None:
+                self._say(CallEnded(place.result))
+            else:
+                self._through(place.job, verdict)
 
     def _through(self, job: Job, verdict: Verdict) -> None:
         match verdict:
@@ -200,4 +249,4 @@ class Door:
             expires_at = self._session.runtime.clock.wall() + expires_in_s
             waits = Pending(job.id, job.tool.name, job.call.arguments, kind, reason, expires_at)
             self._session.expiry.watch((waits,))
-        self._say(CallWaits(job.id, kind, reason, expires_at))
+        self._say(CallWaits(job.id, kind, reason, expires_at, *job.instead))

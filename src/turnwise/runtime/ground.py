@@ -28,6 +28,7 @@ from ..tools.context import Ctx
 from . import parts, process, refusals
 from .attachments import holds_bytes, not_plain, without_bytes
 from .expiry import Expiry
+from .extensions import extended_of
 from .pieces import Pieces, pieces_of
 from .plan import Overrides, Target, TurnPlan, Wishes
 from .prefix import Prefix
@@ -42,11 +43,15 @@ if TYPE_CHECKING:
     from .agent import Agent
     from .cache_breaks import Sent
     from .claims import Claims
+    from .extensions import Extensions
     from .follow_ups import FollowUp
     from .keeper import Keeper
     from .parts import AppendNow
     from .wanted import Arrival
     from .watch import Hub
+
+NOBODY: dict[int, FollowUp] = {}
+"""The follow-ups of sessions that are not bound to a runtime; it stays empty."""
 
 
 class Ground(Generic[Ctx]):
@@ -81,6 +86,7 @@ class Ground(Generic[Ctx]):
         "arrival",
         "claims",
         "context",
+        "extension",
         "follow_up_handles",
         "hub",
         "keeper",
@@ -99,6 +105,10 @@ class Ground(Generic[Ctx]):
     )
     runtime: Runtime
     machine: Machine
+    _entries: list[Entry]
+    _events: list[Event]
+    _effects: list[Effect]
+    _counts: list[int]
 
     def __init__(
         self,
@@ -119,19 +129,17 @@ class Ground(Generic[Ctx]):
         self.arrival: Arrival | None = None
         self.recovered: TurnResult | None = None
         self._owner = runtime
+        self.extension: Extensions | None = None
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
         self.sizes: Sizes | None = None
-        self.follow_up_handles: dict[int, FollowUp] = {}
+        self.follow_up_handles: dict[int, FollowUp] = NOBODY
         rich = not_plain(created.history)
         self.plain = 0 if rich else len(created.history)
         self._has_bytes = any(map(holds_bytes, rich))
         self._store = store
         self._created: SessionCreated | None = created
-        self._entries: list[Entry] = [created]
-        self._events: list[Event] = []
-        self._counts: list[int] = [0]
         self.told: int = 0
         self.state = state or SessionState()
         if state is None:
@@ -139,7 +147,6 @@ class Ground(Generic[Ctx]):
         else:
             self._created, self._entries, self._counts, self.told = None, [], [], state.seq
         self.hub: Hub | None = None
-        self._effects: list[Effect] = []
         self._append_now: AppendNow | None = None
         self._blobs: Blobs | None = None
         self._puts: set[asyncio.Task[Any]] | None = None
@@ -261,6 +268,8 @@ class Ground(Generic[Ctx]):
                 return runtime
         runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
+        if not self._bound:
+            self._set_out()
         self.runtime = runtime
         given = runtime.store if self._store is None else self._store
         self._settle_in(MemoryJournals() if given is None else given)
@@ -274,8 +283,18 @@ class Ground(Generic[Ctx]):
             if self._has_bytes and self._created is not None:
                 await self._put_bytes_away(self._created)
             self.machine = Machine(self.state, Policy(), resting=self._created is None)
-        self._bound = True
+        fresh, self._bound = not self._bound, True
+        if fresh and extended_of(self) is not None:
+            from .hooks.at_turn import session_began
+
+            await session_began(self)
         return runtime
+
+    def _set_out(self) -> None:
+        """What waits to become durable. Made here and not before: most sessions of a program that has many are asked nothing for now."""
+        created = self._created
+        self._entries, self._counts = ([], []) if created is None else ([created], [0])
+        self._events, self._effects, self.follow_up_handles = [], [], {}
 
     def _settle_in(self, store: Journals) -> None:
         """Have the journal in that store, under a claim if it has leases and takes its time."""

@@ -18,7 +18,8 @@ AnyTool = Tool[..., Any]
 class Job:
     """One call that passed its checks. It may run once entry `begun_at` of the journal, its beginning, is durable. `why` says who stopped it, `usage` what models took that were asked on its behalf.
     `result` is what the body has come to while it is still being made fit for the model; `ticket` is for a body that runs in a
-    thread (`claim`)."""
+    thread (`claim`). `hooked`: hooks have had their say in whether it runs; `instead` is name and arguments of the call that it runs as, if
+    they have made another one of it. `tries` counts the runs that hooks asked for."""
 
     __slots__ = (
         "abandoned",
@@ -26,18 +27,23 @@ class Job:
         "begun_at",
         "call",
         "context",
+        "hooked",
         "id",
+        "instead",
         "resources",
         "result",
         "task",
         "ticket",
         "timer",
         "tool",
+        "tries",
         "usage",
         "why",
     )
 
-    def __init__(self, call: ToolCall, tool: AnyTool, args: Any, resources: tuple[str, ...]) -> None:
+    def __init__(
+        self, call: ToolCall, tool: AnyTool, args: Any, resources: tuple[str, ...], hooked: bool = False
+    ) -> None:
         self.id = call.id
         self.call = call
         self.tool = tool
@@ -52,6 +58,9 @@ class Job:
         self.result: ToolResult | None = None
         self.ticket: list[None] = []
         self.begun_at: int | None = None
+        self.hooked = hooked
+        self.instead: tuple[str, str | None] = ("", None)
+        self.tries = 1
 
     def claim(self) -> bool:
         """Take the ticket: True for the first to ask, be it the thread that is to run the body, or whoever stops the call

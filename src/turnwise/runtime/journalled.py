@@ -21,12 +21,14 @@ from ..store.projection import read_state
 from ..tools.context import Ctx
 from . import refusals
 from .changed import overrides_of
+from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
 from .mailbox import TERMINAL
 
 if TYPE_CHECKING:
     from .actor import Actor
+    from .turn import Turn
 
 T = TypeVar("T")
 
@@ -76,6 +78,15 @@ class Journalled(Ground[Ctx]):
         """Whether entries wait to be appended with whatever comes next, as after `reload`: nobody is told of them but from the journal."""
         return bool(self._entries) and self._created is None
 
+    def observed(self, turn: Turn | None, events: list[Event]) -> None:
+        """Tell whoever watches all turns, and hooks, of what is durable."""
+        for observer in self.runtime.observers:
+            observer.told(cast("Actor[Any]", self), turn, events)
+        if events and extended_of(self) is not None:
+            from .hooks.at_turn import events_told
+
+            events_told(cast("Actor[Any]", self), turn, events)
+
     # --- becoming durable ---------------------------------------------------------------------------------------------
 
     def append_after(self, put: asyncio.Task[Any]) -> None:
@@ -90,8 +101,7 @@ class Journalled(Ground[Ctx]):
         if self.hub is not None:
             self.hub.told(None, self.told, counts, events)
         self.told += len(counts)
-        for observer in self.runtime.observers:
-            observer.told(cast("Actor[Any]", self), None, events)
+        self.observed(None, events)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

@@ -14,6 +14,7 @@ import platform
 from typing import TYPE_CHECKING, Protocol
 
 from ..core.store import Claim, Owner, Store
+from .parts import append_at_once_of
 from .timers import Timer
 
 if TYPE_CHECKING:
@@ -36,13 +37,26 @@ class Holder(Protocol):
 
 
 class Lease:
-    """`owner` is the name under which this runtime claims sessions of `store`."""
+    """`owner` is the name under which this runtime claims sessions of `store`; `append_at_once` the store's way to append without being
+    waited for, if it has one."""
 
-    __slots__ = ("_holders", "_renewing", "_runtime", "_timer", "_until", "_until_wall", "owner", "store", "ttl_s")
+    __slots__ = (
+        "_holders",
+        "_renewing",
+        "_runtime",
+        "_timer",
+        "_until",
+        "_until_wall",
+        "append_at_once",
+        "owner",
+        "store",
+        "ttl_s",
+    )
 
     def __init__(self, runtime: Runtime, store: Store, ttl_s: float = TTL_S) -> None:
         self._runtime = runtime
         self.store = store
+        self.append_at_once = append_at_once_of(store)
         self.ttl_s = ttl_s
         self.owner = Owner(runtime.ids.session_id(), platform.node(), os.getpid())
         self._holders: dict[Holder, None] = {}

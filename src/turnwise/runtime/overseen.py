@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+import contextvars
+from typing import TYPE_CHECKING, Any, cast
 
-from ..core.events import Event, Notice, ToolProgress
-from ..core.inputs import Interrupt
+from ..core.errors import TurnwiseError
+from ..core.events import Event, Notice, StepStarted, ToolProgress
+from ..core.inputs import CallModel, Input, Interrupt, ModelFailed
 from ..tools import ToolHost
 from . import process
 from .artifacts import SessionArtifacts
-from .plan import TurnPlan
+from .plan import Begin, Target, TurnPlan
 from .spending import Spending
 from .timers import Timer
 from .watched import WatchedStream
 
 if TYPE_CHECKING:
+    from ..core.content import Body
+    from ..core.result import TurnResult
     from ..store.scopes import State
+    from ..tools.output import OutputSpec
     from .actor import Actor
+    from .attachments import Prompt
+    from .attempt import Attempt
+    from .extensions import Extended
+    from .hooks.hooked import Hooked
+    from .output import Answered
+    from .turn import Turn
 
 MAX_UNREAD_PROGRESS = 1000
 """Progress reports that wait for a consumer; when there are more, further ones are dropped until it reads."""
 
 
 class Overseen(WatchedStream):
-    """The part of a turn that looks at the time, and that its tools talk to."""
+    """The part of a turn that looks at the time, and that its tools and hooks talk to. `extended` is what is added to it by now (hooks,
+    middleware), `hooked` what it knows of its hooks, if it has any."""
 
-    __slots__ = ("_deadline", "_host", "_progress", "_watch", "plan", "spending")
+    __slots__ = (
+        "_context",
+        "_deadline",
+        "_host",
+        "_progress",
+        "_told",
+        "_watch",
+        "extended",
+        "hooked",
+        "plan",
+        "spending",
+    )
     plan: TurnPlan
     spending: Spending
+    _context: contextvars.Context
 
     def __init__(self, session: Actor[Any]) -> None:
         super().__init__(session)
@@ -36,6 +60,82 @@ class Overseen(WatchedStream):
         self._watch: Timer | None = None
         self._deadline: float | None = None
         self._progress = 0
+        self._told = (0, 0)
+        self.extended: Extended | None = None
+        self.hooked: Hooked | None = None
+
+    @property
+    def session(self) -> Actor[Any]:
+        """Whose turn it is."""
+        return self._session
+
+    @property
+    def variables(self) -> contextvars.Context:
+        """The context variables that its caller had."""
+        return self._context
+
+    @property
+    def guards_results(self) -> bool:
+        """Whether a hook has to see what tools say before anybody else does."""
+        chain = None if self.extended is None else self.extended.hooks.get("tool.after")
+        return chain is not None and chain.guards
+
+    @staticmethod
+    def answers_to(output: OutputSpec) -> Answered:
+        """What checks the answers of a turn that was asked for this output."""
+        from .output import Answered
+
+        return Answered(output)
+
+    def replan(self) -> bool:
+        """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
+        session, turn = self._session, cast("Turn", self)
+        try:
+            self.plan = session.plan_of(turn)
+        except TurnwiseError as error:
+            session.post(ModelFailed(error.info))
+            return False
+        session.machine.policy = self.plan.policy
+        return True
+
+    async def hook_beginning(
+        self, opening: Prompt | Begin, body: Body | None, plan: TurnPlan
+    ) -> tuple[Prompt | Begin, Body | None]:
+        """How the turn begins after hooks have had their say. Raises `HookError` if it does not."""
+        from .hooks.at_turn import before_turn
+
+        return await before_turn(self._session, cast("Turn", self), opening, body, plan)
+
+    def hook_step(self, attempt: Attempt) -> bool:
+        """Give the attempt the hooks of its step; True if they come before it is told that it begins."""
+        from .hooks.at_step import hook_step
+
+        return hook_step(cast("Turn", self), attempt)
+
+    def hook_end(self, result: TurnResult) -> bool:
+        """Have hooks see the end of the turn; False if none has to be waited for."""
+        from .hooks.at_turn import after_turn
+
+        return after_turn(self._session, cast("Turn", self), result)
+
+    def announce(self, asked: CallModel, target: Target) -> None:
+        """Tell that a model call begins; not again, if it was dropped before it was sent, and is made once more."""
+        if self._told == (asked.step, asked.attempt):
+            return
+        self._told = asked.step, asked.attempt
+        began = StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model)
+        self._out.append(began)
+        for observer in self._session.runtime.observers:
+            observer.told(self._session, cast("Turn", self), (began,))
+        if asked.attempt > 1:
+            target.budget.take()
+
+    def replied(self, attempt: Attempt, given: Input) -> None:
+        """What came of an attempt, later than its response was read."""
+        if self._attempt is attempt:
+            self._attempt = None
+        self._session.post(given)
+        self.wake()
 
     @property
     def host(self) -> ToolHost:

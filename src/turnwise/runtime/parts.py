@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..core.entries import Entry
-    from ..core.store import Journals, Records, Store, StoredBlobs
+    from ..core.store import Claim, Journals, Records, Store, StoredBlobs
 
     AppendNow = Callable[[str, int, Sequence[Entry]], int]
+    AppendAtOnce = Callable[[str, int, Sequence[Entry], Claim], int | None]
 
 
 class Keeping(Protocol):
@@ -27,6 +28,11 @@ class Keeping(Protocol):
 def append_now_of(store: Journals) -> AppendNow | None:
     """Its `append` that need not be waited for, as memory has it."""
     return getattr(store, "append_now", None)
+
+
+def append_at_once_of(store: Store) -> AppendAtOnce | None:
+    """Its `append` that is done before it returns, or gives None and does nothing: for stores that can do so now and then, as SQLite."""
+    return getattr(store, "append_at_once", None)
 
 
 def has_leases(store: object) -> TypeGuard[Store]:

@@ -167,8 +167,8 @@ class TurnPlan(msgspec.Struct, frozen=True):
 
     @property
     def must_learn(self) -> bool:
-        """Whether something has to be known about the models before the turn begins."""
-        return self.limits.cost is not None or self.targets[0].facts.has_overrides
+        """Whether something has to be known about the models before the turn begins, though no cost is limited."""
+        return self.targets[0].facts.has_overrides
 
     def target(self, number: int) -> Target:
         """Model number `number`; the last one if there are fewer than there were when the journal was written."""

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from ..core.errors import ErrorInfo, SessionClosed
 from ..core.principal import LOCAL, Principal
 from ..core.protocols import Blobs, Blocking, Clock, Ids, Random, Spawn, Transport
+from .extensions import Extensions
 from .gates import Gates, ProviderLimits
 from .health import Health
 from .parts import has_records
@@ -27,8 +28,14 @@ from .seams import SystemChance, SystemClock, Uuid7
 from .timers import Timers
 
 if TYPE_CHECKING:
+    from ..core.budgets import Budget, BudgetStatus
     from ..core.store import Journals, Records
     from ..store.scopes import State
+    from .budgets.ledger import Ledger
+    from .extensions import Registration
+    from .ground import Ground
+    from .hooks.chain import Outcome as HookOutcome
+    from .hooks.hook import HookStatus
     from .lease import Lease
     from .observer import Observer
 
@@ -46,7 +53,8 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md.
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md). `budgets` bound what the turns of each session, agent, user or tenant may
+    spend together, whatever the agent: see docs/limits.md.
     """
 
     def __init__(
@@ -63,6 +71,8 @@ class Runtime:
         environ: Mapping[str, str] | None = None,
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
+        hooks: Iterable[object] = (),
+        budgets: Iterable[Budget] = (),
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -75,6 +85,7 @@ class Runtime:
         self.gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
+        self.extensions = Extensions("runtime", hooks)
         self.closed = False
         self._transport = transport
         self._blocking = blocking
@@ -87,6 +98,7 @@ class Runtime:
         self._encoded_bytes = 0
         self.abandoned_bodies: set[asyncio.Task[Any]] = set()
         self.lease_s = lease_s
+        self.ledger: Ledger | None = _ledger(self, tuple(budgets))
         self.leases: list[Lease] = []
 
     async def __aenter__(self) -> Self:
@@ -145,8 +157,36 @@ class Runtime:
     def scopes(self, principal: Principal = LOCAL, *, agent: str = "", session: str = "", writer: str = "") -> State:
         """Scoped state outside of a session: `runtime.scopes(Principal("acme", "ann")).user`. See `State`."""
         from ..store.scopes import State
+        from .scoped_state import RuntimeReach
 
-        return State(self.records, principal, agent=agent, session=session, writer=writer, runtime=self)
+        return State(RuntimeReach(self, principal), principal, agent=agent, session=session, writer=writer)
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of all sessions of this runtime, from their next steps on, and what takes it away again; see `turnwise.hooks`. Raises
+        `ConfigError` (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        return self.extensions.register(hook)
+
+    def hooks(self) -> list[HookStatus]:
+        """All hooks that are registered here, and with agents and sessions that have run here: what they are called for, how often, and how that
+        went."""
+        from .hooks.listed import listed
+
+        return listed(self)
+
+    async def fire(
+        self,
+        point: str,
+        value: Any = None,
+        *,
+        session: Ground[Any] | None = None,
+        take: Callable[[Any, Any], Any] | None = None,
+    ) -> HookOutcome:
+        """Call the hooks of a point that `declare_point` has declared, and wait for them: those of this runtime and, with `session`, those of its
+        agent and its own. `take` checks what a `Modify` brings, and gives the value to go on with. What came of it is for the caller to
+        honour. Raises `ConfigError` (`unknown_point`, and `invalid_value` for a point of the engine's, which nobody else fires)."""
+        from .hooks.listed import fire
+
+        return await fire(self, point, value, session, take)
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """Tie the runtime to the running loop. Raises `SessionClosed` if it was closed, `RuntimeError` on another loop."""
@@ -216,6 +256,11 @@ class Runtime:
             self._encoded_bytes -= kept.pop(prefix)
             prefix.drop()
 
+    def budgets(self) -> tuple[BudgetStatus, ...]:
+        """How the budgets of agents, users and tenants stand that turns of this runtime have drawn on lately; those of one session:
+        `session.budgets()`."""
+        return () if self.ledger is None else self.ledger.statuses()
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Tell it of all turns from now on; what is returned ends that."""
         self.observers = (*self.observers, observer)
@@ -241,6 +286,8 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        if self.ledger is not None:
+            await self.ledger.settled()
         for lease in self.leases:
             await lease.retire()
         await self._cancel_tasks()
@@ -256,6 +303,14 @@ class Runtime:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_GRACE_S)
+
+
+def _ledger(runtime: Runtime, budgets: tuple[Budget, ...]) -> Ledger | None:
+    if not budgets:
+        return None
+    from .budgets.ledger import Ledger
+
+    return Ledger(runtime, budgets)
 
 
 if sys.version_info >= (3, 12):

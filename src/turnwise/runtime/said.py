@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import msgspec
 
 from ..core.content import Audio, Image
 from ..core.errors import ErrorInfo
 from ..core.inputs import CallModel, ModelFailed, ModelReplied
+from ..core.inputs_rare import Stop
 from ..core.limits import Deadlines
 from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Blobs, Response
@@ -27,7 +28,11 @@ from .runtime import Runtime
 if TYPE_CHECKING:
     from .attempt import Attempt
     from .claims import Claims
+    from .hooks.at_step import StepHooks
     from .output import Answered
+
+Ended = ModelReplied | ModelFailed | Stop
+"""What comes of an attempt: an answer, a failure, or the end of the turn where a hook does not take the answer."""
 
 AttemptPhase = Literal["", "retry_wait", "queued", "connecting", "waiting", "answering"]
 """What a model call does: waits to be tried again, for a free place (`ProviderLimits`), for the connection, for the first byte, or
@@ -50,7 +55,7 @@ class Asker(Protocol):
     def has_blobs(self) -> bool: ...
     @property
     def claims(self) -> Claims | None: ...
-    def post(self, given: ModelReplied, /) -> None: ...
+    def post(self, given: Ended, /) -> None: ...
     def is_light(self, attempt: Attempt, body_bytes: int, /) -> bool:
         """Whether a request of that size need not be weighed."""
         ...
@@ -78,6 +83,7 @@ class Said:
         "asked",
         "context_limit",
         "head",
+        "hooks",
         "opening",
         "patience_s",
         "reducer",
@@ -110,6 +116,7 @@ class Said:
         self.waiting_since: float | None = None
         self.patience_s: float | None = None
         self.stopped = False
+        self.hooks: StepHooks | None = None
         self._body_bytes = 0
         self.context_limit: int | None = None
 
@@ -121,6 +128,11 @@ class Said:
         if self.waiting_since is not None:
             return "connecting"
         return "queued" if self._body_bytes else "retry_wait" if self.asked.delay_s else ""
+
+    def _reminder(self, asker: Asker) -> str:
+        """What the model is told at the end of this request alone."""
+        said = asker.reminder(self.asked)
+        return said if self.hooks is None else self.hooks.reminding(said)
 
     def usage_so_far(self) -> Usage | None:
         """What a response that was cut off cost: what the provider had said, else our own rough estimate (rule S4)."""
@@ -139,14 +151,14 @@ class Said:
     def _priced(self, usage: Usage | None) -> Usage | None:
         return None if usage is None else self.target.facts.priced(usage, self._runtime.clock.wall())
 
-    def _ended(self, asker: Asker) -> ModelReplied | ModelFailed | None:
+    def _ended(self, asker: Asker) -> Ended | None:
         """What came of the attempt; None if something is to be fetched or put away first, in a task of the runtime."""
         target, asked = self.target, self.asked
         now = self._runtime.clock.wall()
         done = self.reducer.finish(target.handle.provider, target.handle.model, now)
         message = done.message
         if done.error is not None or message is None:
-            return self._failed(done.error or _NO_ANSWER)
+            return self.failed(done.error or _NO_ANSWER)
         target.budget.earn()
         body, response = message.body, message.response
         if (usage := self._priced(response.usage)) is not response.usage:
@@ -156,9 +168,16 @@ class Said:
         if media or (usage is not None and not target.facts.prices_at_hand):
             self._runtime.start(self._reply_later(replied, asker))
             return None
-        return self._replied(replied)
+        return self._heard(replied)
 
-    def _replied(self, message: AssistantMessage) -> ModelReplied:
+    def _heard(self, message: AssistantMessage) -> Ended | None:
+        """The answer after its hooks have had their say; None if they still have to."""
+        if self.hooks is None or not self.hooks.has_after:
+            return self.replied(message)
+        return self.hooks.after(cast("Attempt", self), message)
+
+    def replied(self, message: AssistantMessage) -> ModelReplied:
+        """The answer of the attempt."""
         if self._answered is None or self.asked.concluding:
             return ModelReplied(message, None, self.context_limit)
         return ModelReplied(message, self._answered.problem_of(message, self.target.strategy), self.context_limit)
@@ -176,13 +195,17 @@ class Said:
         if type(body) is tuple:
             body = await stored(body, asker)
         if not self.stopped:
-            asker.post(self._replied(msgspec.structs.replace(message, body=body, response=response)))
+            ended = self._heard(msgspec.structs.replace(message, body=body, response=response))
+            if ended is not None:
+                asker.post(ended)
 
-    def _failed(self, error: ErrorInfo) -> ModelFailed:
+    def failed(self, error: ErrorInfo, used: Usage | None = None) -> ModelFailed:
+        """The failure of the attempt. `used`: what it took, where that is known."""
         target, reducer = self.target, self.reducer
         failed, begun = reducer.failed, reducer.shown or reducer.model
         # A stream that broke off has cost what was read of it, also when the provider could not say so any more.
         usage = self._priced(failed.usage) if failed is not None else self.usage_so_far() if begun else None
+        usage = usage if used is None else used
         named = msgspec.structs.replace(error, provider=target.handle.provider, model=target.handle.model)
         return ModelFailed(
             named,

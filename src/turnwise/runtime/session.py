@@ -247,10 +247,13 @@ class Session(Surface[Ctx]):
         if self._turn is not None and self._turn.opened:
             await self._turn.close("closed")
         follow_ups.close(self)
+        await self.hook_close()
         self.forget_expiry()
         self._prefix = None
         if self.hub is not None:
             self.hub.close()
+        if self.bound and self.runtime.ledger is not None:
+            await self.runtime.ledger.settled()
         if self.keeper is not None:
             if self._turn is not None:
                 self.keeper.call_off(self._turn)

@@ -6,7 +6,8 @@ This is what callers see of it; how it is done is in `house`, and in the rooms t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -30,6 +31,7 @@ from .runtime import Runtime
 from .session import Session
 
 if TYPE_CHECKING:
+    from ..core.audit import AuditKind, AuditRecord
     from ..core.messages import Message
     from ..core.result import TurnResult
 
@@ -216,6 +218,38 @@ class Sessions(House):
         tenant."""
         user = None if any_user else principal.user
         return await self.store.search(principal.tenant, text, user=user, session=session, limit=limit)
+
+    async def audit(
+        self,
+        which: str | None = None,
+        *,
+        principal: Principal | None = None,
+        query: Query | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        kind: AuditKind | None = None,
+        tool: str | None = None,
+        who: Principal | None = None,
+    ) -> AsyncGenerator[AuditRecord, None]:
+        """What was decided in stored sessions: `async for record in sessions.audit(kind="verdict", tool="delete"): …`. In the one of this
+        name or id, or in all of `principal`, or in all that `query` finds (default: all of the local tenant): sessions that were changed
+        last come first, the records of each are in order. `since` and `until` are Unix seconds, `who` is the person who decided. Needs no
+        agent. Raises `StateError` (`unknown_session`), and whatever else the store raises but for an entry that cannot be read: that is
+        told as a record (`unreadable`). Leave it early with `aclosing`."""
+        from ..core.audit import Wanted
+        from .audit.reading import of_row, read_audit
+
+        wanted = Wanted(since, until, kind, tool, who)
+        if which is not None:
+            found = of_row(self.store, await self._known(which, principal or LOCAL), wanted)
+        elif principal is not None:
+            mine = Query(tenant=principal.tenant, user=principal.user, archived=None)
+            found = read_audit(self.store, mine, wanted)
+        else:
+            found = read_audit(self.store, query or Query(archived=None), wanted)
+        async with aclosing(found) as records:
+            async for record in records:
+                yield record
 
     async def edit(
         self,

@@ -32,6 +32,7 @@ from .pieces import pieces_of
 from .plan import Target, check_extras, target_of, watch_of
 from .prefix import Prefix
 from .runtime import Runtime, default_runtime
+from .said import Ended
 from .stream import EventStream
 from .timers import Timer
 
@@ -208,7 +209,7 @@ class ModelStream(EventStream):
         """A single request is what its caller says."""
         return ""
 
-    def post(self, given: ModelReplied) -> None:
+    def post(self, given: Ended) -> None:
         """An answer whose media had to be put away first."""
         self._settle(given)
         self.wake()
@@ -271,7 +272,7 @@ class ModelStream(EventStream):
                 await self._wait(self._owner.loop)
         return self.take()
 
-    def _settle(self, given: ModelReplied | ModelFailed) -> None:
+    def _settle(self, given: Ended) -> None:
         """What came of the attempt: an answer, another try, or the end."""
         attempt, self._attempt = self._attempt, None
         if attempt is None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.budget import NO_ESTIMATE, Estimate, Remaining, Spent, low, spent_of
 from ..core.errors import ErrorInfo
-from ..core.events import BudgetLow, CacheBroken, Event, Notice
+from ..core.events import Event, Notice
+from ..core.events_rare import BudgetLow, CacheBroken
 from ..core.inputs import CallModel, Halted, Input, ModelFailed, ModelReplied
 from ..core.inputs_rare import CompactionEnded, LimitHit, SpentElsewhere, Stop
 from ..core.limits import Limits
@@ -30,13 +31,15 @@ from .sizes import DENSE, SMALLEST_WINDOW
 if TYPE_CHECKING:
     from .actor import Actor
     from .attempt import Attempt
+    from .budgets.purse import Purse
+    from .plan import TurnPlan
     from .turn import Turn
 
 StopCondition = Callable[[Step], bool | str]
 """Looks at a step that asked for tools, when their results are in: true ends the turn there (reason `stopped`), a text is its cause.
 Called on the event loop: it must not wait."""
 
-COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentElsewhere))
+COUNTED = frozenset((ModelReplied, ModelFailed, Halted, CompactionEnded, SpentElsewhere, Stop))
 """Inputs that say what was used."""
 
 
@@ -69,13 +72,14 @@ class Spending:
         resumed = session.state.turn if session.state.running else None
         limits = limits if resumed is None else resumed.limits
         spent = Spent() if resumed is None else _spent_by(resumed)
-        self.budget = Budget(limits, CURRENT.get(), nested=self._nested, spent=spent)
+        purse = _purse(session, resumed is not None)
+        self.budget = Budget(limits, CURRENT.get(), nested=self._nested, spent=spent, purse=purse)
         self.budget.may_nest()
         self._began = session.runtime.loop.time()
         self._before_s = spent.wall_time_s
         self._low = set[str]() if resumed is None else {one.limit for one in low(limits, spent)}
         self._is_plain = limits.tokens is None and limits.cost is None and limits.wall_time_s is None
-        self._is_plain = self._is_plain and not limits.per_tool
+        self._is_plain = self._is_plain and not limits.per_tool and purse is None
         compaction = session.agent.compaction
         self._compacts_early = session.agent.overrides is not None or (
             compaction is not None and compaction.at < LIGHT_SHARE
@@ -187,7 +191,7 @@ class Spending:
         """Put down what an input of those in `COUNTED` says was used."""
         if isinstance(given, ModelReplied):
             self.budget.settle(given.message.usage, committed=True)
-        elif isinstance(given, ModelFailed | Halted):
+        elif isinstance(given, ModelFailed | Halted | Stop):
             self.budget.settle(given.usage, committed=False)
         elif isinstance(given, CompactionEnded | SpentElsewhere) and given.usage is not None and not self._is_counted:
             self.budget.add(given.usage)
@@ -198,7 +202,8 @@ class Spending:
         if self._is_plain and self.budget.is_far():
             return
         limits, spent = self.budget.limits, self.budget.spent(self.elapsed_s)
-        fresh = [one for one in low(limits, spent) if one.limit not in self._low]
+        shared = () if self.budget.purse is None else self.budget.purse.low()
+        fresh = [one for one in (*low(limits, spent), *shared) if one.limit not in self._low]
         if fresh:
             self._low.update([one.limit for one in fresh])
             number = self._session.state.turns
@@ -231,6 +236,41 @@ class Spending:
     def _tell(self, events: list[Event]) -> None:
         if self._session.is_driving(self._turn):
             self._turn.tell(events)
+
+
+def costs_are_bounded(session: Actor[Any], plan: TurnPlan) -> bool:
+    """Whether the cost of a turn is limited, by itself or by a budget that it shares with others."""
+    if plan.limits.cost is not None:
+        return True
+    if not _has_budgets(session):
+        return False
+    from .budgets.purse import bounds_cost
+
+    return bounds_cost(session, _above())
+
+
+def _purse(session: Actor[Any], resumed: bool) -> Purse | None:
+    """What a turn shares with others, if there are budgets; most turns have none."""
+    if not _has_budgets(session):
+        return None
+    from .budgets.purse import Purse
+
+    return Purse(session, _above(), resumed=resumed)
+
+
+def _has_budgets(session: Actor[Any]) -> bool:
+    """Whether a turn shares any; for most of them three looks say no."""
+    ledger, above = session.runtime.ledger, CURRENT.get()
+    if ledger is None and above is None:
+        return session.agent.budgets != ()
+    shared = ledger is not None and ledger.budgets != ()
+    return shared or session.agent.budgets != () or (above is not None and above.purse is not None)
+
+
+def _above() -> Purse | None:
+    """That of the turn whose tool begins this one."""
+    budget = CURRENT.get()
+    return None if budget is None else budget.purse
 
 
 def _spent_by(turn: TurnState) -> Spent:

@@ -17,6 +17,7 @@ from ..core.content import Audio, BlobRef, Document, Image
 from ..core.inputs_rare import ChangeSettings, UndoCompaction
 from ..core.limits import Limits
 from ..core.messages import Message
+from ..core.principal import Principal
 from ..core.search import SearchHit, search
 from ..core.settings import SessionSettings
 from ..core.usage import Usage
@@ -27,6 +28,7 @@ from .answering import Answering
 from .artifacts import SessionArtifacts
 from .attachments import Prompt, accept, kept
 from .changed import Tools, changed
+from .extensions import Extensions, extended_of
 from .follow_ups import FollowUp
 from .home import at_home
 from .kept import Kept, kept_of, make_last
@@ -34,8 +36,11 @@ from .plan import INHERITED, Wishes
 from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
+    from ..core.audit import AuditKind, AuditRecord
+    from ..core.budgets import BudgetStatus
     from ..core.store import Store
     from ..store.scopes import State
+    from .extensions import Registration
 
 
 class Surface(Answering[Ctx]):
@@ -137,6 +142,22 @@ class Surface(Answering[Ctx]):
         """
         return await make_last(self, name, store, title, tags, folder)
 
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def add_hook(self, hook: object) -> Registration:
+        """A hook of this session alone, from its next step on, and what takes it away again; see `turnwise.hooks`. Raises `ConfigError`
+        (`bad_hook`, `unknown_point`, `unhonoured_result`)."""
+        if self.extension is None:
+            self.extension = Extensions(f"session:{self.id}")
+        return self.extension.register(hook)
+
+    async def hook_close(self) -> None:
+        """Have hooks see the end of the session."""
+        if self.bound and extended_of(self) is not None:
+            from .hooks.at_turn import session_ended
+
+            await session_ended(self)
+
     # --- settings and state ---------------------------------------------------------------------------------------------
 
     async def set(
@@ -151,9 +172,10 @@ class Surface(Answering[Ctx]):
         stream: bool | UnsetType | None = UNSET,
         context_limit: int | UnsetType | None = UNSET,
         compaction: Compaction | bool | UnsetType | None = UNSET,
+        by: Principal | None = None,
     ) -> SessionSettings:
         """Change settings from the next model call on, in a running turn as well; what then holds. None goes back to what the agent
-        says, what is left out stays.
+        says, what is left out stays. `by` is who changes them, for the audit (default: the session's principal).
 
         A `model` takes the place of the agent's and of its fallbacks; if only named, it is reached as the agent reaches its
         models of that provider. `tools` are functions, `Tool`s, or names of the agent's. `context_limit` is in tokens. What does
@@ -176,7 +198,7 @@ class Surface(Answering[Ctx]):
             overrides = changed(self.agent, self.overrides, known)
             self.agent.plan(Wishes(watched=False, overrides=overrides), self.runtime)
             self.overrides = overrides
-            return ChangeSettings(overrides.settings)
+            return ChangeSettings(overrides.settings, by)
 
         await self.apply(change)
         return self.settings
@@ -191,6 +213,21 @@ class Surface(Answering[Ctx]):
         """How the session stands: context, usage, and what it is doing right now."""
         return status_of(self)
 
+    async def audit(
+        self,
+        *,
+        since: float | None = None,
+        kind: AuditKind | None = None,
+        tool: str | None = None,
+        who: Principal | None = None,
+    ) -> list[AuditRecord]:
+        """What was decided in the session, by whom and by which rule, in order: verdicts of policies, approvals, denials, what hooks
+        changed or refused, settings (rule P4). `since` is in Unix seconds. See docs/audit.md. Raises what reading the journal raises."""
+        from ..core.audit import Wanted
+        from .audit.reading import of_session
+
+        return await of_session(self, Wanted(since, None, kind, tool, who))
+
     @property
     def scopes(self) -> State:
         """What tools and programs remember outside the transcript: `session.scopes.session`, `.agent`, `.user`, `.global_`. A tool's own
@@ -198,6 +235,13 @@ class Surface(Answering[Ctx]):
         from .scoped_state import state_of
 
         return state_of(self)
+
+    async def budgets(self) -> tuple[BudgetStatus, ...]:
+        """How the budgets stand that the session's turns share with others, as far as is known here; what they hold for is in docs/limits.md.
+        Raises `StateError` (`budget_unreadable`)."""
+        from .budgets.purse import statuses
+
+        return await at_home(self, lambda: statuses(self))
 
     @property
     def usage(self) -> Usage:

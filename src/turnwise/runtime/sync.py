@@ -22,8 +22,11 @@ from .home import home_of
 from .status import SessionStatus
 
 if TYPE_CHECKING:
+    from ..core.audit import AuditKind, AuditRecord
+    from ..core.budgets import BudgetStatus
     from ..core.compaction import Compaction, CompactReport
     from ..core.content import BlobRef
+    from ..core.principal import Principal
     from ..core.store import Store
     from ..tools.output import OutputType
     from .actor import Actor
@@ -119,14 +122,19 @@ class SyncSession:
     # --- what was said ----------------------------------------------------------------------------------------------
 
     def approve(
-        self, call_id: str, *, edited_arguments: Mapping[str, Any] | str | None = None, reason: str = ""
+        self,
+        call_id: str,
+        *,
+        edited_arguments: Mapping[str, Any] | str | None = None,
+        reason: str = "",
+        by: Principal | None = None,
     ) -> bool:
         """See `Session.approve`."""
-        return self._do(lambda: self._session.approve(call_id, edited_arguments=edited_arguments, reason=reason))
+        return self._do(lambda: self._session.approve(call_id, edited_arguments=edited_arguments, reason=reason, by=by))
 
-    def deny(self, call_id: str, reason: str = "") -> bool:
+    def deny(self, call_id: str, reason: str = "", *, by: Principal | None = None) -> bool:
         """See `Session.deny`."""
-        return self._do(lambda: self._session.deny(call_id, reason))
+        return self._do(lambda: self._session.deny(call_id, reason, by=by))
 
     def answer(self, call_id: str, answer: Any) -> bool:
         """See `Session.answer`."""
@@ -178,6 +186,7 @@ class SyncSession:
         stream: bool | UnsetType | None = UNSET,
         context_limit: int | UnsetType | None = UNSET,
         compaction: Compaction | bool | UnsetType | None = UNSET,
+        by: Principal | None = None,
     ) -> SessionSettings:
         """See `Session.set`."""
         return self._do(
@@ -191,8 +200,24 @@ class SyncSession:
                 stream=stream,
                 context_limit=context_limit,
                 compaction=compaction,
+                by=by,
             )
         )
+
+    def audit(
+        self,
+        *,
+        since: float | None = None,
+        kind: AuditKind | None = None,
+        tool: str | None = None,
+        who: Principal | None = None,
+    ) -> list[AuditRecord]:
+        """See `Session.audit`."""
+        return self._do(lambda: self._session.audit(since=since, kind=kind, tool=tool, who=who))
+
+    def budgets(self) -> tuple[BudgetStatus, ...]:
+        """See `Session.budgets`."""
+        return self._do(self._session.budgets)
 
     def status(self) -> SessionStatus:
         """See `Session.status`."""

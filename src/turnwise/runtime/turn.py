@@ -15,25 +15,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..core.entries import InterruptCause
-from ..core.errors import TurnwiseError
-from ..core.events import Event, StepStarted
-from ..core.inputs import CallModel, Halted, Interrupt, ModelFailed
+from ..core.events import Event
+from ..core.inputs import CallModel, Halted, Interrupt
 from ..core.result import TurnResult
 from . import refusals
 from .attachments import Prompt
 from .attempt import Attempt
 from .budget import CURRENT
 from .calls import Calls
+from .extensions import extended_of
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
 from .spending import Spending
 
 if TYPE_CHECKING:
-    from ..tools.output import OutputSpec
-    from .actor import Account, Actor
+    from .actor import Actor
     from .compact import Due, Job
-    from .output import Answered
+    from .lost import Account
 
 OnLeave = Literal["stop", "detach"]
 """What leaving a stream before its end, or dropping a channel, does to the turn: end it, or let it go on unwatched."""
@@ -51,11 +50,9 @@ class Turn(Overseen):
     __slots__ = (
         "_begun",
         "_calls",
-        "_context",
         "_job",
         "_on_leave",
         "_opening",
-        "_told",
         "account",
         "answered",
         "stop_asked",
@@ -74,9 +71,8 @@ class Turn(Overseen):
         self._begun = False
         self.stop_asked: Interrupt | None = None
         self._job: Job | None = None
-        self._told = (0, 0)
         self.account = None
-        self.answered = None if wishes.output is None else answers_to(wishes.output)
+        self.answered = None if wishes.output is None else self.answers_to(wishes.output)
         self._calls: Calls | None = None
 
     # --- the consumer's side ----------------------------------------------------------------------------------------
@@ -97,6 +93,8 @@ class Turn(Overseen):
 
     async def __aexit__(self, *_: object) -> None:
         if self._result is not None:
+            if self.closing:
+                await self.wait()
             return
         if self._on_leave == "stop":
             await self.close("left")
@@ -120,7 +118,7 @@ class Turn(Overseen):
     async def close(self, cause: InterruptCause = "closed") -> None:
         """Interrupt the turn if it runs, and wait until it is over or its grace is spent."""
         self._session.post(Interrupt(cause))
-        if self._result is None:
+        if self._result is None or self.closing:
             await asyncio.wait((self.ended(),), timeout=self.plan.deadlines.grace_s + 1.0)
 
     async def pull(self, may_read: Callable[[], bool] | None = None) -> list[Event] | None:
@@ -130,7 +128,7 @@ class Turn(Overseen):
         if hub is not None and may_read is None:
             return await hub.next_of(self)
         try:
-            while not self._out and self._result is None:
+            while not self._out and (self._result is None or self.closing):
                 attempt = self._attempt
                 if attempt is None or (response := attempt.response) is None or not (may_read is None or may_read()):
                     await self._wait(self._session.runtime.loop)
@@ -184,18 +182,13 @@ class Turn(Overseen):
             return
         if self.hold is not None and self.hold(asked):
             return
-        if session.overrides is not self.wishes.overrides and not self._replan():
+        if session.overrides is not self.wishes.overrides and not self.replan():
             return
         target = self.plan.target(asked.model)
         attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
-        if self._told != (asked.step, asked.attempt):  # else it was dropped before it was sent, and is made again
-            self._told = asked.step, asked.attempt
-            began = StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model)
-            self._out.append(began)
-            for observer in runtime.observers:
-                observer.told(session, self, (began,))
-            if asked.attempt > 1:
-                target.budget.take()
+        self.extended = extended_of(session)
+        if self.extended is None or not self.hook_step(attempt):
+            self.announce(asked, target)
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
         self.wake()
 
@@ -207,17 +200,6 @@ class Turn(Overseen):
         self._attempt = None
         self._job = Job(self._session, due)
         self._job.start(self._context.copy())
-
-    def _replan(self) -> bool:
-        """Take the session's settings as they are now; False if they cannot be used, which ends the turn."""
-        session = self._session
-        try:
-            self.plan = session.plan_of(self)
-        except TurnwiseError as error:
-            session.post(ModelFailed(error.info))
-            return False
-        session.machine.policy = self.plan.policy
-        return True
 
     async def _open(self, attempt: Attempt) -> None:
         session = self._session
@@ -231,6 +213,8 @@ class Turn(Overseen):
         """Begin to stop everything, in a task of the runtime that nobody's cancellation reaches: the finisher. If the turn is
         not over by the end of its grace, it is given up."""
         runtime = self._session.runtime
+        if self.hooked is not None:
+            self.hooked.cut()
         self._disarm_watch()
         self._watch = runtime.timers.at(runtime.loop.time() + self.plan.deadlines.grace_s, self._give_up)
         runtime.start(self._finish_off())
@@ -249,7 +233,8 @@ class Turn(Overseen):
             await self._calls.stop()
         spent = await self._job.stop() if self._job is not None else None
         state = self._session.state.turn
-        handle = self.plan.target(state.model if state is not None else 0).handle
+        target = self.plan.target(state.model if state is not None else 0) if attempt is None else attempt.target
+        handle = target.handle
         text = attempt.reducer.partial() if attempt is not None else None
         usage = attempt.usage_so_far() if attempt is not None else spent
         self._session.post(Halted(text, handle.model, handle.provider, usage))
@@ -259,9 +244,8 @@ class Turn(Overseen):
         self._result = result
         self._disarm_watch()
         self.spending.close()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
-        self.wake()
+        if self.extended is None or not self.hook_end(result):
+            self.end()
 
     def drop(self, why: str) -> asyncio.Task[None] | None:
         """Stop everything without a word to the machine; the task that does what takes time, if there is any."""
@@ -271,10 +255,3 @@ class Turn(Overseen):
         if self._job is not None:
             self._job.cancel()
         return None if self._calls is None else self._session.runtime.start(self._calls.stop())
-
-
-def answers_to(output: OutputSpec) -> Answered:
-    """What checks the answers of a turn that was asked for this output."""
-    from .output import Answered
-
-    return Answered(output)

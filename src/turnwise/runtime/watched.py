@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 class WatchedStream(EventStream):
     """The base of `Turn`. `hub` is set once others watch as well, or nobody reads: then a pump of the hub pulls, and `mailbox` is what
-    waits for the consumer, if there is one. `pumped`: the turn has no consumer that pulls. `opened`: the session has taken the turn on and tells it what happens. `hold`, if set, may keep a model call back."""
+    waits for the consumer, if there is one. `pumped`: the turn has no consumer that pulls. `opened`: the session has taken the turn on and tells it what happens. `hold`, if set, may keep a model call back.
+    `closing`: the turn is over, and its reader comes to the end when hooks have seen that."""
 
-    __slots__ = ("_ended", "_result", "_session", "hold", "hub", "mailbox", "opened", "pumped")
+    __slots__ = ("_ended", "_result", "_session", "closing", "hold", "hub", "mailbox", "opened", "pumped")
 
     def __init__(self, session: Actor[Any]) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ class WatchedStream(EventStream):
         self.hub: Hub | None = None
         self.mailbox: Mailbox | None = None
         self.pumped = False
-        self.opened = False
+        self.opened = self.closing = False
         self.hold: Callable[[CallModel], bool] | None = None
 
     @property
@@ -57,9 +58,16 @@ class WatchedStream(EventStream):
 
     async def wait(self) -> TurnResult:
         """The account of the turn, when it is over; it does not read. Cancelling this stops the waiting only."""
-        if self._result is None:
+        if self._result is None or self.closing:
             await asyncio.wait((self.ended(),))
         return self.result
+
+    def end(self) -> None:
+        """Nothing more comes of the turn: whoever waits for its end is told."""
+        self.closing = False
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+        self.wake()
 
     def ended(self) -> asyncio.Future[None]:
         """Done when the turn is over; for `asyncio.wait`."""

@@ -42,6 +42,9 @@ class Due(msgspec.Struct, frozen=True):
 
 async def may_send(session: Actor[Any], attempt: Attempt, body_bytes: int) -> bool:
     """Whether a request of that size is sent."""
+    purse = None if session.turn is None else session.turn.spending.budget.purse
+    if purse is not None and (not await purse.ready(attempt.target) or attempt.stopped):
+        return False
     if not await _is_short_enough(session, attempt, body_bytes):
         return False
     turn = session.turn

@@ -40,8 +40,24 @@ class Pauses(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
+Put = Callable[[bytes], Coroutine[Any, Any, Record]]
+"""Writes these bytes, and tells of them."""
+
+
+class Guard(Protocol):
+    """Who has a say in writes, and is told of them: hooks. `fits` makes the bytes of other JSON data for the same record, and raises if they would
+    not do; None if the record is taken away."""
+
+    async def around(self, place: Place, data: bytes, fits: Callable[[Any], bytes] | None, put: Put) -> Record: ...
+
+
 class Reach:
     """How records are come by: of a given store, whatever the scope. Sessions bring their own."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who has a say in writes; None: nobody."""
+        return None
 
     def __init__(self, store: Records, pauses: Pauses | None = None) -> None:
         self._store = store
@@ -66,12 +82,13 @@ class Reach:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a record is, or is to be, and who writes it."""
+    """Where a record is, or is to be, who writes it, and who has a say in that."""
 
     records: Records
     scope: Scope
     key: str
     writer: str
+    guard: Guard | None = None
 
     def line(self) -> AbstractAsyncContextManager[None]:
         """Be the one task of this loop that changes the record."""
@@ -81,8 +98,21 @@ class Place(msgspec.Struct, frozen=True):
         return await self.records.get_record(self.scope, self.key)
 
 
-async def write(place: Place, data: bytes, expect: int | None, schema: int, ttl_s: float | None) -> Record:
-    """Write a value, then tell of it. Raises what the store raises."""
+async def write(
+    place: Place,
+    data: bytes,
+    expect: int | None,
+    schema: int,
+    ttl_s: float | None,
+    fits: Callable[[Any], bytes] | None = None,
+) -> Record:
+    """Write a value, then tell of it. Raises what the store raises, and what the guard of the place raises."""
+    if place.guard is None:
+        return await _put(place, data, expect, schema, ttl_s)
+    return await place.guard.around(place, data, fits, lambda data: _put(place, data, expect, schema, ttl_s))
+
+
+async def _put(place: Place, data: bytes, expect: int | None, schema: int, ttl_s: float | None) -> Record:
     board = board_of(place.records)
     try:
         record = await place.records.put_record(
@@ -114,12 +144,19 @@ async def updated(
             value = _changed(shape, change, found, default)
             data = shape.write(value, limit_bytes)
             try:
-                await write(place, data, version_of(found), shape.schema, _lasting(found, ttl_s))
+                made = await write(
+                    place,
+                    data,
+                    version_of(found),
+                    shape.schema,
+                    _lasting(found, ttl_s),
+                    lambda other: shape.write(other, limit_bytes),
+                )
             except StateError as error:
                 if not is_conflict(error):
                     raise
             else:
-                return value
+                return value if made.value == data else shape.read(made)
         raise refusals.contended(place.key, UPDATE_TRIES)
 
 

@@ -241,7 +241,7 @@ class ScopedState:
         first = None if default is UNSET else shape.write(default, self._limit)
 
         async def done(records: Records) -> Any:
-            place = Place(records, self.scope, shape.name, self.writer)
+            place = self._place(records, shape.name)
             return await updated(place, shape, change, first, ttl_s, self._limit, self._reach.pause)
 
         return await self._reach.do(self.scope.kind, done)
@@ -252,7 +252,7 @@ class ScopedState:
         name = key_of(key, Any).name
 
         async def done(records: Records) -> bool:
-            return await deleted(Place(records, self.scope, name, self.writer), expected_version, self._reach.pause)
+            return await deleted(self._place(records, name), expected_version, self._reach.pause)
 
         return await self._reach.do(self.scope.kind, done)
 
@@ -288,10 +288,15 @@ class ScopedState:
         data = shape.write(value, self._limit)
 
         async def done(records: Records) -> Record:
-            place = Place(records, self.scope, shape.name, self.writer)
+            place = self._place(records, shape.name)
             async with place.line():
-                return await write(place, data, expect, shape.schema, ttl_s)
+                return await write(
+                    place, data, expect, shape.schema, ttl_s, lambda other: shape.write(other, self._limit)
+                )
 
         made = record_of(shape, await self._reach.do(self.scope.kind, done))
         assert made is not None, "a record that was written is there"
         return made
+
+    def _place(self, records: Records, key: str) -> Place:
+        return Place(records, self.scope, key, self.writer, self._reach.guard)

@@ -1,5 +1,5 @@
-"""What a policy says of a call that a model asks for: `Allow`, `Ask` somebody, or `Deny`. When it is asked, and what then happens, is in
-`runtime`."""
+"""What a policy says of a call that a model asks for: `Allow`, `Ask` somebody, or `Deny`. Each may name the `rule` by which it says so: the
+verdict is journalled with it (docs/audit.md). When a policy is asked, and what then happens, is in `runtime`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from .tool import Tool
 class Allow(msgspec.Struct, frozen=True, gc=False):
     """The call runs."""
 
+    rule: str = ""
+
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """The call waits until somebody allows or denies it. `reason` is told to them; without an answer within `expires_in_s` seconds
@@ -23,6 +25,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
     reason: str = ""
     expires_in_s: float | None = None
+    rule: str = ""
 
     def __post_init__(self) -> None:
         if self.expires_in_s is not None and not self.expires_in_s > 0:
@@ -37,6 +40,7 @@ class Deny(msgspec.Struct, frozen=True, gc=False):
     """The call does not run; `reason` is told to the model."""
 
     reason: str = ""
+    rule: str = ""
 
 
 Verdict = Allow | Ask | Deny

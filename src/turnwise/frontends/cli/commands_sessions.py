@@ -20,6 +20,7 @@ class ListGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
+AUDIT_KINDS = ("verdict", "approval", "denial", "hook", "middleware", "settings")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors, too.")
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
@@ -84,6 +85,43 @@ def export(session: str | None, form: str | None, output: Path | None, salvage: 
     from .sessions_move import Export, export_one
 
     return export_one(Export(session=session, form=form, output=output, salvage=salvage, as_json=as_json))
+
+
+@sessions.command()
+@click.argument("session", type=WORDS, required=False)
+@click.option("--all", "everything", is_flag=True, help="Of all sessions, also archived ones.")
+@click.option("--since", "since_s", type=Duration(), metavar="TIME", help="Only what was decided in the last 30d, 12h.")
+@click.option("--kind", type=click.Choice(AUDIT_KINDS), help="Only records of this kind.")
+@click.option("--tool", type=WORDS, metavar="NAME", help="Only what was decided about calls of this tool.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="As JSONL into a file."
+)
+@_json
+def audit(
+    session: str | None,
+    everything: bool,
+    since_s: float | None,
+    kind: str | None,
+    tool: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """What was decided in a session: approvals, denials, rules, settings."""
+    from .sessions_audit import Audit, audit_sessions
+
+    if everything and session is not None:
+        raise click.UsageError("Name a session, or say --all.")
+    return audit_sessions(
+        Audit(
+            session=session,
+            everything=everything,
+            since_s=since_s,
+            kind=kind,
+            tool=tool,
+            output=output,
+            as_json=as_json,
+        )
+    )
 
 
 @sessions.command("import")

@@ -118,7 +118,7 @@ def search_sessions(text: str, ref: str | None, limit: int, as_json: bool) -> in
         if as_json:
             screen.data(b"".join([as_line(hit) for hit in hits]))
         elif hits:
-            _print(("session", "entry", "when", "found"), [_hit(hit, screen) for hit in hits], screen)
+            print_rows(("session", "entry", "when", "found"), [_hit(hit, screen) for hit in hits], screen)
         else:
             screen.note("Nothing was found.")
         return COMPLETED
@@ -159,19 +159,20 @@ def show_rows(rows: Sequence[SessionInfo], screen: Screen, as_json: bool) -> Non
     if as_json:
         screen.data(b"".join([as_line(row) for row in rows]))
     elif rows:
-        _print(_HEAD, [_row(row, screen) for row in rows], screen)
+        print_rows(_HEAD, [_row(row, screen) for row in rows], screen)
     else:
         screen.note("There are no such sessions.")
 
 
-def _print(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], screen: Screen) -> None:
+def print_rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], screen: Screen) -> None:
+    """A table for a terminal, tab-separated values for a pipe."""
     lines = grid(head, rows) if screen.out_is_terminal else ["\t".join(row) for row in rows]
     screen.answer("\n".join(lines) + "\n")
 
 
 def _row(row: SessionInfo, screen: Screen) -> tuple[str, ...]:
     return (
-        _id(row.id, screen),
+        shown_id(row.id, screen),
         _cell(row.name or "-"),
         moment(row.updated_at, screen),
         str(row.turns),
@@ -183,14 +184,15 @@ def _row(row: SessionInfo, screen: Screen) -> tuple[str, ...]:
 
 def _hit(hit: Hit, screen: Screen) -> tuple[str, ...]:
     return (
-        _cell(hit.name or _id(hit.session, screen)),
+        _cell(hit.name or shown_id(hit.session, screen)),
         str(hit.entry),
         moment(hit.at, screen),
         shortened(hit.excerpt, 2 * TITLE_CHARS),
     )
 
 
-def _id(id: str, screen: Screen) -> str:
+def shown_id(id: str, screen: Screen) -> str:
+    """An id, short for people."""
     return short(id) if screen.out_is_terminal else id
 
 

@@ -55,7 +55,7 @@ def export_one(export: Export) -> int:
                 async for piece in pieces:
                     screen.data(piece)
                 return COMPLETED
-            size = await _write(export.output, pieces)
+            size = await write_file(export.output, pieces)
         said = {"session": row.id, "format": form, "file": str(export.output), "bytes": size}
         if export.as_json:
             screen.data(as_line(said))
@@ -106,7 +106,7 @@ def fork_one(ref: str | None, at: int | None, name: str | None, as_json: bool) -
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-async def _write(path: Path, pieces: AsyncGenerator[bytes, None]) -> int:
+async def write_file(path: Path, pieces: AsyncGenerator[bytes, None]) -> int:
     """Write into a file, which has its name only once all of it is there; what is no plain file (`/dev/stdout`) is written to at once. How many
     bytes that were. Raises `ConfigError` (`unwritable_file`)."""
     size = 0

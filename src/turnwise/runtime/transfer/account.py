@@ -18,6 +18,7 @@ from ...core.changes import (
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     LimitReached,
     LoopFound,
     Parked,
@@ -215,6 +216,8 @@ def _remark(entry: Entry) -> Remark | None:
             return Remark(f"Nobody allowed the call {call_id} in time.", at)
         case ApprovalAnswered(call_id=call_id, reason=reason, at=at):
             return Remark(f"The call {call_id} was not allowed{_because(reason)}.", at)
+        case Decided():
+            return _decided(entry)
         case Parked(at=at):
             return Remark("The turn is parked.", at)
         case Resumed(at=at):
@@ -257,6 +260,16 @@ def _of_the_view(entry: Entry) -> Remark | None:
             return Remark("The settings were changed.", at, detail=msgspec.json.encode(settings).decode())
         case _:
             return None
+
+
+def _decided(entry: Decided) -> Remark | None:
+    """That a policy allows a call, or asks somebody, is seen by what follows."""
+    if entry.decision in ("allow", "ask"):
+        return None
+    who = "The policy" if entry.source == "policy" else f"A {entry.source}"
+    by = f" ({entry.rule})" if entry.rule else ""
+    about = f" of the call of {entry.name} ({entry.call_id})" if entry.call_id else ""
+    return Remark(f"{who}{by} decided{about}: {entry.decision}{_because(entry.reason)}.", entry.at)
 
 
 def _ended(entry: TurnEnded) -> Remark | None:

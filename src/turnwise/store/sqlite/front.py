@@ -44,15 +44,24 @@ class Front:
     async def do(self, job: Job) -> Any:
         """Do a job; what it gives, once it is durable. Cancelled before its transaction began, it is not done. Raises what it raises, and
         `StateError` (`store_closed`)."""
-        loop = asyncio.get_running_loop()
-        if self._at_once and loop is self._home and job.quick and self._done_here((job,)):
-            if self._at_once == AT_ONCE:
-                loop.call_soon(self._turn_ended)
-            self._at_once -= 1
+        if self.may_do_now() and self.did_now(job):
             if job.error is not None:
                 raise job.error
             return job.value
-        return await self._later(job, loop)
+        return await self._later(job, asyncio.get_running_loop())
+
+    def may_do_now(self) -> bool:
+        """Whether `did_now` is worth trying; on an event loop."""
+        return self._at_once > 0 and asyncio.get_running_loop() is self._home and self._writer.idle
+
+    def did_now(self, job: Job) -> bool:
+        """Do a job before this returns, if it may be (`may_do_now`) and nobody has to be waited for; what came of it is noted in it."""
+        if not job.quick or not self._done_here((job,)):
+            return False
+        if self._at_once == AT_ONCE and self._home is not None:
+            self._home.call_soon(self._turn_ended)
+        self._at_once -= 1
+        return True
 
     async def _later(self, job: Job, loop: asyncio.AbstractEventLoop) -> Any:
         if self._writer.closed:

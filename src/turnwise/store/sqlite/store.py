@@ -128,6 +128,20 @@ class SqliteStore:
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         return await self._front.do(Append(session, after, entries, claim, self._keys, self._now))
 
+    def append_at_once(
+        self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None
+    ) -> int | None:
+        """`append`, done before this returns; None, and nothing done, if it would have to wait. For callers on an event loop."""
+        front = self._front
+        if not front.may_do_now():
+            return None
+        append = Append(session, after, entries, claim, self._keys, self._now)
+        if not front.did_now(append):
+            return None
+        if append.error is not None:
+            raise append.error
+        return append.value
+
     async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
         return await self._read(lambda db: journal_sql.entries_of(db, session, after, limit))
 

@@ -1,0 +1,132 @@
+"""What somebody has added to a runtime, an agent or a session, and what a turn makes of all three: hooks and middleware.
+
+Each of the three has one `Extensions`; a session has none until something is added to it alone. A turn looks at the three versions, and
+compiles them into one `Extended` when they have changed. With nothing added anywhere that is None, and nothing else is looked at. What
+hooks and middleware are, and how they run, is in the rooms `hooks` and `middleware`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from .ground import Ground
+    from .hooks.chain import Chain
+    from .hooks.hook import Hook
+
+
+class Registration:
+    """Something that was added, and the way to take it away again."""
+
+    __slots__ = ("_remove",)
+
+    def __init__(self, remove: Callable[[], None]) -> None:
+        self._remove: Callable[[], None] | None = remove
+
+    def unregister(self) -> None:
+        """Take it away: it is not called any more, not even in what is under way (rule H4). Callable from anywhere, also from itself;
+        idempotent."""
+        remove, self._remove = self._remove, None
+        if remove is not None:
+            remove()
+
+
+class Extensions:
+    """What one owner has: its hooks and its middleware, in the order of registration. `version` grows with each change; 0 means that
+    there was never anything."""
+
+    __slots__ = ("__weakref__", "_compiled", "hooks", "label", "middleware", "seen", "version")
+
+    def __init__(self, label: str, hooks: Iterable[object] = ()) -> None:
+        self.label = label
+        """Whose they are, for lists: `runtime`, `agent:NAME`, `session:ID`."""
+        self.version = 0
+        self.hooks: tuple[Hook, ...] = ()
+        self.middleware: tuple[Any, ...] = ()
+        self.seen: WeakSet[Extensions] | None = None
+        """Of a runtime: those of the agents and sessions that have run in it."""
+        self._compiled: tuple[_Key, Extended | None] | None = None
+        for hook in hooks:
+            self.register(hook)
+
+    def register(self, hook: object) -> Registration:
+        """Add a hook: a decorated function, or an object with methods for points. Raises `ConfigError`."""
+        from .hooks.hook import hooks_of
+
+        made = hooks_of(hook)
+        self.hooks = (*self.hooks, *made)
+        self.version += 1
+        return Registration(lambda: self._remove_hooks(made))
+
+    def add_middleware(self, middleware: Any) -> Callable[[], None]:
+        """Add one, inside of those that are there; what is returned removes it again, once."""
+        self.middleware = (*self.middleware, middleware)
+        self.version += 1
+        return lambda: self._remove_middleware(middleware)
+
+    def _remove_hooks(self, gone: list[Hook]) -> None:
+        for hook in gone:
+            hook.live = False
+        self.hooks = tuple([hook for hook in self.hooks if hook.live])
+        self.version += 1
+
+    def _remove_middleware(self, middleware: Any) -> None:
+        left = tuple([one for one in self.middleware if one is not middleware])
+        if len(left) != len(self.middleware):
+            self.middleware = left
+            self.version += 1
+
+
+class Extended(NamedTuple):
+    """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around."""
+
+    hooks: Mapping[str, Chain]
+    middleware: Mapping[str, Any]
+
+
+_Key = tuple[Extensions, int, Extensions, int, Extensions | None, int]
+
+
+def extended_of(session: Ground[Any]) -> Extended | None:
+    """What is added to this session, its agent and its runtime, compiled once for each change; None if there is nothing."""
+    runtime, agent, own = session.runtime.extensions, session.agent.extensions, session.extension
+    if own is None and not runtime.version and not agent.version:
+        return None
+    return extended(runtime, agent, own)
+
+
+def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = None) -> Extended | None:
+    """The three compiled. It is kept with the nearest owner, so it goes when that one goes."""
+    keeper = agent if own is None else own
+    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version)
+    kept = keeper._compiled  # pyright: ignore[reportPrivateUsage]
+    if kept is not None and kept[0] == key:
+        return kept[1]
+    owners = [one for one in (runtime, agent, own) if one is not None]
+    if runtime.seen is None:
+        runtime.seen = WeakSet()
+    runtime.seen.update(owners[1:])
+    made = _compile(owners)
+    keeper._compiled = key, made  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
+def _compile(owners: list[Extensions]) -> Extended | None:
+    hooks = [hook for owner in owners for hook in owner.hooks]
+    middleware = [one for owner in owners for one in owner.middleware]
+    if not hooks and not middleware:
+        return None
+    return Extended(_chains(hooks) if hooks else {}, _composed(middleware) if middleware else {})
+
+
+def _chains(hooks: list[Hook]) -> Mapping[str, Chain]:
+    from .hooks.chain import chains_of
+
+    return chains_of(hooks)
+
+
+def _composed(middleware: list[Any]) -> Mapping[str, Any]:
+    """`middleware` composes them here; they come outermost first."""
+    raise NotImplementedError(middleware)

@@ -1,0 +1,112 @@
+"""The chains of one turn, and those of a session outside of its turns: for whom they are run, and what cuts them off.
+
+What each point does with the outcome is in the rooms `at_*`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from typing import TYPE_CHECKING, Any
+
+from ..extensions import extended_of
+from .chain import Chain
+from .context import HookContext
+from .points import Take
+from .run import Run
+
+if TYPE_CHECKING:
+    from ...core.request import RequestHead
+    from ..ground import Ground
+    from ..plan import Target
+    from ..turn import Turn
+
+
+class Hooked:
+    """What a turn that has hooks knows of them. `under_way` are the chains that are waited for and that an interrupt cuts off; `kept` is a head
+    that hooks have changed last, and what was made of it."""
+
+    __slots__ = ("_session", "_turn", "_variables", "kept", "under_way")
+
+    def __init__(self, session: Ground[Any], turn: Turn, variables: contextvars.Context) -> None:
+        self._session = session
+        self._turn = turn
+        self._variables = variables
+        self.under_way: set[Run] = set()
+        self.kept: tuple[RequestHead, Target] | None = None
+
+    def chain(self, point: str) -> Chain | None:
+        """The hooks of a point as the turn has them by now."""
+        extended = self._turn.extended
+        return None if extended is None else extended.hooks.get(point)
+
+    def run(
+        self,
+        chain: Chain,
+        value: Any,
+        *,
+        take: Take | None = None,
+        call_id: str = "",
+        attempt: int = 0,
+        tracked: bool = False,
+    ) -> Run:
+        """A chain for this turn. `tracked`: nothing else cuts it off at an interrupt."""
+        session, turn = self._session, self._turn
+        state = session.state
+        current = state.turn
+        number, step = (state.turns + 1, 0) if not turn.opened or current is None else (current.number, current.step)
+        context = HookContext(
+            chain.point.name,
+            value,
+            value,
+            session.agent.name,
+            state.id,
+            number,
+            step,
+            attempt,
+            call_id,
+            state.principal,
+            turn.wishes.context,
+        )
+        under_way = self.under_way if tracked else None
+        return Run(chain, context, session.runtime, self._variables.copy(), session, turn, take, under_way)
+
+    def cut(self) -> None:
+        """The turn is interrupted."""
+        for run in list(self.under_way):
+            run.cut()
+
+
+def hooked_of(session: Ground[Any], turn: Turn) -> Hooked:
+    """The hooks of a turn that has any."""
+    if turn.hooked is None:
+        turn.hooked = Hooked(session, turn, turn.variables)
+    return turn.hooked
+
+
+def chain_of(session: Ground[Any], point: str) -> Chain | None:
+    """The hooks of a point of the session as they are now."""
+    extended = extended_of(session)
+    return None if extended is None else extended.hooks.get(point)
+
+
+def run_outside(
+    session: Ground[Any], chain: Chain, value: Any, *, old: Any = None, take: Take | None = None, call_id: str = ""
+) -> Run:
+    """A chain for a session, in or out of a turn, with the caller's context variables."""
+    state, turn = session.state, session.turn
+    current = state.turn if state.running else None
+    number, step = (0, 0) if current is None else (current.number, current.step)
+    context = HookContext(
+        chain.point.name,
+        value,
+        old,
+        session.agent.name,
+        state.id,
+        number,
+        step,
+        0,
+        call_id,
+        state.principal,
+        session.context if turn is None else turn.wishes.context,
+    )
+    return Run(chain, context, session.runtime, contextvars.copy_context(), session, turn, take)
