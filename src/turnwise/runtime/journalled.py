@@ -76,7 +76,7 @@ class Journalled(Ground[Ctx]):
     @property
     def owes(self) -> bool:
         """Whether entries wait to be appended with whatever comes next, as after `reload`: nobody is told of them but from the journal."""
-        return bool(self._entries) and self._created is None
+        return self._created is None and bool(self._entries)
 
     def observed(self, turn: Turn | None, events: list[Event]) -> None:
         """Tell whoever watches all turns, and hooks, of what is durable."""

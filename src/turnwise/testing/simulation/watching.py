@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from ...core.events import (
     AttemptRestarted,
-    BudgetLow,
     CacheBroken,
     Event,
     Notice,
@@ -24,6 +23,7 @@ from ...core.events import (
     TurnRecovered,
     TurnStarted,
 )
+from ...core.events_rare import BudgetLow
 from .journals import Journal, Violation
 
 _PASSING = frozenset((ThinkingDelta, ToolCallDelta, ToolCallStarted, ToolProgress, BudgetLow, CacheBroken))
