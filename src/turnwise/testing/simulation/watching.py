@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from ...core.events import (
     AttemptRestarted,
-    CacheBroken,
     Event,
     Notice,
     StepFinished,
@@ -20,10 +19,9 @@ from ...core.events import (
     ToolProgress,
     TurnFinished,
     TurnParked,
-    TurnRecovered,
     TurnStarted,
 )
-from ...core.events_rare import BudgetLow
+from ...core.events_rare import BudgetLow, CacheBroken, TurnRecovered
 from .journals import Journal, Violation
 
 _PASSING = frozenset((ThinkingDelta, ToolCallDelta, ToolCallStarted, ToolProgress, BudgetLow, CacheBroken))
