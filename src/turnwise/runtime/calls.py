@@ -174,6 +174,8 @@ class Calls:
 
     async def _run(self, job: Job) -> None:
         try:
+            if (claims := self._session.claims) is not None and not await claims.ensure():
+                raise asyncio.CancelledError  # the process stood still, and the session is another's by now
             result = await self._bodies.run(job)
         except asyncio.CancelledError:
             in_thread = _in_thread(job) and not job.claim()

@@ -172,11 +172,14 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._complain = complain
         self._closed = False
         self.dropped = False
+        self.stood_still = False
+        """Whether the process was ever stopped."""
         self.parked: list[Ready | Timer] | None = None
         """What would have run since the process was stopped; None while it is not."""
 
     def stop_still(self) -> None:
         """The process is stopped, as by the system; nothing of it runs until `wake_up`."""
+        self.stood_still = True
         if self.parked is None:
             self.parked = []
 

@@ -70,6 +70,7 @@ class Person:
 
     async def live(self, process: Process) -> None:
         """Say what is left to be said, in this process."""
+        self.world.bury(self.life, self.running, self.beside, self.watching, self.session)
         self.process, self.session, self.turn = process, None, None
         self.life = asyncio.current_task()
         self.beside, self.watching, self.eyes, self._armed = [], [], [], []
@@ -85,7 +86,10 @@ class Person:
         except Violation as violation:
             self.world.fail(violation)
         except Exception as error:
-            self.world.fail(Violation("unexpected", f"{self.plan.name}, {self.doing}: {type(error).__name__}: {error}"))
+            if not process.loop.dropped:
+                self.world.fail(
+                    Violation("unexpected", f"{self.plan.name}, {self.doing}: {type(error).__name__}: {error}")
+                )
 
     async def _open(self) -> None:
         process = self.process
@@ -304,7 +308,8 @@ class Person:
     async def _act(self, act: Act) -> None:
         if act.after_s:
             await asyncio.sleep(act.after_s)
-        self.world.trace.note(self._loop().time(), self.plan.name, f"does {act.what}")
+        loop = self._loop()
+        self.world.trace.note(loop.time(), self.plan.name, f"does {act.what}")
         try:
             await acts.do(self, act)
         except (SessionBusy, SessionClosed, SessionError, TurnwiseError) as error:
@@ -312,7 +317,10 @@ class Person:
         except Violation as violation:
             self.world.fail(violation)
         except Exception as error:
-            self.world.fail(Violation("unexpected", f"{self.plan.name}, {act.what}: {type(error).__name__}: {error}"))
+            if not loop.dropped:
+                self.world.fail(
+                    Violation("unexpected", f"{self.plan.name}, {act.what}: {type(error).__name__}: {error}")
+                )
 
 
 def where_it_waits(task: asyncio.Task[Any]) -> str:

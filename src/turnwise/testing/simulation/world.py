@@ -6,10 +6,11 @@ world; everything else belongs to a process and is gone with it.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...core.entries import Entry
 from ...core.protocols import Chunk
@@ -56,7 +57,7 @@ class World:
         self._blows = deque(plan.blows)
         self.people = [Person(self, one) for one in plan.sessions]
         self._by_name = {person.plan.name: person for person in self.people}
-        self._graves: list[Process] = []
+        self._graves: list[Any] = []
         """What is left of processes is kept to the end: to be collected at another time would be something that happens."""
         self._writers: dict[str, Process] = {}
         self._born = 0
@@ -140,6 +141,10 @@ class World:
         process.drop()
         self._graves.append(process)
         self.start(blow.slot)
+
+    def bury(self, *what: Any) -> None:
+        """Keep to the end what is left of a process that was dropped."""
+        self._graves.append(what)
 
     def fail(self, violation: Violation) -> None:
         """The first violation counts."""
@@ -225,6 +230,9 @@ class World:
     def _begins(self, session: str, call_id: str, tool: str) -> None:
         """The body of a call begins: its beginning must be in the journal, and nothing may say that it has ended."""
         self.trace.note(self.time.now, session, f"runs {call_id} {tool}")
+        loop = asyncio.get_running_loop()
+        if tool == "block" and isinstance(loop, SimulatedLoop) and loop.stood_still:
+            return  # between the last look at the lease and a function in a thread there is a moment that nothing can fence
         journal = self.journals.get(session)
         call = None if journal is None else journal.calls.get(call_id)
         if call is None:
