@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .world import World
 
 
+MUTE_S = 45.0
+"""For how long a process cannot renew its lease: long enough for it to run out."""
+
+
 class Watched(MemoryStore):
     """A store in memory whose appends do not wait. The world sees each of them."""
 
@@ -85,21 +89,23 @@ class FaultyStore:
         self._inner = inner
         self._draw = world.draw(f"store/{process.number}")
         self._free_at = 0.0
+        self._mute_until = 0.0
+        """Until then no lease is renewed."""
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
         world = self._world
         fault = world.stores.fault(session)
         await self._wait(30.0 if fault == "slow_append" else 0.0)
         if fault == "append_fails":
-            raise OSError(5, "the disk does not answer")
+            raise state_error("append_failed", "The disk does not answer.", "Try again.")
         if fault == "disk_full":
             raise state_error("disk_full", "The disk is full.", "Make room.", session=session)
-        if fault == "lease_lost" and claim is not None:
-            await self._inner.retire(claim.owner)
+        if fault == "lease_lost":
+            self._mute_until = world.time.now + MUTE_S
         fence = await self._inner.append(session, after, entries, claim)
         world.appended(session, after, tuple(entries), self._process)
         if fault == "append_fails_late":
-            raise OSError(5, "the disk does not answer")
+            raise state_error("append_failed", "The disk does not answer.", "Try again.")
         if self._draw.random() < 0.3:
             await asyncio.sleep(self._draw.choice((0.001, 0.01)))
         return fence
@@ -114,6 +120,8 @@ class FaultyStore:
 
     async def heartbeat(self, owner: Owner, ttl_s: float) -> None:
         await self._wait()
+        if self._process.loop.time() < self._mute_until:
+            raise state_error("append_failed", "The disk does not answer.", "Try again.")
         await self._inner.heartbeat(Owner(owner.id, self._process.name, self._process.number), ttl_s)
 
     async def read(self, session: str, after: int = 0, limit: int | None = None) -> Sequence[Entry]:

@@ -81,8 +81,7 @@ class Eyes:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
                 self.over = self.lost = True
-                self._text = []
-                return
+                return  # what was said by then may become durable yet, and is not said again
         if self.at >= len(journal.told):
             raise Violation("D1", f"{self.name} is told {_short(event)}, which is not in the journal of {journal.session}")
         expected = journal.told[self.at]
