@@ -7,13 +7,18 @@ of it at the first, and a crash may come between the two.
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core.entries import Entry
 from ...core.errors import state_error
 from ...core.store import Claim, Owner
 from ...store.memory import MemoryStore
+from ...store.sqlite import SqliteStore
+from .inline import let_go, sqlite_on
 
 if TYPE_CHECKING:
     from .process import Process
@@ -37,44 +42,6 @@ class Watched(MemoryStore):
         last = super().append_now(session, after, entries)
         self._world.appended(session, after, entries)
         return last
-
-
-class Stores:
-    """The stores of a world. `for_process` gives a process its own."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._kind = world.plan.store
-        self._draw = world.draw("store")
-        self._armed: dict[str, dict[int, str]] = {}
-        self._appends: dict[str, int] = {}
-        self._memory = Watched(world) if self._kind == "memory" else MemoryStore(world.wall)
-
-    def arm(self, name: str, faults: Sequence[tuple[str, int]]) -> None:
-        """From now on the appends of a session are counted, and these faults strike."""
-        self._armed[name] = {number: fault for fault, number in faults}
-        self._appends[name] = 0
-
-    def fault(self, session: str) -> str:
-        """What happens to the next append of a session."""
-        name = self._world.names.get(session, session)
-        armed = self._armed.get(name)
-        if not armed:
-            return ""
-        self._appends[name] += 1
-        fault = armed.get(self._appends[name], "")
-        if fault:
-            self._world.struck_name(name, fault)
-        return fault
-
-    def for_process(self, process: Process) -> Any:
-        """The store as this process has it."""
-        if self._kind == "memory":
-            return self._memory
-        return FaultyStore(self._world, process, self._memory)
-
-    def close(self) -> None:
-        """The world is over."""
 
 
 class FaultyStore:
@@ -138,6 +105,11 @@ class FaultyStore:
         """What is inside belongs to the world."""
 
 
+def _in_memory() -> str | None:
+    """A folder that costs no disk, where there is one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def _passed(name: str) -> Any:
     async def passed(self: FaultyStore, *args: Any, **options: Any) -> Any:
         await self._wait()  # pyright: ignore[reportPrivateUsage]
@@ -168,3 +140,79 @@ for _name in (
     "stats",
 ):
     setattr(FaultyStore, _name, _passed(_name))
+
+
+class AtOnce(FaultyStore):
+    """The same of a store that can append before it returns."""
+
+    def append_at_once(
+        self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None
+    ) -> int | None:
+        if self._free_at > self._process.loop.time() or self._draw.random() < 0.4 or self._world.stores.awaits(session):
+            return None
+        fence = self._inner.append_at_once(session, after, entries, claim)
+        if fence is not None:
+            self._world.stores.fault(session)
+            self._world.appended(session, after, tuple(entries), self._process)
+        return fence
+
+
+class Stores:
+    """The stores of a world. `for_process` gives a process its own."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kind = world.plan.store
+        self._draw = world.draw("store")
+        self._armed: dict[str, dict[int, str]] = {}
+        self._appends: dict[str, int] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files: dict[Process, SqliteStore] = {}
+        self._memory = Watched(world) if self._kind == "memory" else MemoryStore(world.wall)
+
+    def arm(self, name: str, faults: Sequence[tuple[str, int]]) -> None:
+        """From now on the appends of a session are counted, and these faults strike."""
+        self._armed[name] = {number: fault for fault, number in faults}
+        self._appends[name] = 0
+
+    def fault(self, session: str) -> str:
+        """What happens to the next append of a session."""
+        name = self._world.names.get(session, session)
+        armed = self._armed.get(name)
+        if not armed:
+            return ""
+        self._appends[name] += 1
+        fault = armed.get(self._appends[name], "")
+        if fault:
+            self._world.struck_name(name, fault)
+        return fault
+
+    def awaits(self, session: str) -> bool:
+        """Whether a fault strikes the next append of a session."""
+        name = self._world.names.get(session, session)
+        return self._appends.get(name, 0) + 1 in self._armed.get(name, ())
+
+    def for_process(self, process: Process) -> Any:
+        """The store as this process has it."""
+        if self._kind == "memory":
+            return self._memory
+        if self._kind == "stored":
+            return FaultyStore(self._world, process, self._memory)
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="turnwise-simulation-", dir=_in_memory())
+        store = sqlite_on(process.loop, Path(self._folder.name) / "turnwise.db", self._world.wall)
+        self._files[process] = store
+        return AtOnce(self._world, process, store)
+
+    def dropped(self, process: Process) -> None:
+        """A process is gone: its files are closed, as the system does."""
+        store = self._files.pop(process, None)
+        if store is not None:
+            let_go(store)
+
+    def close(self) -> None:
+        """The world is over."""
+        for process in list(self._files):
+            self.dropped(process)
+        if self._folder is not None:
+            self._folder.cleanup()

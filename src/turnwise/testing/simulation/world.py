@@ -139,6 +139,7 @@ class World:
             return
         self.reach.crashes += 1
         process.drop()
+        self.stores.dropped(process)
         self._graves.append(process)
         self.start(blow.slot)
 
