@@ -66,6 +66,7 @@ class Time:
         self._draw = draw.random
         self._heap: list[tuple[float, int, Timer]] = []
         self._numbered = 0
+        self.over = False
         self.alarm_at: int | None = None
         """After how many steps `alarm` is called, between two callbacks."""
         self.alarm: Callable[[], None] = _no_alarm
@@ -85,13 +86,13 @@ class Time:
         """How many timers of a loop wait and are not cancelled."""
         return sum([timer._loop is loop and not timer._cancelled for _, _, timer in self._heap])
 
-    def run(self, until: Callable[[], bool]) -> None:
-        """Let things happen until that is so, which is looked at whenever a callback has run. Raises `Stuck`."""
+    def run(self) -> None:
+        """Let things happen until it is `over`. Raises `Stuck`."""
         before = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(finalizer=_close_generator)
         draw, moment, since = self._draw, self.now, 0
         try:
-            while not until():
+            while not self.over:
                 ready = self.ready
                 if not ready:
                     self._jump()
@@ -121,7 +122,7 @@ class Time:
                 events._set_running_loop(loop)
                 try:
                     one._context.run(one._callback, *one._args)
-                except (SystemExit, KeyboardInterrupt, Hangs):
+                except (SystemExit, KeyboardInterrupt, Hangs, Stuck):
                     raise
                 except BaseException as error:
                     loop.call_exception_handler({"message": "a callback raised", "exception": error})

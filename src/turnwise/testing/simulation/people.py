@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TURN_S = 900.0
 """Within this time each turn must be over, whatever happens: its own deadline, a store that is slow, and time for leases to run out."""
 MAX_RESUMES = 6
+MAX_WATCHERS = 2
+"""Watchers of one session at a time: each of them costs what the turn itself does."""
 
 
 class Person:
@@ -130,7 +132,7 @@ class Person:
         self.world.begin_turn(self.plan.name, turn)
         self._armed, self._phases = list(turn.acts), {}
         if turn.watch:
-            self.watch("coalesce" if turn.watch == "cursor" else turn.watch, self.draw)  # type: ignore[arg-type]
+            self.watch(turn.watch, self.draw)  # type: ignore[arg-type]
         self.doing = turn.how
         self.running = loop.create_task(self._turn(turn))
         await asyncio.wait((self.running,))
@@ -244,6 +246,8 @@ class Person:
         """Watch the session beside: from now on or from some entry on, to its end or for a while, at once or slowly."""
         session = self.session
         assert session is not None
+        if sum([not task.done() for task in self.watching]) >= MAX_WATCHERS:
+            return
         journal, buffer = self.journal, draw.choice((1, 2, 8, 64))
         after = draw.choice((None, None, draw.randint(0, session.told)))
         watcher = session.watch(policy, buffer=buffer, after=after)

@@ -218,7 +218,7 @@ def turn(draw: Random, number: int, level: Level, store: StoreKind) -> TurnPlan:
         tokens=draw.choice((1, 400, 3000)) if 0.08 <= limits < 0.1 else None,
         wall_time_s=draw.choice((0.0, 0.5, 5.0)) if 0.1 <= limits < 0.12 else None,
         on_limit=draw.choice(("stop", "conclude")),
-        watch=draw.choice(("", "", "", "coalesce", "drop_to_cursor", "block", "cursor")) if level != "none" else "",
+        watch=draw.choice(("coalesce", "drop_to_cursor", "block")) if level != "none" and draw.random() < 0.12 else "",
         streamed=draw.random() < 0.85,
         pause_s=draw.choice((0.0, 0.0, 0.1, 3.0)),
     )

@@ -146,6 +146,7 @@ class Process:
         except Exception as error:
             self.world.fail(Violation("unexpected", f"{self.name}: {type(error).__name__}: {error}"))
         self.over = True
+        self.world.look_round()
 
     async def _live(self) -> None:
         world = self.world

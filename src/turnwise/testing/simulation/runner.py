@@ -21,7 +21,7 @@ from .reach import Reach
 from .trace import Trace
 from .world import World
 
-EPISODE_TURNS = 60
+EPISODE_TURNS = 48
 HANGS_S = 60
 
 

@@ -92,7 +92,8 @@ class World:
         self.time.alarm = self._strike
         self._await_blow()
         try:
-            self.time.run(self._over)
+            self._outside.call_later(LAST_S, self._too_late)
+            self.time.run()
         except Stuck as stuck:
             if self.violation is None:
                 waiting = [f"{p.plan.name} in turn {p.at} ({p.doing}): {p.where()}" for p in self.people if not p.done]
@@ -100,12 +101,13 @@ class World:
         if self.violation is not None:
             raise self.violation
 
-    def _over(self) -> bool:
-        if self.violation is not None:
-            return True
-        if self.time.now > LAST_S:
-            raise Stuck(f"the world has not ended after {LAST_S:g} s")
-        return all(process.over for process in self.processes)
+    def look_round(self) -> None:
+        """A process has come to its end: with the last one, so has the world."""
+        if all(process.over for process in self.processes):
+            self.time.over = True
+
+    def _too_late(self) -> None:
+        raise Stuck(f"the world has not ended after {LAST_S:g} s")
 
     def start(self, slot: int) -> Process:
         """A new process in this place."""
@@ -151,6 +153,7 @@ class World:
         """The first violation counts."""
         if self.violation is None:
             self.violation = violation
+            self.time.over = True
 
     def complain(self, said: str) -> None:
         self.fail(Violation("unhandled", said))
