@@ -113,6 +113,13 @@ class Journalled(Ground[Ctx]):
             raise error_of(self._lost)
         await self.reload(self.agent.deadlines.grace_s)  # others have written since the journal was read
 
+    async def come_to_rest(self) -> None:
+        """Wait until nothing is on its way into the journal, as long as the clean-up of a turn may take."""
+        if (appending := self._appending) is not None:
+            done, _ = await asyncio.wait((appending,), timeout=self.agent.deadlines.grace_s)
+            if done and self._lost is None:
+                await self.come_to_rest()
+
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""
         if self._store is None:

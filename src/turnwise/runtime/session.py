@@ -246,6 +246,7 @@ class Session(Surface[Ctx]):
             await self.sizes.stop()
         if self._turn is not None and self._turn.opened:
             await self._turn.close("closed")
+        await self.come_to_rest()
         follow_ups.close(self)
         await self.hook_close()
         self.forget_expiry()

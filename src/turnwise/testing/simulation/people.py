@@ -250,8 +250,9 @@ class Person:
             return
         journal, buffer = self.journal, draw.choice((1, 2, 8, 64))
         after = draw.choice((None, None, draw.randint(0, session.told)))
+        told = session.told  # joining may make the pump read, and so the journal grow
         watcher = session.watch(policy, buffer=buffer, after=after)
-        eyes = Eyes(journal, f"a watcher of {self.plan.name} ({policy}, {buffer})", session.told if after is None else after)
+        eyes = Eyes(journal, f"a watcher of {self.plan.name} ({policy}, {buffer})", told if after is None else after)
         self.eyes.append(eyes)
         every_s = draw.choice((0.0, 0.0, 0.02, 1.0)) if policy != "block" else draw.choice((0.0, 0.01))
         until = draw.choice((None, None, 5, 40))
