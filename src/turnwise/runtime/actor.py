@@ -25,7 +25,7 @@ from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
 from .extensions import extended_of
 from .follow_ups import WELL, begin_next
-from .journalled import Journalled
+from .journalled import LAST, Behind, Journalled, behind_last_word
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
@@ -123,6 +123,8 @@ class Actor(Journalled[Ctx]):
             await self.reload(patience_s)
         if self.claims is not None:
             await self.claims.ready(patience_s)
+        if self._appending is not None or self._lost is not None:  # something was folded meanwhile
+            await self._settle(patience_s)
 
     def _refuse_if_parked(self, given: Input) -> None:
         """Who begins a turn while one is parked, or was left, has to say what becomes of that one."""
@@ -242,6 +244,8 @@ class Actor(Journalled[Ctx]):
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
+        if self._lost is not None and self.hub is not None:
+            self.hub.look_again()
 
     def not_appended(self, error: Exception) -> None:
         """The store has refused an append, or failed."""
@@ -274,6 +278,9 @@ class Actor(Journalled[Ctx]):
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
+        behind: Behind | None = None
+        if turn is not None and effects and type(effects[-1]) in LAST:
+            counts, events, behind = behind_last_word(counts, events)
         if self.runtime.health.degraded or (turn is not None and turn.rewords):
             events = reworded(self, turn, events)
         if self.hub is not None:
@@ -285,6 +292,8 @@ class Actor(Journalled[Ctx]):
         turn.account = account
         if events:
             turn.tell(events)
+        if behind is not None:
+            self.tell_outside(*behind)
         current = self.state.turn
         for effect in effects:
             if type(effect) is CallModel:
@@ -294,12 +303,13 @@ class Actor(Journalled[Ctx]):
             elif type(effect) is Finish or type(effect) is Park:
                 last = next((e for e in reversed(events) if isinstance(e, (TurnFinished, TurnParked))), None)
                 self._finish(turn, last.result if last is not None else result_of(self.state))
+                break  # a turn that was interrupted as it parked has ended for whoever drove it
         turn.launch()
 
     def _finish(self, turn: Turn, result: TurnResult) -> None:
         self._turn = None
         self.parked = None
-        if result.pending:
+        if result.pending and self.state.running:
             self.parked = turn.wishes
             self.expiry.watch(result.pending)
         self.runtime.release(turn)

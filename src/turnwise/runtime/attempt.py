@@ -132,7 +132,9 @@ class Attempt(Said):
     def overdue(self, now: float) -> bool:
         """Whether the provider has been silent for longer than it may."""
         since, patience = self.waiting_since, self.patience_s
-        return since is not None and patience is not None and now - since >= patience
+        return (
+            since is not None and patience is not None and now >= since + patience
+        )  # the very sum that the watch is set for
 
     def give_up(self) -> ModelFailed:
         """Stop because the provider was silent for too long."""

@@ -35,7 +35,7 @@ from ..tools import ArgumentsError, failure_of
 from . import log
 from .body import Bodies
 from .door import Door
-from .job import Job
+from .job import Job, begun_by, note_begun
 from .schedule import Schedule
 from .where import call_context
 
@@ -142,6 +142,7 @@ class Calls:
         if self._inputs:
             inputs, self._inputs = self._inputs, []
             self._session.fold_all(inputs)
+            note_begun(self._admitted, self._session.state.seq)
 
     def _settled(self) -> None:
         """Something has come together outside of `admit` and `launch`."""
@@ -151,10 +152,10 @@ class Calls:
     # --- running ----------------------------------------------------------------------------------------------------
 
     def launch(self) -> None:
-        """Start the bodies of calls whose beginning is journalled by now."""
+        """Start the bodies of calls whose beginning is durable by now (rule D1)."""
         if not self._admitted:
             return
-        admitted, self._admitted = self._admitted, []
+        admitted, self._admitted = begun_by(self._session.told, self._admitted)
         runtime = self._session.runtime
         self._launching = True
         for job in admitted:
@@ -175,6 +176,8 @@ class Calls:
 
     async def _run(self, job: Job) -> None:
         try:
+            if (claims := self._session.claims) is not None and not await claims.ensure():
+                raise asyncio.CancelledError  # the process stood still, and the session is another's by now
             result = await self._bodies.run(job)
         except asyncio.CancelledError:
             in_thread = _in_thread(job) and not job.claim()

@@ -35,14 +35,14 @@ class Claims:
     """The claim of one session. `fence` is 0 while there is none; `drove` is the turn that was driven under the last one, 0 once
     somebody else may have gone on with it."""
 
-    __slots__ = ("_beginning", "_lease", "_refused", "_session", "_waiter", "drove", "fence", "saved")
+    __slots__ = ("_beginning", "_lease", "_refused", "_session", "_waiters", "drove", "fence", "saved")
 
     def __init__(self, session: Actor[Any], lease: Lease) -> None:
         self._session = session
         self._lease = lease
-        self._beginning = False
+        self._beginning = 0
         self._refused: TurnwiseError | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self.fence = 0
         self.drove = 0
         self.saved = snapshots.Saved()
@@ -134,7 +134,8 @@ class Claims:
         if lost is not None and lost.code in ("lease_lost", "session_busy", "append_conflict"):
             self.drove = 0
         self._forget()
-        self._wake()
+        for waiter in self._waiters:
+            _wake(waiter)
         return self._session.runtime.start(self._release(lease.claim(fence))) if fence else None
 
     async def _release(self, claim: Claim) -> None:
@@ -176,7 +177,7 @@ class Claims:
 
     def begin(self) -> None:
         """A turn is about to be folded: what its first append is refused for is told to `begun`, also if that is at once."""
-        self._beginning = True
+        self._beginning += 1
 
     async def begun(self, turn: Turn, again: Callable[[], Input]) -> None:
         """Wait until the turn's first append has claimed the session. If others have written to the journal since it was read, it is
@@ -184,13 +185,13 @@ class Claims:
         session = self._session
         try:
             await self._first_append()
-            if self._was_behind():
+            if not turn.over and self._was_behind():
                 self._refused = None
                 await session.reload(turn.plan.deadlines.grace_s)
                 session.restart(turn, again())
                 await self._first_append()
         except BaseException as error:
-            self._beginning = False
+            self._beginning -= 1
             if session.lost is None and not isinstance(error, TurnwiseError):
                 session.post(Interrupt("left"))
             else:
@@ -198,8 +199,10 @@ class Claims:
                 assert info is not None
                 session.lose(info)
             raise
-        self._beginning = False
-        if (refused := self._refused) is not None:
+        self._beginning -= 1
+        if (
+            not turn.over and (refused := self._refused) is not None
+        ):  # else it was refused to the next one, begun meanwhile
             self._refused = None
             session.lose(refused.info)
             raise refused
@@ -208,16 +211,13 @@ class Claims:
         """Wait until it has ended, or the turn is lost before: a store that hangs holds nobody longer than the turn's grace."""
         appending = self._session.appending
         if appending is not None:
-            self._waiter = appending.get_loop().create_future()
-            appending.add_done_callback(self._wake)
+            waiter: asyncio.Future[None] = appending.get_loop().create_future()
+            self._waiters.append(waiter)  # the turn may end with this very append, and the next one begin
+            appending.add_done_callback(lambda _: _wake(waiter))
             try:
-                await self._waiter
+                await waiter
             finally:
-                self._waiter = None
-
-    def _wake(self, _: object = None) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+                self._waiters.remove(waiter)
 
     def _was_behind(self) -> bool:
         current = self._session.state.turn
@@ -233,6 +233,11 @@ class Claims:
     async def save(self) -> bool:
         """Have the session saved as it is now; false if it cannot be."""
         return await snapshots.save(self._session, self._lease.store, self.saved)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def claims_of(session: Any, runtime: Runtime, store: Any, before: Claims | None) -> Claims:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..core.content import ToolCall
@@ -15,7 +16,7 @@ AnyTool = Tool[..., Any]
 
 
 class Job:
-    """One call that passed its checks. `why` says who stopped it, `usage` what models took that were asked on its behalf.
+    """One call that passed its checks. It may run once entry `begun_at` of the journal, its beginning, is durable. `why` says who stopped it, `usage` what models took that were asked on its behalf.
     `result` is what the body has come to while it is still being made fit for the model; `ticket` is for a body that runs in a
     thread (`claim`). `hooked`: hooks have had their say in whether it runs; `instead` is name and arguments of the call that it runs as, if
     they have made another one of it. `tries` counts the runs that hooks asked for; `untimed` while it is hooks that are waited for, which have a
@@ -24,6 +25,7 @@ class Job:
     __slots__ = (
         "abandoned",
         "args",
+        "begun_at",
         "call",
         "context",
         "hooked",
@@ -57,6 +59,7 @@ class Job:
         self.usage: Usage | None = None
         self.result: ToolResult | None = None
         self.ticket: list[None] = []
+        self.begun_at: int | None = None
         self.hooked = hooked
         self.instead: tuple[str, str | None] = ("", None)
         self.tries = 1
@@ -70,6 +73,22 @@ class Job:
         except IndexError:
             return False
         return True
+
+
+def note_begun(admitted: Sequence[Job], seq: int) -> None:
+    """The beginnings of these calls, if they were not before, were folded with entry `seq` as the last one."""
+    for job in admitted:
+        if job.begun_at is None:
+            job.begun_at = seq
+
+
+def begun_by(told: int, admitted: list[Job]) -> tuple[list[Job], list[Job]]:
+    """Those whose beginning is durable when entry `told` is, and those that wait for a later append: a call may be admitted while one
+    is under way (rule D1)."""
+    durable = [job for job in admitted if job.begun_at is not None and job.begun_at <= told]
+    if len(durable) == len(admitted):
+        return durable, []
+    return durable, [job for job in admitted if job.begun_at is None or job.begun_at > told]
 
 
 def printed(job: Job) -> str:

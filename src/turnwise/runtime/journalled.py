@@ -14,7 +14,7 @@ from ..core.entries import Entry
 from ..core.errors import ErrorInfo, error_of
 from ..core.events import Event
 from ..core.evolve import fold
-from ..core.inputs import Halted, Input, Interrupt
+from ..core.inputs import Finish, Halted, Input, Interrupt, Park
 from ..core.inputs_rare import Recover
 from ..core.turn import Machine, Policy
 from ..store.projection import read_state
@@ -24,6 +24,7 @@ from .changed import overrides_of
 from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
+from .mailbox import TERMINAL
 from .observer import tell_observers
 
 if TYPE_CHECKING:
@@ -31,6 +32,30 @@ if TYPE_CHECKING:
     from .turn import Turn
 
 T = TypeVar("T")
+
+
+Behind = tuple[list[int], list[Event]]
+LAST = (Finish, Park)
+"""What the machine wants when a turn is over, or rests."""
+
+
+def behind_last_word(counts: list[int], events: list[Event]) -> tuple[list[int], list[Event], Behind | None]:
+    """Counts and events up to the end of a turn, and those that came behind it in the same append, if any: they are no part of the turn,
+    whose last event is its end."""
+    begins = 0
+    for entry, count in enumerate(counts, 1):
+        begins += count
+        if count and type(events[begins - 1]) in TERMINAL:
+            return (
+                (counts, events, None)
+                if begins == len(events)
+                else (
+                    counts[:entry],
+                    events[:begins],
+                    (counts[entry:], events[begins:]),
+                )
+            )
+    return counts, events, None
 
 
 class Journalled(Ground[Ctx]):
@@ -52,6 +77,11 @@ class Journalled(Ground[Ctx]):
     def settled(self) -> bool:
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
+
+    @property
+    def owes(self) -> bool:
+        """Whether entries wait to be appended with whatever comes next, as after `reload`: nobody is told of them but from the journal."""
+        return self._created is None and bool(self._entries)
 
     def observed(
         self, turn: Turn | None, events: list[Event], counts: Sequence[int] = (), entries: Sequence[Entry] = ()
@@ -92,6 +122,13 @@ class Journalled(Ground[Ctx]):
         if probe is not None:
             probe.stored(cast("Actor[Any]", self), len(entries), began, None)
 
+    def tell_outside(self, counts: Sequence[int], events: Sequence[Event]) -> None:
+        """Entries became durable that are of no turn."""
+        if self.hub is not None:
+            self.hub.told(None, self.told, counts, events)
+        self.told += len(counts)
+        self.observed(None, list(events), counts)
+
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""
         while self._appending is not None:
@@ -101,6 +138,13 @@ class Journalled(Ground[Ctx]):
         if self.claims is None or self._turn is not None or self._lost.code != "append_conflict":
             raise error_of(self._lost)
         await self.reload(self.agent.deadlines.grace_s)  # others have written since the journal was read
+
+    async def come_to_rest(self) -> None:
+        """Wait until nothing is on its way into the journal, as long as the clean-up of a turn may take."""
+        if (appending := self._appending) is not None:
+            done, _ = await asyncio.wait((appending,), timeout=self.agent.deadlines.grace_s)
+            if done and self._lost is None:
+                await self.come_to_rest()
 
     async def journal(self, after: int) -> Sequence[Entry]:
         """The entries that are durable, from number `after` + 1 on."""

@@ -56,6 +56,7 @@ class Mailbox:
 
     __slots__ = (
         "_items",
+        "_midway",
         "_packed",
         "_waiter",
         "complete",
@@ -83,6 +84,7 @@ class Mailbox:
         self.last_word: Event | None = None
         self._items: deque[Event | Mark | Joined] = deque()
         self._packed = 0
+        self._midway = False
         self._waiter: asyncio.Future[None] | None = None
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -166,9 +168,15 @@ class Mailbox:
         return True
 
     def _drop(self, coming: int) -> None:
-        self.dropped += self.waiting + coming
-        self._items.clear()
-        self.waiting = self._packed = 0
+        """Throw away what waits; but of an entry that was taken in part the rest stays, for it will not be told again."""
+        rest: list[Event | Mark | Joined] = []
+        if self._midway:
+            items = list(self._items)
+            end = next((at for at, item in enumerate(items) if type(item) is Mark), -1)
+            rest = items[: end + 1]
+        before, self._items = self.waiting, deque(rest)
+        self.waiting = self._packed = max(0, len(rest) - 1)
+        self.dropped += before - self.waiting + coming
         self.live = False
 
     def end(self, last_word: Event | None = None) -> None:
@@ -190,10 +198,12 @@ class Mailbox:
         """The next event; None if none waits. Marks behind it are passed."""
         items = self._items
         found: Event | None = None
+        passed = False
         while items:
             item = items[0]
             if type(item) is Mark:
                 self.cursor = item.seq
+                passed = found is not None
             elif found is not None:
                 break
             else:
@@ -203,6 +213,7 @@ class Mailbox:
             self.waiting -= 1
             if self._packed:
                 self._packed -= 1
+        self._midway = bool(items) and found is not None and not passed
         return found
 
     def pop_all(self) -> list[Event]:

@@ -248,6 +248,7 @@ class Session(Surface[Ctx]):
             await self._turn.close("closed")
         elif self._turn is not None:
             self._turn.call_off()
+        await self.come_to_rest()
         follow_ups.close(self)
         await self.hook_close()
         self.forget_expiry()

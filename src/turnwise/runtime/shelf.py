@@ -165,12 +165,12 @@ class Shelf:
 
     async def _let_idle_go(self) -> None:
         assert self._idle_s is not None
-        by = self._runtime.loop.time() - self._idle_s
-        await self._let_go(lambda held: held.used_at <= by)
+        now, idle_s = self._runtime.loop.time(), self._idle_s
+        await self._let_go(lambda held: held.used_at + idle_s <= now)  # the very sum that the timer is set for
         for session_id, held in list(self._held.items()):  # those that are busy are looked at again after as long
-            if held.used_at > by:
+            if held.used_at + idle_s > now:
                 break
-            held.used_at = by + self._idle_s
+            held.used_at = now
             self._held.move_to_end(session_id)
         self._arm()
 

@@ -99,7 +99,7 @@ class Watcher:
             if not entries:
                 raise refusals.journal_shorter(hub.session.id, hub.session.told)
             _tell_again(entries, folded, mailbox)
-        elif not hub.session.settled:
+        elif not hub.session.settled or (hub.session.owes and not hub.closed):
             await mailbox.wait()
         else:
             self._folded = None
@@ -176,7 +176,7 @@ class Hub:
         joining = turn if turn is not None and turn.opened and turn.hub is None else None
         if joining is not None:
             self._take_over(joining)
-        if session.settled and mailbox.cursor >= session.told:
+        if session.settled and not session.owes and mailbox.cursor >= session.told:
             self.go_live(mailbox)
         if joining is not None:
             self._begin(joining)
@@ -222,12 +222,21 @@ class Hub:
             loop.call_soon_threadsafe(turn.wake)
 
     def close(self) -> None:
-        """The session is closed: no turn will follow. Who is behind may still read the journal to its end."""
+        """The session is closed: no turn will follow. Who is behind may still read the journal to its end. The pump of its last turn may
+        not have come round yet, so what that has told is offered before."""
         self.closed = True
+        if self._turn is not None and self._turn.over:
+            self._flush()
         for mailbox in self._mailboxes:
             if mailbox.live:
                 mailbox.end()
             else:
+                mailbox.wake()
+
+    def look_again(self) -> None:
+        """What was on its way into the journal is lost: who waits for it has nothing to wait for."""
+        for mailbox in self._mailboxes:
+            if not mailbox.live:
                 mailbox.wake()
 
     def fell_behind(self) -> None:

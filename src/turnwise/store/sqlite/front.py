@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..refusals import store_closed
-from .clock import monotonic
 from .jobs import Job, resolve
 from .transactions import Transactions
 from .writer import Writer
@@ -32,8 +31,10 @@ class Front:
     """`on_loop`: whether jobs may be done on the event loop at all. That goes for one loop, the first that comes, until it is closed.
     What `_gathered` and `_at_once` are is for that loop's thread only."""
 
-    def __init__(self, writer: Writer, transactions: Transactions, *, on_loop: bool) -> None:
-        self._writer, self._transactions = writer, transactions
+    def __init__(
+        self, writer: Writer, transactions: Transactions, monotonic: Callable[[], float], *, on_loop: bool
+    ) -> None:
+        self._writer, self._transactions, self._monotonic = writer, transactions, monotonic
         self._lock = threading.Lock()
         self._home: asyncio.AbstractEventLoop | None = None
         self._gathered: list[Job] = []
@@ -104,7 +105,7 @@ class Front:
 
     def _done_here(self, jobs: Sequence[Job]) -> bool:
         """Do quick jobs on the loop, if nobody has to be waited for."""
-        begun_at = monotonic()
+        begun_at = self._monotonic()
         transactions = self._transactions
         if not self._writer.idle or begun_at < self._slow_until or not transactions.lock.acquire(False):
             return False
@@ -115,7 +116,7 @@ class Front:
             self._note_time(begun_at)
 
     def _note_time(self, begun_at: float) -> None:
-        now = monotonic()
+        now = self._monotonic()
         self._usual_s += (now - begun_at - self._usual_s) / 20
         if self._usual_s > SLOW_S:
             self._usual_s, self._slow_until = 0.0, now + SLOW_FOR_S

@@ -30,9 +30,9 @@ from ...core.store import (
 from ..refusals import store_closed
 from . import backup, blobs, forks, journal_sql, leases_sql, records, search, sessions_sql, watch
 from .clock import wall
-from .daemon import in_thread
 from .errors import store_forked
 from .front import Front
+from .hands import THREADS, Hands
 from .jobs import Job, Opening, Task
 from .journal_sql import Append, Keys
 from .place import place_of
@@ -57,7 +57,7 @@ class SqliteStore:
     the store is first used. `durability`: what has been acknowledged survives a killed process in any case; "full" also has it
     survive a power cut, at the price of waiting for the disk with every commit. `busy_timeout_s`: how long to wait for other
     processes to let go of the file (`store_busy`). `max_blob_bytes`: the largest blob. `clock`: gives the times of leases and rows in
-    Unix seconds; None for the clock of the machine.
+    Unix seconds; None for the clock of the machine. `hands`: who does the work that blocks, threads unless there is reason for something else.
 
     May be used from several event loops. Call `close` when it is not needed any more. After a `fork()` the child's copy opens the file
     anew. Raises `StateError` when the file cannot be used; docs/sqlite.md and docs/errors.md have the codes.
@@ -71,6 +71,7 @@ class SqliteStore:
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         max_blob_bytes: int = DEFAULT_BLOB_BYTES,
         clock: Callable[[], float] | None = None,
+        hands: Hands = THREADS,
     ) -> None:
         if durability not in get_args(Durability):
             raise config_error(
@@ -82,6 +83,7 @@ class SqliteStore:
         self._durability: Durability = durability
         self._busy_timeout_s, self._max_blob_bytes = busy_timeout_s, max_blob_bytes
         self._now: Callable[[], float] = clock or wall
+        self._hands = hands
         self._closed = False
         self._set_up()
         forks.note(self)
@@ -99,17 +101,20 @@ class SqliteStore:
             _refuse_inherited(path)
             return open_to_write(path, durability, busy_timeout_s)
 
-        self._watch = watched = watch.Watch(path, open_reader)
+        hands = self._hands
+        self._watch = watched = hands.watch(path, open_reader)
 
         def committed(jobs: Sequence[Job]) -> None:
             if watched.active:
                 watched.appended({job.session: job.last for job in jobs if type(job) is Append and job.error is None})
 
-        self._transactions = Transactions(path, open_writer, busy_timeout_s, committed, keys.forget)
-        self._writer = Writer(self._transactions)
-        self._front = Front(self._writer, self._transactions, on_loop=durability == "normal")
-        self._readers: Threads[Connection] = Threads("reader", MAX_READERS, path, open_reader, Connection.close)
-        self._files: Threads[None] = Threads("files", MAX_FILE_THREADS, path, _nothing)
+        self._transactions = Transactions(
+            path, open_writer, busy_timeout_s, committed, keys.forget, hands.monotonic, hands.upkeep
+        )
+        self._writer = hands.writer(self._transactions)
+        self._front = Front(self._writer, self._transactions, hands.monotonic, on_loop=durability == "normal")
+        self._readers: Threads[Connection] = hands.threads("reader", MAX_READERS, path, open_reader, Connection.close)
+        self._files: Threads[None] = hands.threads("files", MAX_FILE_THREADS, path, _nothing, _let_it_go)
         self._forgotten = weakref.finalize(self, _let_go, self._watch, self._writer, self._readers, self._files)
         self._forgotten.atexit = False
 
@@ -280,13 +285,13 @@ class SqliteStore:
         try:
             return await files.run(lambda _: backup.restore(source, target, BUSY_TIMEOUT_S))
         finally:
-            await in_thread(files.close)
+            await THREADS.aside(files.close)
 
     async def close(self) -> None:
         """Write what is queued, then let go of files, threads and connections. Idempotent. Cancelling stops the waiting only."""
         self._closed = True
         self._front.close()
-        await in_thread(self._end)
+        await self._hands.aside(self._end)
 
     def _end(self) -> None:
         self._watch.close(store_closed())
@@ -354,6 +359,10 @@ def _counted(db: Connection, path: Path) -> dict[str, int]:
 
 
 def _nothing() -> None:
+    return None
+
+
+def _let_it_go(_: None) -> None:
     return None
 
 

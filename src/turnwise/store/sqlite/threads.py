@@ -141,11 +141,18 @@ class Threads(Generic[R]):
 
     def _do(self, call: _Call[R], held: list[R]) -> None:
         try:
+            call.value = self.call_now(call.function, held)
+        except Exception as error:
+            call.error = error
+        call.report()
+
+    def call_now(self, function: Callable[[R], T], held: list[R]) -> T:
+        """Call it here, with what `held` has or is then opened. Raises what the store raises."""
+        try:
             if not held:
                 held.append(self._open())
-            call.value = call.function(held[0])
+            return function(held[0])
         except Exception as error:
             if held and is_fatal(error):
                 self._close(held.pop())
-            call.error = translated(error, self._path)
-        call.report()
+            raise translated(error, self._path) from error

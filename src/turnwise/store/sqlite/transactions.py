@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Connection
 from sqlite3 import Error as SqliteError
+from typing import Protocol
 
 from ...core.errors import TurnwiseError
-from . import daemon
-from .clock import is_busy, monotonic, patiently
+from .clock import is_busy, patiently
 from .errors import is_fatal, store_moved, translated
 from .jobs import Job
 from .schema import CHECKPOINT_PAGES, begin_log_anew, checkpoint
@@ -25,6 +25,13 @@ LOOK_EVERY_S = 1.0
 """How often it is made sure that the file is still where it was."""
 PAGES_PER_COMMIT = 1
 """About how many pages are written by what shares a commit, besides those of each job."""
+
+
+class Upkeep(Protocol):
+    """Work on the log that goes on aside, as a thread does."""
+
+    def join(self, timeout: float | None = None) -> None: ...
+    def is_alive(self) -> bool: ...
 
 
 class Transactions:
@@ -38,9 +45,12 @@ class Transactions:
         busy_timeout_s: float,
         committed: Callable[[Sequence[Job]], None],
         undone: Callable[[], None],
+        monotonic: Callable[[], float],
+        upkeep: Callable[[Callable[[], None]], Upkeep],
     ) -> None:
         self._path, self._open, self._busy_timeout_s = path, open_db, busy_timeout_s
         self._committed, self._undone = committed, undone
+        self._monotonic, self._start_upkeep = monotonic, upkeep
         self.lock = threading.Lock()
         self.db: Connection | None = None
         self.opened = False  # once: the file is there and up to date
@@ -48,7 +58,7 @@ class Transactions:
         self._look_at = 0.0
         self._pages = 0
         self._keeping = threading.Lock()  # guards `_upkeep` and `_paused`
-        self._upkeep: threading.Thread | None = None
+        self._upkeep: Upkeep | None = None
         self._paused = False
         self.commits = 0
         self.jobs = 0
@@ -137,7 +147,7 @@ class Transactions:
     # --- the connection -------------------------------------------------------------------------------------------------
 
     def _connection(self) -> Connection:
-        now = monotonic()
+        now = self._monotonic()
         if self.db is None:
             self.db = self._open()
             self.opened = True
@@ -173,7 +183,7 @@ class Transactions:
             with self._keeping:
                 if self._upkeep is None and not self._paused:
                     with suppress(RuntimeError):  # no thread to be had now: what was written is durable all the same
-                        self._upkeep = daemon.start("upkeep", self._keep_up)
+                        self._upkeep = self._start_upkeep(self._keep_up)
 
     def _keep_up(self) -> None:
         """Bring the log into the file: most of it while writing goes on; what has come meanwhile, and the log's new beginning, while

@@ -1,0 +1,300 @@
+"""What people do beside the turn they wait for, and what they may be told when they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import TurnwiseError
+from ...runtime.opening import recover
+from ...runtime.session import Session
+from ...runtime.watch import Watcher
+from .journals import Violation
+from .plan import Act
+from .watching import Eyes
+
+if TYPE_CHECKING:
+    from .people import Person
+
+INTERRUPT_S = 12.0
+"""An interrupted turn is over within this time: its grace, and a little for a process that is stopped meanwhile."""
+
+_EXPECTED = frozenset(
+    (
+        "append_failed",
+        "append_blocked",
+        "append_conflict",
+        "lease_lost",
+        "session_deleted",
+        "disk_full",
+        "shut_down",
+        "stuck",
+        "store_busy",
+        "session_busy",
+        "turn_parked",
+        "turn_left",
+        "nothing_said",
+        "not_parked",
+        "follow_up_dropped",
+        "session_closed",
+        "invalid_answer",
+        "draining",
+        "crash_loop",
+        "journal_shorter",
+        "name_taken",
+        "compaction_stopped",
+        "lost_turn",
+    )
+)
+
+
+def expected(person: Person, error: TurnwiseError) -> None:
+    """What may be raised; anything else is a violation."""
+    if error.info.branch == "provider" or error.code in _EXPECTED:
+        person.world.trace.note(person.world.time.now, person.plan.name, f"met {error.info.branch}.{error.code}")
+        return
+    raise Violation("unexpected", f"{person.plan.name}, {person.doing}: {error.info.for_log()}")
+
+
+async def patiently(person: Person, what: Callable[[Session[Any]], Awaitable[Any]]) -> None:
+    """Do something, again while it is refused."""
+    for _ in range(5):
+        assert person.session is not None
+        try:
+            await what(person.session)
+            return
+        except TurnwiseError as error:
+            expected(person, error)
+            await asyncio.sleep(5.0)
+
+
+async def free(person: Person) -> None:
+    """Wait until no turn runs; a parked one that nobody will answer is interrupted, one that was left is gone on with."""
+    while (session := person.session) is not None and (session.running or session.state.running):
+        turn = session.state.turn
+        if session.lost is not None:
+            return  # the next turn reads the journal anew
+        if not session.running and turn is not None:
+            if turn.phase == "parked":
+                session.interrupt()
+            else:
+                try:
+                    await recover(session)
+                except TurnwiseError as error:
+                    expected(person, error)
+        await asyncio.sleep(0.5)
+
+
+async def settle_pending(person: Person) -> None:
+    """Answer what the turn waits for, or part of it, or nothing."""
+    session, draw = person.session, person.draw
+    assert session is not None
+    await asyncio.sleep(draw.choice((0.0, 0.1, 5.0, 700.0)))
+    pending = list(session.pending)
+    draw.shuffle(pending)
+    for one in pending:
+        if draw.random() < 0.15:
+            continue
+        try:
+            match one.kind:
+                case "approval":
+                    kind = draw.random()
+                    if kind < 0.6:
+                        await session.approve(one.call_id)
+                    elif kind < 0.8:
+                        await session.deny(one.call_id, "no")
+                    else:
+                        await session.approve(one.call_id, edited_arguments={"does": "ok", "for_s": 0.1})
+                case "question":
+                    await session.answer(one.call_id, "This one.")
+                case "external":
+                    await session.submit(one.call_id, "done outside", is_error=draw.random() < 0.2)
+        except TurnwiseError as error:
+            expected(person, error)
+
+
+async def do(person: Person, act: Act) -> None:
+    """Do one thing."""
+    session = person.session
+    if session is None:
+        return
+    draw = Random(act.seed)
+    await _ACTS[act.what](person, session, draw)
+
+
+async def _interrupt(person: Person, session: Session[Any], draw: Random, keep: Any = "partial") -> None:
+    turn = session.turn
+    if not session.interrupt(keep) or turn is None or not turn.opened:
+        return
+    for _ in range(int(INTERRUPT_S / 0.5)):
+        await asyncio.sleep(0.5)
+        if turn.over:
+            return
+    raise Violation("C1", f"{person.plan.name}: an interrupted turn is not over after {INTERRUPT_S:g} s")
+
+
+async def _interrupt_none(person: Person, session: Session[Any], draw: Random) -> None:
+    await _interrupt(person, session, draw, "none")
+
+
+async def _steer(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.steer(f"And {draw.randrange(1000)}.")
+
+
+async def _steer_skip(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.steer(f"Rather {draw.randrange(1000)}.", skip_calls=True)
+
+
+async def _follow_up(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.follow_up(f"Then {draw.randrange(1000)}.")
+
+
+async def _drop_follow_ups(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.drop_follow_ups()
+
+
+async def _set(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.set(temperature=None, max_output_tokens=draw.choice((None, 2000, 4000)))
+
+
+async def _model(person: Person, session: Session[Any], draw: Random) -> None:
+    """Change to another provider in mid-session, or back."""
+    from .process import OTHERS, other_model
+
+    host = f"{person.plan.name}-other"
+    person.world.provider.hosts[host] = person.plan.name
+    await session.set(model=draw.choice((None, other_model(draw.choice(OTHERS), host))))
+
+
+async def _compact(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.compact()
+
+
+async def _undo_compaction(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.undo_compaction()
+
+
+async def _undo(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.undo()
+
+
+async def _clear(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.clear()
+
+
+async def _rewind(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.rewind(draw.randint(0, session.state.turns))
+
+
+async def _cancel(person: Person, session: Session[Any], draw: Random) -> None:
+    person.cancel()
+
+
+async def _leave(person: Person, session: Session[Any], draw: Random) -> None:
+    person.leaving = True
+
+
+async def _second_turn(person: Person, session: Session[Any], draw: Random) -> None:
+    """Somebody else begins a turn, too: one at a time is let in."""
+    await session.run("Me, too.")
+
+
+async def _close(person: Person, session: Session[Any], draw: Random) -> None:
+    await person.reopen()
+
+
+async def _fork(person: Person, session: Session[Any], draw: Random) -> None:
+    from .process import OTHERS, other_model
+
+    at = draw.choice((None, draw.randint(0, session.state.turns)))
+    fork = session.fork(at)
+    host = f"{person.plan.name}-fork"
+    person.world.names.setdefault(fork.id, host)
+    async with fork:
+        await fork.set(model=other_model(draw.choice(OTHERS), host))
+        await fork.run("From here on otherwise.")
+
+
+async def _watch(person: Person, session: Session[Any], draw: Random) -> None:
+    person.watch(draw.choice(("coalesce", "drop_to_cursor", "block")), draw)
+
+
+def pending_of(session: Session[Any], kind: str) -> str:
+    """A call that waits for this; else one that does not exist."""
+    return next((one.call_id for one in session.pending if one.kind == kind), "t1.s1.c0")
+
+
+async def _approve(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.approve(pending_of(session, "approval"))
+
+
+async def _deny(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.deny(pending_of(session, "approval"), "no")
+
+
+async def _edit(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.approve(pending_of(session, "approval"), edited_arguments={"does": "ok", "for_s": 0.0})
+
+
+async def _answer(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.answer(pending_of(session, "question"), "That one.")
+
+
+async def _submit(person: Person, session: Session[Any], draw: Random) -> None:
+    await session.submit(pending_of(session, "external"), "done outside")
+
+
+_ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
+    "interrupt": _interrupt,
+    "interrupt_none": _interrupt_none,
+    "steer": _steer,
+    "steer_skip": _steer_skip,
+    "follow_up": _follow_up,
+    "drop_follow_ups": _drop_follow_ups,
+    "set": _set,
+    "model": _model,
+    "compact": _compact,
+    "undo_compaction": _undo_compaction,
+    "undo": _undo,
+    "clear": _clear,
+    "rewind": _rewind,
+    "cancel": _cancel,
+    "leave": _leave,
+    "second_turn": _second_turn,
+    "close": _close,
+    "fork": _fork,
+    "watch": _watch,
+    "approve": _approve,
+    "deny": _deny,
+    "edit": _edit,
+    "answer": _answer,
+    "submit": _submit,
+}
+
+
+async def look(person: Person, watcher: Watcher, eyes: Eyes, every_s: float, until: int | None) -> None:
+    """Read a watcher, slowly if so, to its end or for so many events."""
+    try:
+        await _look(watcher, eyes, every_s, until)
+    except Violation as violation:
+        person.world.fail(violation)
+
+
+async def _look(watcher: Watcher, eyes: Eyes, every_s: float, until: int | None) -> None:
+    mailbox = watcher._mailbox  # pyright: ignore[reportPrivateUsage]
+    async with watcher:
+        async for event in watcher:
+            eyes.see(event)
+            if mailbox.live and mailbox.policy != "block" and mailbox.waiting > mailbox.size + 1:
+                raise Violation("C4", f"{eyes.name}: {mailbox.waiting} events wait, and {mailbox.size} may")
+            if every_s:
+                await asyncio.sleep(every_s)
+            if until is not None and eyes.seen >= until:
+                break
+    left = watcher.waiting
+    if until is None:
+        eyes.caught_up()
+    elif left:
+        raise Violation("H4", f"{eyes.name} was closed, and {left} events wait for it")

@@ -1,0 +1,97 @@
+"""What must hold of every request that is sent, and of what comes of its answer: T5, T7, T8, usage, no answer made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ...core.content import ToolCall
+from ...core.entries import Entry, StepCommitted
+from ...core.protocols import Chunk
+from ..validators import check
+from .journals import Violation
+from .plan import CallPlan
+
+if TYPE_CHECKING:
+    from .world import World
+
+VALIDATE_EVERY = 8
+_MARKS = (b',"cache_control":{"type":"ephemeral"}', b',{"cachePoint":{"type":"default"}}')
+
+
+class Before(msgspec.Struct):
+    """The last request of a session: to whom, with which messages, and at which point of its journal."""
+
+    host: str
+    epoch: int
+    messages: bytes
+
+
+class Requests:
+    """Checks requests as they are sent. Every eighth one is held against its API's validator."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._count = 0
+        self._before: dict[str, Before] = {}
+
+    def check(self, name: str, api: str, path: str, body: Sequence[Chunk], whole: bytes) -> None:
+        self._count += 1
+        person = self._world.person(name)
+        journal = None if person is None or person.session_id is None else self._world.journals.get(person.session_id)
+        if journal is not None and journal.calls:
+            raise Violation("T1", f"{name}: a request is sent while {list(journal.calls)} are open")
+        if self._count % VALIDATE_EVERY == 0:
+            problems = check(api, msgspec.json.decode(whole), path=path)
+            if problems:
+                raise Violation("T8", f"{name}: {api} would refuse the request: {problems[0]}")
+
+    def committed(self, session: str, entries: Sequence[Entry]) -> None:
+        """Steps that were committed are what the provider said."""
+        for entry in entries:
+            if type(entry) is StepCommitted:
+                self._answered(session, entry)
+
+    def _answered(self, session: str, entry: StepCommitted) -> None:
+        world = self._world
+        name = world.names.get(session, session)
+        said = world.provider.last.get(name)
+        if said is None:
+            raise Violation("S3", f"{name}: an answer that nobody gave")
+        message, answer = entry.message, said.answer
+        if answer.fault not in ("garbage", "error_event") and message.text != answer.text:
+            raise Violation(
+                "S5", f"{name}: the provider said {answer.text[:80]!r}, the journal has {message.text[:80]!r}"
+            )
+        if answer.fault != "garbage" and not _same_calls(message.tool_calls, answer.calls):
+            raise Violation(
+                "S6", f"{name}: the provider asked for {answer.calls}, {message.id} for {message.tool_calls}"
+            )
+        usage = message.usage
+        if said.usage is not None and usage is not None and usage.provenance == "reported":
+            reported = said.usage.input_tokens, said.usage.output_tokens
+            if reported != (usage.input_tokens, usage.output_tokens):
+                raise Violation("E10", f"{name}: usage {usage} of {message.id}, and the provider said {said.usage}")
+
+
+def _same_calls(found: Sequence[ToolCall], asked: Sequence[CallPlan]) -> bool:
+    """By name and arguments; APIs that carry arguments as an object write them in their own way."""
+    if len(found) != len(asked):
+        return False
+    for one, other in zip(found, asked, strict=True):
+        if one.name != other.tool:
+            return False
+        if one.arguments != other.arguments and _value(other.arguments) not in (None, _value(one.arguments)):
+            return False
+    return True
+
+
+def _value(arguments: str) -> Any:
+    if not arguments.strip():
+        return {}
+    try:
+        return msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return None

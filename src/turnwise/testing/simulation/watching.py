@@ -1,0 +1,124 @@
+"""What must hold for everybody who watches: each journalled event once and in order, text that is whole and never doubled, a last word.
+
+One `Eyes` stands behind each stream and watcher and is shown every event that came. What was told must have been durable before (D1).
+"""
+
+from __future__ import annotations
+
+from ...core.events import (
+    AttemptRestarted,
+    Event,
+    Notice,
+    StepFinished,
+    StepSnapshot,
+    StepStarted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    ToolProgress,
+    TurnFinished,
+    TurnParked,
+    TurnStarted,
+)
+from ...core.events_rare import BudgetLow, CacheBroken, TurnRecovered
+from .journals import Journal, Violation
+
+_PASSING = frozenset((ThinkingDelta, ToolCallDelta, ToolCallStarted, ToolProgress, BudgetLow, CacheBroken))
+_JOURNALLED_NOTICES = frozenset(("side_effects", "concluding", "not_compacted"))
+LOST = ("state", "session")
+"""Branches of errors of turns that ended without a word in the journal: nobody could write there, or somebody else did."""
+
+
+class Eyes:
+    """Sees the events of one turn (`of_turn`), or of a session from an entry on."""
+
+    def __init__(self, journal: Journal, name: str, after: int | None = None) -> None:
+        self.journal = journal
+        self.name = name
+        self.of_turn = after is None
+        self.until: int | None = None
+        """What was told when the session was closed: so much must come, at least."""
+        self.at = journal.began if after is None else journal.first[after]
+        self._begun = after is not None
+        self.seen = 0
+        self.over = False
+        self.lost = False
+        self._text: list[str] = []
+        self._attempt = 0
+
+    def see(self, event: Event) -> None:
+        """One more event came."""
+        kind = type(event)
+        self.seen += 1
+        if self.over and self.of_turn:
+            raise Violation("H4", f"{self.name} gets {kind.__name__} after the last word")
+        if kind is TextDelta:
+            if event.attempt != self._attempt:
+                self._text, self._attempt = [], event.attempt
+            self._text.append(event.text)
+            return
+        if kind in _PASSING:
+            return
+        if kind is StepStarted:
+            self._text, self._attempt = [], event.attempt
+            return
+        if kind is StepSnapshot:
+            self._text = [
+                block.text for block in event.content if hasattr(block, "text") and type(block).__name__ == "Text"
+            ]
+            self._attempt = event.attempt
+            return
+        if kind is Notice and event.code not in _JOURNALLED_NOTICES:
+            return
+        self._journalled(event)
+
+    def _journalled(self, event: Event) -> None:
+        journal, kind = self.journal, type(event)
+        if not self._begun:
+            self._begun = True
+            if kind is TurnStarted:
+                self.at = journal.starts.get(event.turn, self.at)
+        if kind is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
+            expected = journal.told[self.at] if self.at < len(journal.told) else None
+            if expected != event:
+                self.over = self.lost = True
+                return  # what was said by then may become durable yet, and is not said again
+        if self.at >= len(journal.told):
+            raise Violation(
+                "D1", f"{self.name} is told {_short(event)}, which is not in the journal of {journal.session}"
+            )
+        expected = journal.told[self.at]
+        if expected is not event and expected != event:
+            raise Violation(
+                "D6", f"{self.name} gets {_short(event)} where {_short(expected)} is due ({journal.session}, {self.at})"
+            )
+        if kind is StepFinished:
+            self._whole(self.journal.said[self.at])
+        elif kind is AttemptRestarted or kind is TurnRecovered:
+            self._text = []
+        self.at += 1
+        if kind is TurnFinished or kind is TurnParked:
+            self.over, self._text = True, []
+
+    def _whole(self, said: str) -> None:
+        seen, self._text = "".join(self._text), []
+        if seen != said:
+            raise Violation("D6", f"{self.name} has seen {seen[:80]!r} of a step that said {said[:80]!r}")
+
+    def ended(self) -> None:
+        """The stream of a turn is over."""
+        if not self.over:
+            raise Violation("C4", f"{self.name} ended without its last word")
+
+    def caught_up(self) -> None:
+        """A watcher of the whole session has read all that there is."""
+        due = len(self.journal.told) if self.until is None else self.until
+        if self.at < due:
+            left = due - self.at
+            raise Violation("D6", f"{self.name} was not told the last {left} events of {self.journal.session}")
+
+
+def _short(event: Event) -> str:
+    error = event.result.error if isinstance(event, TurnFinished) else None
+    return repr(event)[:160] if error is None else f"{repr(event)[:160]} with {error.for_log()}"
