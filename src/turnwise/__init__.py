@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from .core.principal import Principal
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
-    from .core.result import TurnResult
+    from .core.result import TurnResult, TurnWarning
     from .core.search import SearchHit
     from .core.settings import SessionSettings
     from .core.store import Query, SessionInfo
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.bus.values import BusEvent
+    from .runtime.capabilities.capability import Capability
     from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from .runtime.hooks.context import HookContext
     from .runtime.hooks.hook import hook
     from .runtime.kept import Kept
+    from .runtime.overview import RuntimeStatus
+    from .runtime.plugins.plugin import Plugin
+    from .runtime.plugins.plugins import Plugins
     from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
@@ -56,6 +61,7 @@ if TYPE_CHECKING:
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
+    from .tools.registry import Tools
 
 __version__ = "0.1.0.dev0"
 
@@ -68,6 +74,8 @@ _HOMES = {
     "AuditRecord": "core.audit",
     "Budget": "core.budgets",
     "BudgetStatus": "core.budgets",
+    "BusEvent": "runtime.bus.values",
+    "Capability": "runtime.capabilities.capability",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -90,6 +98,8 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "Plugin": "runtime.plugins.plugin",
+    "Plugins": "runtime.plugins.plugins",
     "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
@@ -99,6 +109,7 @@ _HOMES = {
     "Recovery": "runtime.recovery",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
+    "RuntimeStatus": "runtime.overview",
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "SessionInfo": "core.store",
@@ -121,9 +132,11 @@ _HOMES = {
     "ToolContext": "tools",
     "ToolError": "core.errors",
     "ToolMessage": "core.messages",
+    "Tools": "tools.registry",
     "Turn": "runtime.turn",
     "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
+    "TurnWarning": "core.result",
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
@@ -147,6 +160,8 @@ __all__ = [
     "AuditRecord",
     "Budget",
     "BudgetStatus",
+    "BusEvent",
+    "Capability",
     "Channel",
     "CompactReport",
     "Compaction",
@@ -169,6 +184,8 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "Plugin",
+    "Plugins",
     "PostgresStore",
     "Principal",
     "ProposedCall",
@@ -178,6 +195,7 @@ __all__ = [
     "Recovery",
     "Retry",
     "Runtime",
+    "RuntimeStatus",
     "SearchHit",
     "Session",
     "SessionInfo",
@@ -200,9 +218,11 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolMessage",
+    "Tools",
     "Turn",
     "TurnHandle",
     "TurnResult",
+    "TurnWarning",
     "TurnwiseError",
     "Usage",
     "UserMessage",

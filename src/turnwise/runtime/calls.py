@@ -32,10 +32,12 @@ from ..core.outcomes import (
     result_of,
 )
 from ..tools import ArgumentsError, failure_of
+from . import log
 from .body import Bodies
 from .door import Door
 from .job import Job
 from .schedule import Schedule
+from .where import call_context
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -160,7 +162,7 @@ class Calls:
                 self._end(job, result_of(job.id, Cancelled("the turn was interrupted before it began")))
                 continue
             job.context = self._session.tool_context(job.call, self._turn, job.tool.timeout_s)
-            job.task = runtime.start(self._run(job), self._context.copy())
+            job.task = runtime.start(self._run(job), call_context(self._context, self._turn, job.id, runtime))
             self.time(job)
         self._launching = False
         self.journal()
@@ -243,6 +245,7 @@ class Calls:
         task = job.task
         if task is not None:
             self._session.runtime.abandon(task)
+        log.abandoned(self._session, job)
         self._end(job, self._stopped(job, still_running=True))
         job.abandoned = True
 

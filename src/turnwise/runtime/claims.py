@@ -69,14 +69,19 @@ class Claims:
         session, lease = self._session, self._lease
         if lease.append_at_once is None or not lease.sure:
             return False
-        hold = held_after(entries, held=self.fence != 0)
+        hold, probe = held_after(entries, held=self.fence != 0), session.runtime.probe
+        began = 0.0 if probe is None else session.runtime.loop.time()
         try:
             fence = lease.append_at_once(session.id, after, entries, lease.claim(self.fence, hold))
         except Exception as error:
+            if probe is not None:
+                probe.stored(session, len(entries), began, error)
             session.not_appended(error)
             return True
         if fence is None:
             return False
+        if probe is not None:
+            probe.stored(session, len(entries), began, None)
         self.fence = fence
         self._settle(hold, session.state.turns)
         return True

@@ -24,6 +24,7 @@ from .changed import overrides_of
 from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
+from .observer import tell_observers
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -52,10 +53,14 @@ class Journalled(Ground[Ctx]):
         """Whether nothing that was folded is still on its way into the journal."""
         return not self._advancing
 
-    def observed(self, turn: Turn | None, events: list[Event]) -> None:
-        """Tell whoever watches all turns, and hooks, of what is durable."""
-        for observer in self.runtime.observers:
-            observer.told(cast("Actor[Any]", self), turn, events)
+    def observed(
+        self, turn: Turn | None, events: list[Event], counts: Sequence[int] = (), entries: Sequence[Entry] = ()
+    ) -> None:
+        """Tell whoever watches all turns, and hooks, of what is durable: `entries`, and how many of the events each has given."""
+        if self.runtime.probe is not None:
+            self.runtime.probe.appended(cast("Actor[Any]", self), turn, entries)
+        if self.runtime.observers:
+            tell_observers(cast("Actor[Any]", self), turn, events, counts)
         if events and (extended := extended_of(self)) is not None and extended.when_told:
             from .hooks.at_turn import events_told
 
@@ -69,6 +74,23 @@ class Journalled(Ground[Ctx]):
             self._puts = set()
         self._puts.add(put)
         put.add_done_callback(self._puts.discard)
+
+    async def put(self, after: int, entries: Sequence[Entry]) -> None:
+        """Append to a store that takes its time."""
+        probe, claims, store = self.runtime.probe, self.claims, self._store
+        assert store is not None
+        began = 0.0 if probe is None else self.runtime.loop.time()
+        try:
+            if claims is None:
+                await store.append(self.id, after, entries)
+            else:
+                await claims.append(after, entries)
+        except Exception as error:
+            if probe is not None:
+                probe.stored(cast("Actor[Any]", self), len(entries), began, error)
+            raise
+        if probe is not None:
+            probe.stored(cast("Actor[Any]", self), len(entries), began, None)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

@@ -18,6 +18,30 @@ if TYPE_CHECKING:
 
 class Observer(Protocol):
     """`turn` is None for what happens outside of a turn, to one that is parked, say. Deltas are not told: they are for watchers of one
-    turn. `StepStarted` is told when a model call begins, which is no entry of the journal; all other events are journalled."""
+    turn. What is told and is no entry of the journal: `StepStarted`, `BudgetLow`, `CacheBroken`, a `Notice` of the driver, and the end of a
+    turn whose journal cannot be written."""
 
     def told(self, session: Actor[Any], turn: Turn | None, events: Sequence[Event], /) -> None: ...
+
+
+class EntryObserver:
+    """The base of an observer that wants to know which journal entry an event is of: it is told so by `told_of`, and by `told` of those that
+    are of none."""
+
+    def told(self, session: Actor[Any], turn: Turn | None, events: Sequence[Event], /) -> None:
+        raise NotImplementedError
+
+    def told_of(
+        self, session: Actor[Any], turn: Turn | None, events: Sequence[Event], counts: Sequence[int], /
+    ) -> None:
+        """`counts` says how many of the events each entry has; the last of these entries is number `session.told`."""
+        raise NotImplementedError
+
+
+def tell_observers(session: Actor[Any], turn: Turn | None, events: Sequence[Event], counts: Sequence[int]) -> None:
+    """The events of entries that are durable now; without `counts`, of none."""
+    for observer in session.runtime.observers:
+        if counts and isinstance(observer, EntryObserver):
+            observer.told_of(session, turn, events, counts)
+        else:
+            observer.told(session, turn, events)
