@@ -681,6 +681,21 @@ async def test_a_list_of_hooks_says_how_they_are_doing() -> None:
         assert (one.calls, one.errors, one.breaker) == (5, 0, "closed") and 0.005 < one.p50_s <= one.p95_s < 2
 
 
+async def test_a_failure_is_an_event_on_the_bus() -> None:
+    """H2: an error in a hook is an event."""
+    from turnwise.hooks import HookFailure
+
+    async with ScriptedProvider([reply(call("look")), reply("Done.")]) as provider, Runtime() as runtime:
+        heard = runtime.bus.subscribe("hook.error")
+        session = agent_with(provider, hook("tool.before", id="mine")(fails), runtime=runtime).session()
+        await session.run("Hi")
+        event = await anext(heard)
+        assert isinstance(event.data, HookFailure)
+        assert (event.data.hook, event.data.point, event.data.call_id) == ("mine", "tool.before", "t1.s1.c0")
+        assert event.data.error.code == "hook_failed" and event.data.error.detail == "RuntimeError"
+        heard.close()
+
+
 # --- permissions ----------------------------------------------------------------------------------------------------------------
 
 
