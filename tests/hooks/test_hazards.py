@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -682,6 +681,21 @@ async def test_a_list_of_hooks_says_how_they_are_doing() -> None:
         assert (one.calls, one.errors, one.breaker) == (5, 0, "closed") and 0.005 < one.p50_s <= one.p95_s < 2
 
 
+async def test_a_failure_is_an_event_on_the_bus() -> None:
+    """H2: an error in a hook is an event."""
+    from turnwise.hooks import HookFailure
+
+    async with ScriptedProvider([reply(call("look")), reply("Done.")]) as provider, Runtime() as runtime:
+        heard = runtime.bus.subscribe("hook.error")
+        session = agent_with(provider, hook("tool.before", id="mine")(fails), runtime=runtime).session()
+        await session.run("Hi")
+        event = await anext(heard)
+        assert isinstance(event.data, HookFailure)
+        assert (event.data.hook, event.data.point, event.data.call_id) == ("mine", "tool.before", "t1.s1.c0")
+        assert event.data.error.code == "hook_failed" and event.data.error.detail == "RuntimeError"
+        heard.close()
+
+
 # --- permissions ----------------------------------------------------------------------------------------------------------------
 
 
@@ -849,7 +863,7 @@ async def test_a_guard_of_results_sees_all_of_them_or_they_are_not_shown() -> No
 
 @in_virtual_time
 async def test_counts_return_to_where_they_were_after_many_turns() -> None:
-    """Turns that end by finish, interrupt, error, early leave and timeout, with hooks at every point: 200 every day, 1,000 in the long form."""
+    """Turns that end by finish, interrupt, error, early leave and timeout, with hooks at every point: 1,000 of them."""
     from turnwise.errors import ProviderError
     from turnwise.testing import fail, repeat
 
@@ -863,7 +877,6 @@ async def test_counts_return_to_where_they_were_after_many_turns() -> None:
 
         return [hook(point, id=f"{point} {n}")(f) for point in POINTS for n, f in enumerate((waits, lambda c: None))]
 
-    rounds = 200 if os.environ.get("TURNWISE_LONG") == "1" else 40
     (extra, *_) = hooks()
     async with ScriptedProvider([repeat(answer)]) as provider, Runtime(hooks=hooks()) as runtime:
         patient = agent_with(provider, runtime=runtime)
@@ -910,7 +923,7 @@ async def test_counts_return_to_where_they_were_after_many_turns() -> None:
         await turn("finish")
         await settled()
         before = counts()
-        for _ in range(rounds):
+        for _ in range(200):
             for how in ("finish", "interrupt", "error", "leave", "timeout"):
                 await turn(how)
         await settled()

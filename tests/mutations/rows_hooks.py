@@ -115,9 +115,9 @@ ROWS = [
     Row(
         "C1",
         "an interrupt waits for the hook of a turn that is about to begin",
-        "runtime/actor.py",
-        "            if turn.hooked is not None:\n                turn.hooked.cut()\n",
-        "",
+        "runtime/overseen.py",
+        "            self.hooked.cut()\n",
+        "            pass\n",
         (f"{HAZARDS}test_an_interrupt_does_not_wait_for_a_turn_to_begin",),
     ),
     Row(

@@ -36,12 +36,11 @@ if TYPE_CHECKING:
 
 
 class Place(Protocol):
-    """A call in the line, as it is seen here. `hooked`: it has been through `tool.before`; `changed`: that made another call of it, which is to
-    be asked for; `result`: it ends with this and does not run."""
+    """A call in the line, as it is seen here. `changed`: `tool.before` has made another call of it, which is to be asked for; `result`: it ends with
+    this and does not run; `run`: the hooks that are being asked, or have begun to be."""
 
     job: Job
     verdict: Verdict | None
-    hooked: bool
     changed: bool
     result: ToolResult | None
     run: Run | None
@@ -51,16 +50,16 @@ class Place(Protocol):
 def hear(session: Actor[Any], turn: Turn, place: Place, later: Callable[[], None]) -> bool:
     """Have the hooks heard that have a say in the verdict. False if the place can go on at once; else `later` is told when it can."""
     hooked, job, verdict = hooked_of(session, turn), place.job, place.verdict
-    if isinstance(verdict, Allow) and not place.hooked:
-        place.hooked = True
-        point, value = "tool.before", ToolRequest(job.call.name, job.call.arguments)
+    run, place.run = place.run, None
+    if isinstance(verdict, Allow):
+        value = ToolRequest(job.call.name, job.call.arguments)
+        run = hooked.before_call(job) if run is None else run
     elif isinstance(verdict, Ask):
         value = ApprovalRequest(job.id, job.tool.name, job.call.arguments, verdict.reason, verdict.expires_in_s)
-        point = "approval.requested"
+        chain = hooked.chain("approval.requested")
+        run = None if chain is None else hooked.heard(chain, value, call_id=job.id)
     else:
         return False
-    chain = hooked.chain(point)
-    run = None if chain is None else hooked.heard(chain, value, call_id=job.id)
     return run is not None and _asked(session, turn, place, run, value, later)
 
 

@@ -30,11 +30,6 @@ class Chain:
         self.waits = any(hook.waits for hook in self.hooks)
         """Whether one of them has to be waited for."""
 
-    @property
-    def is_quick(self) -> bool:
-        """Whether its hooks can all be called at once: none has to be waited for, and none is left alone."""
-        return not self.waits and all(hook.breaker.opened is None for hook in self.hooks)
-
 
 def chains_of(hooks: Iterable[Hook]) -> Mapping[str, Chain]:
     """The chains by the names of their points."""

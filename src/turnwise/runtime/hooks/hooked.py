@@ -13,10 +13,12 @@ from .chain import Chain
 from .context import HookContext
 from .points import Take
 from .run import Run, call_all
+from .values import ToolRequest
 
 if TYPE_CHECKING:
     from ...core.request import RequestHead
     from ..ground import Ground
+    from ..job import Job
     from ..plan import Target
     from ..turn import Turn
 
@@ -60,7 +62,7 @@ class Hooked:
         self, chain: Chain, value: Any, *, call_id: str = "", attempt: int = 0, tracked: bool = False
     ) -> Run | None:
         """The same, begun as far as its hooks need not be waited for. None if that is all, and they had nothing to say."""
-        if not chain.is_quick:
+        if chain.waits:
             return self.run(chain, value, call_id=call_id, attempt=attempt, tracked=tracked)
         session, variables = self._session, self._variables.copy()
         context = self._context(chain, value, call_id, attempt)
@@ -70,6 +72,14 @@ class Hooked:
         under_way = self.under_way if tracked else None
         context.value = value
         return Run(chain, context, session.runtime, variables, session, self._turn, None, under_way, called)
+
+    def before_call(self, job: Job) -> Run | None:
+        """`tool.before`, begun for a call that may run. None if its hooks have nothing to say."""
+        chain = self.chain("tool.before")
+        if chain is None or job.hooked:
+            return None
+        job.hooked = True
+        return self.heard(chain, ToolRequest(job.call.name, job.call.arguments), call_id=job.id)
 
     def _context(self, chain: Chain, value: Any, call_id: str, attempt: int) -> HookContext:
         session, turn = self._session, self._turn

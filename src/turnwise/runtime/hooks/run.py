@@ -33,12 +33,14 @@ GRACE_S = 0.05
 
 
 class Called(NamedTuple):
-    """A hook that has something to say, or went wrong: number `at` of its chain, called at `asked_at` (loop time)."""
+    """A hook that has something to say, or went wrong: number `at` of its chain, called at `asked_at` (loop time). `made` is false if it was not
+    called yet, since that needs a closer look."""
 
     at: int
     asked_at: float
     said: object
     error: BaseException | None = None
+    made: bool = True
 
 
 def call_all(hooks: Sequence[Hook], context: HookContext, clock: Callable[[], float]) -> Called | None:
@@ -47,6 +49,8 @@ def call_all(hooks: Sequence[Hook], context: HookContext, clock: Callable[[], fl
     for at, hook in enumerate(hooks):
         if not hook.live:
             continue
+        if hook.breaker.opened is not None:
+            return Called(at, asked_at, None, made=False)
         context.value = value
         try:
             said = hook.call(context)
@@ -176,9 +180,10 @@ class Run:
         asked_at, deadline = self._asked_at, self._deadline
         for at in range(self._at, len(hooks)):
             hook = hooks[at]
-            if called is not None:
+            if called is not None and called.made:
                 said, error, called = called.said, called.error, None
             else:
+                called = None
                 if not hook.live:
                     continue
                 if (hook.breaker.opened is not None or asked_at >= deadline) and not self._may_ask(hook, asked_at):
