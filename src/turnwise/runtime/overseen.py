@@ -15,6 +15,7 @@ from . import log, process
 from .artifacts import SessionArtifacts
 from .attempt import Attempt
 from .extensions import enter, extended_of, wrapped
+from .observer import tell_beside
 from .plan import Begin, Target, TurnPlan
 from .spending import Spending
 from .timers import Timer
@@ -210,10 +211,10 @@ class Overseen(WatchedStream):
         self.wake()
 
     def tell_all(self, events: list[Event]) -> None:
-        """Tell what is in no entry of the journal: the consumer, and whoever observes all turns."""
+        """Tell what is in no entry of the journal: the consumer, and the bus."""
         self.tell(events)
-        for observer in self._session.runtime.observers:
-            observer.told(self._session, cast("Turn", self), events)
+        if self._session.runtime.observers:
+            tell_beside(self._session, cast("Turn", self), events)
 
     def _report(self, call_id: str, message: str, data: Any) -> None:
         """A tool's progress, from any thread."""
