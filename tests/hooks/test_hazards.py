@@ -905,7 +905,6 @@ async def test_counts_return_to_where_they_were_after_many_turns() -> None:
                 len(runtime._tasks),  # pyright: ignore[reportPrivateUsage]
                 len(runtime.abandoned_bodies),
                 len(runtime._turns),  # pyright: ignore[reportPrivateUsage]
-                len(asyncio.all_tasks()),
             )
 
         await turn("finish")
@@ -930,3 +929,59 @@ def test_nothing_is_loaded_before_a_hook_is_registered() -> None:
         "assert not [m for m in sys.modules if m.startswith('turnwise.runtime.hooks') or m == 'turnwise.hooks']"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("how", [forever, deaf], ids=lambda h: h.__name__)
+async def test_a_deaf_hook_or_a_hung_one_does_not_hold_up_a_call(how: Any) -> None:
+    """H2: in real time, with a limit on the wait."""
+    async with ScriptedProvider([reply(call("look")), reply("Done.")]) as provider, Runtime() as runtime:
+        slow = hook("tool.before", timeout_s=0.05)(how)
+        async with asyncio.timeout(5):
+            result = await agent_with(provider, slow, runtime=runtime).run("Hi")
+        assert [type(r.outcome) for r in results(result)] == [Ok]
+        await let_go(runtime)
+
+
+@pytest.mark.parametrize("fail", ["open", "closed"])
+async def test_an_interrupt_does_not_wait_for_a_turn_to_begin(fail: Any) -> None:
+    """C1: the hook of `turn.before` is cut off when the session is interrupted."""
+    reached = asyncio.Event()
+
+    @hook("turn.before", timeout_s=600, fail=fail)
+    async def hangs(context: HookContext) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async with ScriptedProvider([]) as provider, Runtime() as runtime:
+        session = agent_with(provider, hangs, runtime=runtime).session()
+        running = asyncio.ensure_future(session.run("Hi"))
+        await reached.wait()
+        assert session.interrupt()
+        async with asyncio.timeout(5):
+            if fail == "open":
+                assert (await running).reason == "interrupted"
+            else:
+                with pytest.raises(HookError):
+                    await running
+
+
+def test_after_a_crash_a_call_runs_as_the_journal_has_it() -> None:
+    """D2: what a hook made of a call is in its beginning; recovered, it is run again as that, and its hooks are not asked once more."""
+    from turnwise.core.content import ToolCall
+    from turnwise.core.entries import SessionCreated
+    from turnwise.core.evolve import fold
+    from turnwise.core.inputs import CallBegins, ModelReplied, RunTool, UserInput
+    from turnwise.core.inputs_rare import Recover
+    from turnwise.core.messages import AssistantMessage
+    from turnwise.core.principal import LOCAL
+    from turnwise.core.turn import Machine, Policy
+
+    machine = Machine(fold([SessionCreated("s", LOCAL, 0.0)]), Policy())
+    machine.feed(UserInput("Hi", Limits()), 1.0)
+    asked = ToolCall("t1.s1.c0", "write", '{"path":"a"}')
+    machine.feed(ModelReplied(AssistantMessage((asked,), 1, 1)), 2.0)
+    machine.feed(CallBegins(asked.id, "0" * 64, True, False, "look", '{"at":"b"}'), 3.0)
+    recovered = Machine(machine.state, Policy(), resting=True)
+    (again,) = [e for e in recovered.feed(Recover(3), 4.0).effects if isinstance(e, RunTool)]
+    assert (again.call.name, again.call.arguments) == ("look", '{"at":"b"}')
+    assert again.allowed and again.hooked

@@ -1,19 +1,19 @@
-"""Planted bugs: what is on record of decisions, and budgets that sessions share (P1, P2, P4, P6, H3). See `table.py`."""
+"""Planted bugs: what is on record of decisions, budgets that turns share, and who watches all turns (P1, P2, P4, P6, H3, H4). See `table.py`."""
 
 from __future__ import annotations
 
 from row import Row
 
 AUDIT, STORED = "tests/audit/test_audit.py", "tests/audit/test_stored_audit.py"
-SHARED = "tests/runtime/test_shared_budgets.py"
+SHARED, OBSERVERS = "tests/runtime/test_shared_budgets.py", "tests/runtime/test_observers.py"
 
 ROWS = [
     Row(
         "P4",
         "a verdict is not journalled",
         "runtime/door.py",
-        "            if place.judged:\n",
-        "            if False:\n",
+        "        self._say(judged(place.job, verdict, place.failed))\n",
+        "        pass\n",
         (f"{AUDIT}::test_a_check_that_failed_is_a_record",),
     ),
     Row(
@@ -151,5 +151,21 @@ ROWS = [
         "            await self.ledger.settled()\n",
         "            pass\n",
         (f"{SHARED}::test_a_closing_runtime_writes_what_it_spent",),
+    ),
+    Row(
+        "H4",
+        "observers are not told that a lost turn has ended",
+        "runtime/actor.py",
+        "            observer.told(self, turn, over)\n",
+        "            pass\n",
+        (f"{OBSERVERS}::test_a_turn_that_is_lost_is_told_to_end[2]",),
+    ),
+    Row(
+        "H4",
+        "an observer that has ended is told on",
+        "runtime/runtime.py",
+        "if one is not observer])",
+        "])",
+        (f"{OBSERVERS}::test_an_observer_that_has_ended_is_told_nothing[anthropic]",),
     ),
 ]

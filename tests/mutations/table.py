@@ -46,6 +46,7 @@ ROWS: list[Row] = [
     *rows_approvals.ROWS,
     *rows_audit.ROWS,
     *rows_flow.ROWS,
+    *rows_hooks.ROWS,
     *rows_budget.ROWS,
     *rows_surface.ROWS,
     *rows_watchers.ROWS,

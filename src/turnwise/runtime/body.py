@@ -68,13 +68,13 @@ class Bodies:
                 body = await stored(body, self._session)
         except (Exception, SystemExit) as error:
             failed = _failed(job, error)
-            if self._turn.extended is not None and (heard := await self._heard(job, failed)) is not failed:
+            if self._has_hooks and (heard := await self._heard(job, failed)) is not failed:
                 return await self.bare(job) if heard is None else await self._put_away(job, heard)
             return await self._fitted(job, failed)
         if said.complaint:
             self._tell(Notice("summary_failed", f"{job.tool.name} ({job.id}) has no summary: {said.complaint}"))
         result = job.result = ToolResult(job.id, body, OK, said.summary)
-        if self._turn.extended is not None and (heard := await self._heard(job, result)) is not result:
+        if self._has_hooks and (heard := await self._heard(job, result)) is not result:
             return await self.bare(job) if heard is None else await self._put_away(job, heard)
         if job.tool.extract is not None and (extracted := await self._extracted(job, result)) is not None:
             return extracted
@@ -93,6 +93,11 @@ class Bodies:
 
     # --- hooks -----------------------------------------------------------------------------------------------------
 
+    @property
+    def _has_hooks(self) -> bool:
+        extended = self._turn.extended
+        return extended is not None and extended.after_calls
+
     async def _heard(self, job: Job, result: ToolResult) -> ToolResult | None:
         """What hooks make of a result; None if the call is to run again."""
         from .hooks.at_result import hear_result
@@ -108,13 +113,12 @@ class Bodies:
 
     async def stopped(self, job: Job, result: ToolResult) -> ToolResult | None:
         """The result of a call that was stopped. If its time was up, hooks have their say; None if it is to run again. Never raises."""
-        extended = self._turn.extended
-        if job.why != "timeout" or job.result is not None or extended is None or not extended.hooks:
+        if job.why != "timeout" or job.result is not None or not self._has_hooks:
             return result
         from .hooks.at_result import hear_timeout
 
         outcome = result.outcome
-        around = extended.middleware.get("tool")
+        around = None if self._turn.extended is None else self._turn.extended.middleware.get("tool")
         whole = result_of(job.id, outcome, "" if around is not None and around.guards else printed(job))
         again = self._may_repeat if not isinstance(outcome, Timeout) or not outcome.still_running else _never
         heard = await hear_timeout(self._session, self._turn, job, whole, again)

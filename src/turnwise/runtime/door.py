@@ -38,15 +38,14 @@ NOBODY = Deny("there is nobody who could answer; decide by yourself, or do witho
 
 
 class _Place:
-    """A call in the line. `verdict` is None while the policy thinks; `judged` if a policy was asked, `failed` says why it could not be; `ready`
-    once hooks have had their say as well. For the rest see `hooks.at_door`."""
+    """A call in the line. `verdict` is None while the policy thinks, `failed` says why it could not be asked; `ready` once hooks have had their
+    say as well. For the rest see `hooks.at_door`."""
 
-    __slots__ = ("changed", "failed", "hooked", "job", "judged", "ready", "result", "run", "task", "timer", "verdict")
+    __slots__ = ("changed", "failed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.verdict: Verdict | None = None
-        self.judged = False
         self.failed = ""
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
@@ -86,7 +85,8 @@ class Door:
     def bring(self, job: Job, allowed: bool) -> None:
         """A call comes; `allowed` if somebody who was asked has said so."""
         policy = None if allowed else self._session.agent.approvals
-        if policy is None and not self._line and self._turn.extended is None:
+        extended = self._turn.extended
+        if policy is None and not self._line and (extended is None or not extended.before_calls):
             self._allowed(job)
             return
         place = _Place(job)
@@ -117,7 +117,7 @@ class Door:
 
     def _ask(self, place: _Place, policy: ApprovalPolicy) -> None:
         job, runtime = place.job, self._session.runtime
-        place.judged = True
+        place.failed = ""
         context = self._session.tool_context(job.call, self._turn, None)
         proposed = ProposedCall(job.id, job.tool, job.args, job.call.arguments, context)
         try:
@@ -165,6 +165,9 @@ class Door:
             return
         place.verdict = verdict
         self._disarm(place)
+        from .audit.said import judged
+
+        self._say(judged(place.job, verdict, place.failed))
         self._decided(place)
         if not self._bringing:
             self._let_through()
@@ -174,7 +177,8 @@ class Door:
 
     def _decided(self, place: _Place) -> None:
         """The policy has spoken. Where there are hooks, they are heard before that holds."""
-        if self._turn.extended is not None:
+        extended = self._turn.extended
+        if extended is not None and extended.before_calls:
             from .hooks.at_door import hear
 
             if hear(self._session, self._turn, place, partial(self._heard_later, place)):
@@ -217,10 +221,6 @@ class Door:
     def _let_through(self) -> None:
         while self._line and self._line[0].ready and (verdict := self._line[0].verdict) is not None:
             place = self._line.popleft()
-            if place.judged:
-                from .audit.said import judged
-
-                self._say(judged(place.job, verdict, place.failed))
             if place.result is not None:
                 self._say(CallEnded(place.result))
             else:

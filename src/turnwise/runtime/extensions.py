@@ -96,10 +96,14 @@ class Extensions:
 
 
 class Extended(NamedTuple):
-    """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around."""
+    """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around. The rest says where hooks have
+    to be looked for: before calls, after them, when something is journalled."""
 
     hooks: Mapping[str, Chain]
     middleware: Mapping[str, Any]
+    before_calls: bool = False
+    after_calls: bool = False
+    when_told: bool = False
 
 
 _Key = tuple[Extensions, int, Extensions, int, Extensions | None, int]
@@ -147,7 +151,14 @@ def _compile(owners: list[Extensions]) -> Extended | None:
     middleware = [one for owner in owners for one in owner.middleware]
     if not hooks and not middleware:
         return None
-    return Extended(_chains(hooks) if hooks else {}, _composed(middleware) if middleware else {})
+    chains: Mapping[str, Chain] = _chains(hooks) if hooks else {}
+    return Extended(
+        chains,
+        _composed(middleware) if middleware else {},
+        "tool.before" in chains or "approval.requested" in chains,
+        "tool.after" in chains or "tool.error" in chains,
+        "error" in chains or "approval.answered" in chains,
+    )
 
 
 def _chains(hooks: list[Hook]) -> Mapping[str, Chain]:

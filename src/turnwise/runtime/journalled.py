@@ -56,7 +56,7 @@ class Journalled(Ground[Ctx]):
         """Tell whoever watches all turns, and hooks, of what is durable."""
         for observer in self.runtime.observers:
             observer.told(cast("Actor[Any]", self), turn, events)
-        if events and extended_of(self) is not None:
+        if events and (extended := extended_of(self)) is not None and extended.when_told:
             from .hooks.at_turn import events_told
 
             events_told(cast("Actor[Any]", self), turn, events)

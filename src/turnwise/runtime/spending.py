@@ -259,8 +259,12 @@ def _purse(session: Actor[Any], resumed: bool) -> Purse | None:
 
 
 def _has_budgets(session: Actor[Any]) -> bool:
-    ledger = session.runtime.ledger
-    return bool(session.agent.budgets) or (ledger is not None and bool(ledger.budgets)) or _above() is not None
+    """Whether a turn shares any; for most of them three looks say no."""
+    ledger, above = session.runtime.ledger, CURRENT.get()
+    if ledger is None and above is None:
+        return session.agent.budgets != ()
+    shared = ledger is not None and ledger.budgets != ()
+    return shared or session.agent.budgets != () or (above is not None and above.purse is not None)
 
 
 def _above() -> Purse | None:

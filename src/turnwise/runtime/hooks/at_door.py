@@ -60,26 +60,35 @@ def hear(session: Actor[Any], turn: Turn, place: Place, later: Callable[[], None
     else:
         return False
     chain = hooked.chain(point)
-    if chain is None:
-        return False
+    run = None if chain is None else hooked.heard(chain, value, call_id=job.id)
+    return run is not None and _asked(session, turn, place, run, value, later)
 
-    def ended(outcome: chains.Outcome) -> None:
-        place.run = None
-        if not said(outcome):
-            later()
+
+def _asked(
+    session: Actor[Any],
+    turn: Turn,
+    place: Place,
+    run: Run,
+    value: ToolRequest | ApprovalRequest,
+    later: Callable[[], None],
+) -> bool:
+    """Hear what they have to say; True if `later` is told when that is done."""
 
     def said(outcome: chains.Outcome) -> bool:
+        place.run = None
         if isinstance(value, ToolRequest):
             return _before(session, turn, place, outcome, later)
         _requested(place, outcome)
         return False
 
-    run = place.run = hooked.run(chain, value, take=_taker(job.tool, value), call_id=job.id)
+    def ended(outcome: chains.Outcome) -> None:
+        if not said(outcome):
+            later()
+
+    run.take = _taker(place.job.tool, value)
+    place.run = run
     outcome = run.begin(ended)
-    if outcome is None:
-        return True
-    place.run = None
-    return said(outcome)
+    return True if outcome is None else said(outcome)
 
 
 def _taker(tool: AnyTool, value: ToolRequest | ApprovalRequest) -> Callable[[Any, Any], Any] | None:

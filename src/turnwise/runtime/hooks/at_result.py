@@ -42,7 +42,10 @@ async def hear_result(
         if chain is None:
             continue
         job.result = _without(chain, after, job, result)
-        outcome = await hooked.run(chain, result, call_id=job.id).wait()
+        run = hooked.heard(chain, result, call_id=job.id)
+        if run is None:
+            continue
+        outcome = await run.wait()
         if isinstance(outcome.halt, Retry):
             if await _repeated(session, turn, job, outcome, may_repeat):
                 return None

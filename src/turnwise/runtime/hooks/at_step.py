@@ -61,7 +61,11 @@ class StepHooks:
             return True
         target = attempt.target
         shown = StepRequest(target.handle.model, target.head.instructions, target.head.settings)
-        run = self._hooked.run(self._before, shown, take=_encodable(target), attempt=attempt.asked.attempt)
+        run = self._hooked.heard(self._before, shown, attempt=attempt.asked.attempt)
+        if run is None:
+            self._turn.announce(attempt.asked, target)
+            return None if attempt.stopped else True
+        run.take = _encodable(target)
         outcome = await run.wait()
         if attempt.stopped:
             return None
@@ -140,7 +144,9 @@ class StepHooks:
     def after(self, attempt: Attempt, message: AssistantMessage) -> Ended | None:
         """What comes of a response: at once if no hook has to be waited for; else the turn is told later, unless the attempt was stopped."""
         assert self._after is not None
-        run = self._hooked.run(self._after, message, attempt=attempt.asked.attempt, tracked=True)
+        run = self._hooked.heard(self._after, message, attempt=attempt.asked.attempt, tracked=True)
+        if run is None:
+            return attempt.replied(message)
 
         def ended(outcome: Outcome) -> None:
             if not attempt.stopped:

@@ -321,10 +321,10 @@ def _check_parameters(function: Callable[..., Any], label: str) -> None:
 
 def _annotated(function: Callable[..., Any], label: str, known: Mapping[str, Any]) -> list[Any]:
     """The results that its annotation speaks of; none if there is no annotation, or one that cannot be read."""
-    plain: Any = inspect.unwrap(function)
+    plain: Callable[..., Any] = inspect.unwrap(function)
     if not inspect.isroutine(plain):
-        plain = getattr(type(plain), "__call__", plain)  # noqa: B004
-    said = getattr(cast("object", plain), "__annotations__", {}).get("return")
+        plain = plain.__call__  # an object that can be called: what its class says of that
+    said = getattr(plain, "__annotations__", {}).get("return")
     if said is None:
         return []
     try:

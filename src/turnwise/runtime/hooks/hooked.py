@@ -12,7 +12,7 @@ from ..extensions import extended_of
 from .chain import Chain
 from .context import HookContext
 from .points import Take
-from .run import Run
+from .run import Run, call_all
 
 if TYPE_CHECKING:
     from ...core.request import RequestHead
@@ -51,11 +51,32 @@ class Hooked:
         tracked: bool = False,
     ) -> Run:
         """A chain for this turn. `tracked`: nothing else cuts it off at an interrupt."""
+        session, variables = self._session, self._variables.copy()
+        context = self._context(chain, value, call_id, attempt)
+        under_way = self.under_way if tracked else None
+        return Run(chain, context, session.runtime, variables, session, self._turn, take, under_way)
+
+    def heard(
+        self, chain: Chain, value: Any, *, call_id: str = "", attempt: int = 0, tracked: bool = False
+    ) -> Run | None:
+        """The same, begun as far as its hooks need not be waited for. None if that is all, and they had nothing to say."""
+        if not chain.is_quick:
+            return self.run(chain, value, call_id=call_id, attempt=attempt, tracked=tracked)
+        session, variables = self._session, self._variables.copy()
+        context = self._context(chain, value, call_id, attempt)
+        called = variables.run(call_all, chain.hooks, context, session.runtime.loop.time)
+        if called is None:
+            return None
+        under_way = self.under_way if tracked else None
+        context.value = value
+        return Run(chain, context, session.runtime, variables, session, self._turn, None, under_way, called)
+
+    def _context(self, chain: Chain, value: Any, call_id: str, attempt: int) -> HookContext:
         session, turn = self._session, self._turn
         state = session.state
         current = state.turn
         number, step = (state.turns + 1, 0) if not turn.opened or current is None else (current.number, current.step)
-        context = HookContext(
+        return HookContext(
             chain.point.name,
             value,
             value,
@@ -68,8 +89,6 @@ class Hooked:
             state.principal,
             turn.wishes.context,
         )
-        under_way = self.under_way if tracked else None
-        return Run(chain, context, session.runtime, self._variables.copy(), session, turn, take, under_way)
 
     def cut(self) -> None:
         """The turn is interrupted."""
