@@ -14,6 +14,7 @@ import rows_doors
 import rows_encoders
 import rows_execution
 import rows_flow
+import rows_hooks
 import rows_middleware
 import rows_models
 import rows_output

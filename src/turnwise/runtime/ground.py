@@ -133,7 +133,6 @@ class Ground(Generic[Ctx]):
         self.claims: Claims | None = None
         self.context = context
         self.overrides = overrides
-        self.extension: Extensions | None = None
         self.sizes: Sizes | None = None
         self.follow_up_handles: dict[int, FollowUp] = NOBODY
         rich = not_plain(created.history)
