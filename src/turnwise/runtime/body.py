@@ -122,7 +122,7 @@ class Bodies:
         from .hooks.at_result import hear_timeout
 
         outcome = result.outcome
-        around = extended.middleware.get("tool")
+        around = None if self._turn.extended is None else self._turn.extended.middleware.get("tool")
         whole = result_of(job.id, outcome, "" if around is not None and around.guards else printed(job))
         again = self._may_repeat if not isinstance(outcome, Timeout) or not outcome.still_running else _never
         heard = await hear_timeout(self._session, self._turn, job, whole, again)
