@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import SessionBusy, SessionClosed, SessionError, TurnwiseError
 from ...core.limits import Limits
 from ...core.result import TurnResult
+from ...core.step import Step
 from ...runtime.follow_ups import FollowUp
 from ...runtime.history_ops import Move
 from ...runtime.mailbox import WatchPolicy
@@ -199,6 +200,8 @@ class Person:
         options: dict[str, Any] = {} if limits is None else {"limits": limits}
         if not turn.streamed:
             options["stream"] = False
+        if turn.stops_after is not None and turn.how != "steps":
+            options["stop_when"] = [_StopAfter(turn.stops_after)]
         try:
             match turn.how:
                 case "stream" | "slow_stream":
@@ -209,6 +212,7 @@ class Person:
                     return await self._steps(session, opening, options)
                 case "follow_up" if isinstance(opening, str):
                     options.pop("stream", None)
+                    options.pop("stop_when", None)
                     return await self._follow_up(await session.follow_up(opening, **options))
                 case _:
                     return await session.run(opening, **options)
@@ -282,7 +286,10 @@ class Person:
             return await handle.result()
 
     async def _steps(self, session: Session[Any], opening: Any, options: dict[str, Any]) -> TurnResult | None:
+        assert self.turn is not None
         async with session.steps(opening, **options) as steps:
+            if self.turn.stops_after is not None:
+                self._loop().call_later(0.3 * self.turn.stops_after, steps.stop, "enough")
             async for _ in steps:
                 await asyncio.sleep(0.01)
         return steps.result
@@ -326,6 +333,22 @@ class Person:
                 self.world.fail(
                     Violation("unexpected", f"{self.plan.name}, {act.what}: {type(error).__name__}: {error}")
                 )
+
+
+class _StopAfter:
+    """A condition to stop. Two of one number are the same, so that the agent makes no new plan for each."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __call__(self, step: Step) -> bool:
+        return step.number >= self.steps
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StopAfter) and other.steps == self.steps
+
+    def __hash__(self) -> int:
+        return self.steps
 
 
 def where_it_waits(task: asyncio.Task[Any]) -> str:

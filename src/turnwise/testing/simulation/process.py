@@ -15,6 +15,7 @@ from ...models.connection import Model
 from ...runtime.agent import Agent
 from ...runtime.runtime import Runtime
 from ...runtime.sessions import Sessions
+from ...store.memory import MemoryJournals
 from ...wire.serve import serve_codec
 from .journals import Violation
 from .loop import SimulatedLoop
@@ -94,6 +95,7 @@ class Process:
         self.number = number
         self.name = f"p{slot}.{number}"
         self.loop = SimulatedLoop(world.time, self._complain)
+        self.loop.home = self
         self.network = Network(world.provider, self.loop)
         self.store = world.stores.for_process(self)
         self.runtime = Runtime(
@@ -108,6 +110,10 @@ class Process:
             lease_s=LEASE_S,
         )
         self.agents = {plan.name: self._agent(plan) for plan in world.plan.sessions}
+        self.delegate = Agent(
+            model_at("openai", "delegate"), name="delegate", deadlines=DEADLINES, runtime=self.runtime, store=MemoryJournals()
+        )
+        """Who does what a tool hands on."""
         self.sessions: Sessions | None = None
         self.over = False
         self.closing = False

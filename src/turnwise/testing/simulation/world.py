@@ -18,7 +18,7 @@ from ...core.state import SessionState
 from .journals import Journal, Violation
 from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
-from .plan import EpisodePlan, TurnPlan
+from .plan import Blow, EpisodePlan, TurnPlan
 from .process import Process
 from .provider import Provider
 from .reach import Reach
@@ -127,6 +127,14 @@ class World:
         """What the plan has for a process now."""
         blow = self._blows.popleft()
         self._await_blow()
+        self._befall(blow)
+
+    def blow(self, slot: int, stopped_s: float | None) -> None:
+        """The same, because somebody did it: as soon as what runs now has come to its end."""
+        if self.plan.store != "memory":
+            self._outside.call_soon(self._befall, Blow(0, slot, stopped_s))
+
+    def _befall(self, blow: Blow) -> None:
         process = self.processes[blow.slot]
         if process.over:
             return
