@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .process import Process
     from .world import World
 
+_UNSEEN = ("run", "follow_up", "continue", "regenerate")
+"""How turns are taken of which nobody sees a half answer."""
 TURN_S = 900.0
 """Within this time each turn must be over, whatever happens: its own deadline, a store that is slow, and time for leases to run out."""
 MAX_RESUMES = 6
@@ -135,10 +137,13 @@ class Person:
         if turn.watch:
             self.watch(turn.watch, self.draw)  # type: ignore[arg-type]
         self.doing = turn.how
+        self.cancels = 0
         self.running = loop.create_task(self._turn(turn))
         await asyncio.wait((self.running,))
         if not self.running.cancelled():
             self.running.result()
+            if self.cancels:
+                raise Violation("C3", f"{self.plan.name}: turn {turn.number} ({turn.how}) was cancelled, and went on")
         self.running = None
         self.doing = "idle acts"
         self.phase_is("idle")
@@ -202,6 +207,8 @@ class Person:
             options["stream"] = False
         if turn.stops_after is not None and turn.how != "steps":
             options["stop_when"] = [_StopAfter(turn.stops_after)]
+        seen = self.plan.restart == "before_output" and turn.how not in _UNSEEN
+        self.journal.seen_input = f"Say {turn.number}." if seen else ""
         try:
             match turn.how:
                 case "stream" | "slow_stream":
@@ -219,17 +226,13 @@ class Person:
         except TurnwiseError as error:
             acts.expected(self, error)
             return None
-        except asyncio.CancelledError:
-            if not self.cancelled_by_us:
-                raise
-            return None
 
-    cancelled_by_us = False
+    cancels = 0
 
     def cancel(self) -> None:
         """Cancel the task that waits for the turn, as a caller's caller would."""
-        if self.running is not None and not self.running.done():
-            self.cancelled_by_us = True
+        if self.running is not None and not self.running.done() and not self.cancels:
+            self.cancels += 1
             self.running.cancel()
 
     async def reopen(self) -> None:
@@ -288,10 +291,14 @@ class Person:
     async def _steps(self, session: Session[Any], opening: Any, options: dict[str, Any]) -> TurnResult | None:
         assert self.turn is not None
         async with session.steps(opening, **options) as steps:
-            if self.turn.stops_after is not None:
-                self._loop().call_later(0.3 * self.turn.stops_after, steps.stop, "enough")
-            async for _ in steps:
-                await asyncio.sleep(0.01)
+            after = self.turn.stops_after
+            stopping = None if after is None else self._loop().call_later(0.3 * after, steps.stop, "enough")
+            try:
+                async for _ in steps:
+                    await asyncio.sleep(0.01)
+            finally:
+                if stopping is not None:
+                    stopping.cancel()
         return steps.result
 
     async def _follow_up(self, handle: FollowUp) -> TurnResult | None:

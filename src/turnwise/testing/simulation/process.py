@@ -177,6 +177,9 @@ class Process:
         self.closing = True
         if self.sessions is not None:
             await self.sessions.close()
+        timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
+        if timers > 0 and not self.runtime.abandoned_bodies:
+            raise Violation("leftovers", f"{self.name}: all sessions are closed, and {timers} timers wait")
         await self.runtime.close()
         for _ in range(5):
             await asyncio.sleep(0)
@@ -193,6 +196,11 @@ class Process:
             raise Violation("leftovers", f"{self.name} is closed, and {len(self.network.open_responses)} responses are open")
         if not abandoned and (timers := self.world.time.timers_of(self.loop)):
             raise Violation("leftovers", f"{self.name} is closed, and {timers} timers are left")
+
+    def has_lost(self, session: str) -> bool:
+        """Whether this process has let go of a session by itself: an append of it failed."""
+        found = None if self.sessions is None else self.sessions.get(session)
+        return found is None or found.lost is not None or not found.running
 
     def drop(self) -> None:
         """The process is gone."""
