@@ -70,6 +70,12 @@ OTHERS = ("anthropic", "openai", "openai-responses", "gemini", "cohere", "ollama
 ENVIRON = {name: "test" for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY")}
 
 
+def name_of(callback: Any) -> str:
+    """What a timer would call, in words."""
+    function = getattr(callback, "func", callback)
+    return "(cancelled)" if callback is None else str(getattr(function, "__qualname__", type(function).__name__))
+
+
 class Clock:
     """The clocks of one process; its wall clock may be wrong."""
 
@@ -179,7 +185,8 @@ class Process:
             await self.sessions.close()
         timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
         if timers > 0 and not self.runtime.abandoned_bodies:
-            raise Violation("leftovers", f"{self.name}: all sessions are closed, and {timers} timers wait")
+            whose = sorted([name_of(timer.callback) for timer in self.runtime.timers._heap])  # pyright: ignore[reportPrivateUsage]
+            raise Violation("leftovers", f"{self.name}: all sessions are closed, and timers wait: {', '.join(whose)}")
         await self.runtime.close()
         for _ in range(5):
             await asyncio.sleep(0)
