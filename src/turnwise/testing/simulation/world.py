@@ -18,7 +18,7 @@ from ...core.state import SessionState
 from .journals import Journal, Violation
 from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
-from .plan import Blow, EpisodePlan, TurnPlan
+from .plan import PROCESS_FAULTS, STORE_FAULTS, Blow, EpisodePlan, TurnPlan
 from .process import Process
 from .provider import Provider
 from .reach import Reach
@@ -227,6 +227,8 @@ class World:
     def struck_name(self, name: str, fault: str) -> None:
         self.trace.note(self.time.now, name, f"fault {fault}")
         self.reach.struck(name, fault)
+        if fault in STORE_FAULTS or fault in PROCESS_FAULTS:
+            self.requests.forget(name)
 
     def _answer_struck(self, name: str, fault: str) -> None:
         self.struck_name(name, fault)
