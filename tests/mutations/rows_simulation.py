@@ -26,9 +26,9 @@ BUGS = (
         "the outcome of a cancelled call is dropped",
         (
             (
-                "runtime/calls.py",
-                "            self._end(job, result)\n            job.abandoned = in_thread\n",
-                "            job.abandoned = in_thread\n",
+                "core/decide_rare.py",
+                "[closed(c, why, now, lost=given.lost) for c in turn.awaited if c.result is None]",
+                "[]",
             ),
         ),
     ),
@@ -199,9 +199,9 @@ BUGS = (
         "reasoning of one provider is sent to another",
         (
             (
-                "wire/openai_chat/messages.py",
-                "if type(b) is Thinking and b.origin == profile.origin])",
-                "if type(b) is Thinking])",
+                "wire/gemini/messages.py",
+                "    if block.origin != dialect.origin or not (block.text.strip() or block.signature):\n",
+                "    if not (block.text.strip() or block.signature):\n",
             ),
         ),
     ),

@@ -23,6 +23,7 @@ from ...runtime.session import Session
 from ...runtime.turn import Turn
 from . import acts
 from .journals import Journal, Violation
+from .loop import SimulatedLoop
 from .plan import Act, SessionPlan, TurnPlan
 from .watching import Eyes
 
@@ -70,6 +71,12 @@ class Person:
         """Where they wait, for reports."""
         tasks = [self.life, self.running, *self.beside, *self.watching]
         return "; ".join([where_it_waits(task) for task in tasks if task is not None and not task.done()])
+
+    def session_here(self) -> Session[Any] | None:
+        """The session in the process that is running now."""
+        loop = asyncio.get_running_loop()
+        sessions = loop.home.sessions if isinstance(loop, SimulatedLoop) else None
+        return self.session if sessions is None or self.session_id is None else sessions.get(self.session_id)
 
     # --- from turn to turn ----------------------------------------------------------------------------------------------
 

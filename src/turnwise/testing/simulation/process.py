@@ -207,7 +207,7 @@ class Process:
     def has_lost(self, session: str) -> bool:
         """Whether this process has let go of a session by itself: an append of it failed."""
         found = None if self.sessions is None else self.sessions.get(session)
-        return found is None or found.lost is not None or not found.running
+        return found is None or found.lost is not None or not found.running or session in self.store.failed
 
     def drop(self) -> None:
         """The process is gone."""

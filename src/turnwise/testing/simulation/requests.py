@@ -35,7 +35,7 @@ class Before(msgspec.Struct):
     """The last request of a session: to which API, with which messages, and at which point of its journal."""
 
     api: str
-    epoch: int
+    epoch: tuple[int, int]
     messages: bytes
 
 
@@ -56,14 +56,15 @@ class Requests:
         for other in _THINKERS:
             if other != api and other not in _KIN.get(api, ()) and b"[%s] " % other.encode() in whole:
                 raise Violation("T5", f"{name}: reasoning of {other} is sent to {api}")
-        if journal is not None:
-            self._prefix(name, api, body, journal.epoch)
+        if journal is not None and person is not None:
+            asking = person.session_here()
+            self._prefix(name, api, body, (journal.epoch, -1 if asking is None else asking.state.base))
         if self._count % VALIDATE_EVERY == 0:
             problems = check(api, msgspec.json.decode(whole), path=path)
             if problems:
                 raise Violation("T8", f"{name}: {api} would refuse the request: {problems[0]}")
 
-    def _prefix(self, name: str, api: str, body: Sequence[Chunk], epoch: int) -> None:
+    def _prefix(self, name: str, api: str, body: Sequence[Chunk], epoch: tuple[int, int]) -> None:
         """The encoded messages begin with those of the request before, until something takes back or hides what was said (T7)."""
         messages = b"".join(body[1:-1])
         for mark in _MARKS:

@@ -30,6 +30,9 @@ MUTE_S = 45.0
 """For how long a process cannot renew its lease: long enough for it to run out."""
 
 
+SLOW_S = 30.0
+
+
 class Watched(MemoryStore):
     """A store in memory whose appends do not wait. The world sees each of them."""
 
@@ -57,14 +60,27 @@ class FaultyStore:
         self._inner = inner
         self._draw = world.draw(f"store/{process.number}")
         self._free_at = 0.0
+        self.failed: set[str] = set()
+        """Sessions whose last append failed: their claims are given up."""
         self.was_mute = False
         self._mute_until = 0.0
         """Until then no lease is renewed."""
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
+        try:
+            fence = await self._append(session, after, entries, claim)
+        except Exception:
+            self.failed.add(session)
+            raise
+        self.failed.discard(session)
+        return fence
+
+    async def _append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None) -> int:
         world = self._world
         fault = world.stores.fault(session)
-        await self._wait(30.0 if fault == "slow_append" else 0.0)
+        if fault == "slow_append":
+            self.was_mute = True  # what comes later waits behind it, the renewal of the lease, too
+        await self._wait(SLOW_S if fault == "slow_append" else 0.0)
         if fault == "append_fails":
             raise state_error("append_failed", "The disk does not answer.", "Try again.")
         if fault == "disk_full":
