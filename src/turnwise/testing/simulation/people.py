@@ -165,6 +165,9 @@ class Person:
         self.world.fail(Violation("liveness", f"{where} is not over after {TURN_S:g} s; it waits in {waits}"))
 
     async def _leave(self) -> None:
+        self._armed = []
+        for task in self.beside:
+            await asyncio.wait((task,))
         if self.session is not None:
             await self._close(self.session)
         for task in self.watching:
