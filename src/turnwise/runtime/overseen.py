@@ -245,7 +245,7 @@ class Overseen(WatchedStream):
     def arm_watch(self) -> None:
         """One timer per turn looks at all its deadlines. It comes round often enough to see each phase run out exactly:
         a phase that begins between two looks is seen at the next one, which is no later than its own end."""
-        if self._watch is not None:
+        if self._watch is not None or self._result is not None:
             return
         plan, runtime = self.plan, self._session.runtime
         now = runtime.loop.time()

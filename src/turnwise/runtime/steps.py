@@ -36,7 +36,7 @@ class Steps:
     interrupts the turn. The turn's deadline runs on while nobody asks.
     """
 
-    __slots__ = ("_allowed", "_held", "_moved", "_session", "_told", "_turn")
+    __slots__ = ("_allowed", "_held", "_moved", "_session", "_stopping", "_told", "_turn")
 
     def __init__(self, session: Session[Any], turn: Turn) -> None:
         self._session = session
@@ -44,6 +44,7 @@ class Steps:
         self._allowed = 0
         self._told = 0
         self._held: CallModel | None = None
+        self._stopping: Stop | None = None
         self._moved: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -97,8 +98,11 @@ class Steps:
 
     def stop(self, reason: str = "") -> None:
         """End the turn here: its reason is `stopped`, its cause what is given. In the midst of a step it ends behind that."""
-        if not self._turn.over:
-            self._session.post(Stop(reason))
+        if self._turn.over:
+            return
+        self._stopping = Stop(reason)
+        if self._held is not None:  # else a model call or its tools are under way, and are not left behind
+            self._session.post(self._stopping)
 
     @property
     def result(self) -> TurnResult:
@@ -115,6 +119,9 @@ class Steps:
         """Keep a model call back if it begins a step that nobody asked for. Further tries of a step are part of it."""
         if asked.step <= self._allowed:
             return False
+        if self._stopping is not None:
+            self._session.post(self._stopping)
+            return True
         self._held = asked
         if self._moved is not None and not self._moved.done():
             self._moved.set_result(None)

@@ -98,6 +98,7 @@ async def settle_pending(person: Person) -> None:
         if draw.random() < 0.15:
             continue
         try:
+            person.journal.asked.add(one.call_id)
             match one.kind:
                 case "approval":
                     kind = draw.random()
@@ -221,29 +222,45 @@ async def _watch(person: Person, session: Session[Any], draw: Random) -> None:
     person.watch(draw.choice(("coalesce", "drop_to_cursor", "block")), draw)
 
 
-def pending_of(session: Session[Any], kind: str) -> str:
-    """A call that waits for this; else one that does not exist."""
-    return next((one.call_id for one in session.pending if one.kind == kind), "t1.s1.c0")
+async def pending_of(person: Person, session: Session[Any], kind: str) -> str:
+    """A call that waits for this, soon; else one that does not exist."""
+    for _ in range(8):
+        if any(one.kind == kind for one in session.pending) or not session.state.running:
+            break
+        await asyncio.sleep(0.02)
+    call_id = next((one.call_id for one in session.pending if one.kind == kind), "t1.s1.c0")
+    person.journal.asked.add(call_id)
+    return call_id
 
 
 async def _approve(person: Person, session: Session[Any], draw: Random) -> None:
-    await session.approve(pending_of(session, "approval"))
+    await session.approve(await pending_of(person, session, "approval"))
 
 
 async def _deny(person: Person, session: Session[Any], draw: Random) -> None:
-    await session.deny(pending_of(session, "approval"), "no")
+    await session.deny(await pending_of(person, session, "approval"), "no")
 
 
 async def _edit(person: Person, session: Session[Any], draw: Random) -> None:
-    await session.approve(pending_of(session, "approval"), edited_arguments={"does": "ok", "for_s": 0.0})
+    await session.approve(await pending_of(person, session, "approval"), edited_arguments={"does": "ok", "for_s": 0.0})
 
 
 async def _answer(person: Person, session: Session[Any], draw: Random) -> None:
-    await session.answer(pending_of(session, "question"), "That one.")
+    await session.answer(await pending_of(person, session, "question"), "That one.")
 
 
 async def _submit(person: Person, session: Session[Any], draw: Random) -> None:
-    await session.submit(pending_of(session, "external"), "done outside")
+    await session.submit(await pending_of(person, session, "external"), "done outside")
+
+
+async def _crash(person: Person, session: Session[Any], draw: Random) -> None:
+    assert person.process is not None
+    person.world.blow(person.process.slot, None)
+
+
+async def _pause(person: Person, session: Session[Any], draw: Random) -> None:
+    assert person.process is not None
+    person.world.blow(person.process.slot, draw.choice((1.0, 40.0)))
 
 
 _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
@@ -271,6 +288,8 @@ _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "edit": _edit,
     "answer": _answer,
     "submit": _submit,
+    "crash": _crash,
+    "pause": _pause,
 }
 
 

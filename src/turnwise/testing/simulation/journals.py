@@ -98,6 +98,12 @@ class Journal:
         self.usage = self.turn_usage = NO_USAGE
         self.steers: list[UserMessage] = []
         self.concluding = ""
+        self.seen_input = ""
+        """What the next turn begins with, if its half answers cannot be taken back from who sees them."""
+        self.takes_back = True
+        """Whether an attempt that was shown may be made again: nobody sees it, or who sees it can take it back."""
+        self.asked: set[str] = set()
+        """The calls that somebody has allowed or refused."""
         self._checked: list[Message] | None = None
         self._upto = 0
 
@@ -157,6 +163,8 @@ class Journal:
             raise Violation("T4", f"{self.session}: turn number {number} is used again, after {self.last_turn}")
         self.turn = self.last_turn = number
         self.starts[number] = len(self.told)
+        begun = entry.message.text if type(entry) is InputAccepted and not entry.queued else ""
+        self.takes_back = not begun or begun != self.seen_input
         self.limits = entry.limits
         self.steps = self.total_calls = self.tokens = 0
         self.turn_usage, self.steers = NO_USAGE, []
@@ -218,6 +226,8 @@ class Journal:
     def _failed(self, entry: AttemptFailed) -> None:
         if self.calls:
             raise Violation("T1", f"{self.session}: a model call failed while {list(self.calls)} are open")
+        if entry.retry_in_s is not None and entry.error.commit_phase == "before_commit" and not self.takes_back:
+            raise Violation("H3", f"{self.session}: an attempt is made again though its half answer was shown")
         self._spend(entry.usage)
 
     def _started(self, entry: CallStarted) -> None:
@@ -245,6 +255,8 @@ class Journal:
         call = self.calls.get(entry.call_id)
         if call is None or call.started:
             raise Violation("C6", f"{self.session}: leave for {entry.call_id}, which does not wait for it")
+        if not entry.expired and entry.call_id not in self.asked:
+            raise Violation("C6", f"{self.session}: {entry.call_id} was answered, and nobody has answered it")
 
     def _steered(self, entry: SteerAccepted) -> None:
         if self.interrupted:
@@ -269,12 +281,14 @@ class Journal:
     def _resumed(self, entry: Resumed) -> None:
         if not self.parked:
             raise Violation("C6", f"{self.session}: a turn resumes that was not parked")
+        self.takes_back = True
         self.parked = False
 
     def _nested(self, entry: NestedSpent) -> None:
         self._spend(entry.usage)
 
     def _recovered(self, entry: Recovered) -> None:
+        self.takes_back = True
         for call_id in entry.again:
             call = self.calls.get(call_id)
             if call is None or not call.started or not call.idempotent:

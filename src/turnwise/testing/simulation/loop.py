@@ -173,6 +173,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._complain = complain
         self._closed = False
         self.dropped = False
+        self.home: Any = None
+        """The process that it is the loop of."""
         self.stood_still = False
         """Whether the process was ever stopped."""
         self.parked: list[Ready | Timer] | None = None

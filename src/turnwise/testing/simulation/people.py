@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import SessionBusy, SessionClosed, SessionError, TurnwiseError
 from ...core.limits import Limits
 from ...core.result import TurnResult
+from ...core.step import Step
 from ...runtime.follow_ups import FollowUp
 from ...runtime.history_ops import Move
 from ...runtime.mailbox import WatchPolicy
@@ -22,6 +23,7 @@ from ...runtime.session import Session
 from ...runtime.turn import Turn
 from . import acts
 from .journals import Journal, Violation
+from .loop import SimulatedLoop
 from .plan import Act, SessionPlan, TurnPlan
 from .watching import Eyes
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from .process import Process
     from .world import World
 
+_UNSEEN = ("run", "follow_up", "continue", "regenerate")
+"""How turns are taken of which nobody sees a half answer."""
 TURN_S = 900.0
 """Within this time each turn must be over, whatever happens: its own deadline, a store that is slow, and time for leases to run out."""
 MAX_RESUMES = 6
@@ -67,6 +71,12 @@ class Person:
         """Where they wait, for reports."""
         tasks = [self.life, self.running, *self.beside, *self.watching]
         return "; ".join([where_it_waits(task) for task in tasks if task is not None and not task.done()])
+
+    def session_here(self) -> Session[Any] | None:
+        """The session in the process that is running now."""
+        loop = asyncio.get_running_loop()
+        sessions = loop.home.sessions if isinstance(loop, SimulatedLoop) else None
+        return self.session if sessions is None or self.session_id is None else sessions.get(self.session_id)
 
     # --- from turn to turn ----------------------------------------------------------------------------------------------
 
@@ -134,10 +144,13 @@ class Person:
         if turn.watch:
             self.watch(turn.watch, self.draw)  # type: ignore[arg-type]
         self.doing = turn.how
+        self.cancels = 0
         self.running = loop.create_task(self._turn(turn))
         await asyncio.wait((self.running,))
         if not self.running.cancelled():
             self.running.result()
+            if self.cancels:
+                raise Violation("C3", f"{self.plan.name}: turn {turn.number} ({turn.how}) was cancelled, and went on")
         self.running = None
         self.doing = "idle acts"
         self.phase_is("idle")
@@ -152,6 +165,9 @@ class Person:
         self.world.fail(Violation("liveness", f"{where} is not over after {TURN_S:g} s; it waits in {waits}"))
 
     async def _leave(self) -> None:
+        self._armed = []
+        for task in self.beside:
+            await asyncio.wait((task,))
         if self.session is not None:
             await self._close(self.session)
         for task in self.watching:
@@ -199,6 +215,10 @@ class Person:
         options: dict[str, Any] = {} if limits is None else {"limits": limits}
         if not turn.streamed:
             options["stream"] = False
+        if turn.stops_after is not None and turn.how != "steps":
+            options["stop_when"] = [_StopAfter(turn.stops_after)]
+        seen = self.plan.restart == "before_output" and turn.how not in _UNSEEN
+        self.journal.seen_input = f"Say {turn.number}." if seen else ""
         try:
             match turn.how:
                 case "stream" | "slow_stream":
@@ -211,23 +231,20 @@ class Person:
                     return await self._steps(session, opening, options)
                 case "follow_up" if isinstance(opening, str):
                     options.pop("stream", None)
+                    options.pop("stop_when", None)
                     return await self._follow_up(await session.follow_up(opening, **options))
                 case _:
                     return await session.run(opening, **options)
         except TurnwiseError as error:
             acts.expected(self, error)
             return None
-        except asyncio.CancelledError:
-            if not self.cancelled_by_us:
-                raise
-            return None
 
-    cancelled_by_us = False
+    cancels = 0
 
     def cancel(self) -> None:
         """Cancel the task that waits for the turn, as a caller's caller would."""
-        if self.running is not None and not self.running.done():
-            self.cancelled_by_us = True
+        if self.running is not None and not self.running.done() and not self.cancels:
+            self.cancels += 1
             self.running.cancel()
 
     async def reopen(self) -> None:
@@ -284,9 +301,16 @@ class Person:
             return await handle.result()
 
     async def _steps(self, session: Session[Any], opening: Any, options: dict[str, Any]) -> TurnResult | None:
+        assert self.turn is not None
         async with session.steps(opening, **options) as steps:
-            async for _ in steps:
-                await asyncio.sleep(0.01)
+            after = self.turn.stops_after
+            stopping = None if after is None else self._loop().call_later(0.3 * after, steps.stop, "enough")
+            try:
+                async for _ in steps:
+                    await asyncio.sleep(0.01)
+            finally:
+                if stopping is not None:
+                    stopping.cancel()
         return steps.result
 
     async def _follow_up(self, handle: FollowUp) -> TurnResult | None:
@@ -328,6 +352,22 @@ class Person:
                 self.world.fail(
                     Violation("unexpected", f"{self.plan.name}, {act.what}: {type(error).__name__}: {error}")
                 )
+
+
+class _StopAfter:
+    """A condition to stop. Two of one number are the same, so that the agent makes no new plan for each."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __call__(self, step: Step) -> bool:
+        return step.number >= self.steps
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StopAfter) and other.steps == self.steps
+
+    def __hash__(self) -> int:
+        return self.steps
 
 
 def where_it_waits(task: asyncio.Task[Any]) -> str:

@@ -104,6 +104,8 @@ class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
     on_limit: Literal["stop", "conclude"] = "stop"
     watch: str = ""
     streamed: bool = True
+    stops_after: int | None = None
+    """The step after which it is stopped."""
     pause_s: float = 0.0
     """How long the person waits before."""
 
@@ -193,7 +195,7 @@ def _session(seed: str, name: str, turns: int, level: Level, store: StoreKind) -
 
 
 _HOW: tuple[How, ...] = ("run", "stream", "slow_stream", "channel", "steps", "follow_up", "continue", "regenerate")
-_HOW_WEIGHTS = (46, 26, 6, 5, 3, 6, 4, 4)
+_HOW_WEIGHTS = (44, 26, 6, 5, 5, 6, 4, 4)
 
 
 def turn(draw: Random, number: int, level: Level, store: StoreKind) -> TurnPlan:
@@ -220,6 +222,7 @@ def turn(draw: Random, number: int, level: Level, store: StoreKind) -> TurnPlan:
         on_limit=draw.choice(("stop", "conclude")),
         watch=draw.choice(("coalesce", "drop_to_cursor", "block")) if level != "none" and draw.random() < 0.12 else "",
         streamed=draw.random() < 0.85,
+        stops_after=draw.choice((1, 2)) if level != "none" and (how == "steps" or draw.random() < 0.03) else None,
         pause_s=draw.choice((0.0, 0.0, 0.1, 3.0)),
     )
 
@@ -285,8 +288,8 @@ def _step(draw: Random, number: int, faults: list[str], level: Level) -> Answer:
     )
 
 
-_TOOLS = ("work", "again", "look", "block", "danger", "outside", "ask_user")
-_TOOL_WEIGHTS = (30, 12, 26, 10, 10, 5, 4)
+_TOOLS = ("work", "again", "look", "block", "danger", "outside", "ask_user", "delegate")
+_TOOL_WEIGHTS = (28, 12, 24, 10, 12, 6, 4, 3)
 
 
 def _call(draw: Random, fault: str) -> CallPlan:
@@ -345,11 +348,24 @@ BESIDE = (
     "edit",
     "answer",
     "submit",
+    "crash",
+    "pause",
 )
 """What may be done at any time."""
-_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 4, 4, 5, 8, 4, 6, 6, 5, 3, 3, 2, 2, 1, 3, 3, 3, 2, 2, 2)
+_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 1)
+_IN_ENDING = (
+    "steer",
+    "follow_up",
+    "drop_follow_ups",
+    "set",
+    "interrupt",
+    "undo_compaction",
+    "compact",
+    "crash",
+    "submit",
+)
 _PHASES: tuple[Phase, ...] = ("model", "tools", "parked", "ending", "idle")
-_PHASE_WEIGHTS = (30, 28, 12, 12, 18)
+_PHASE_WEIGHTS = (24, 26, 16, 18, 16)
 
 
 def _acts(draw: Random, level: Level) -> tuple[Act, ...]:
@@ -357,7 +373,7 @@ def _acts(draw: Random, level: Level) -> tuple[Act, ...]:
     acts: list[Act] = []
     while len(acts) < 4 and draw.random() < chance:
         phase = draw.choices(_PHASES, _PHASE_WEIGHTS)[0]
-        what = draw.choices(BESIDE, _BESIDE_WEIGHTS)[0]
+        what = draw.choices(BESIDE, _BESIDE_WEIGHTS)[0] if phase != "ending" else draw.choice(_IN_ENDING)
         after_s = draw.choice((0.0, 0.0, 0.01, 0.1, 1.0)) if phase != "ending" else draw.choice((0.0, 0.0, 0.01))
         acts.append(Act(what, phase, after_s, draw.choice((1, 1, 2)), draw.getrandbits(32)))
         chance *= 0.6

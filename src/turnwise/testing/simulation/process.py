@@ -15,6 +15,7 @@ from ...models.connection import Model
 from ...runtime.agent import Agent
 from ...runtime.runtime import Runtime
 from ...runtime.sessions import Sessions
+from ...store.memory import MemoryJournals
 from ...wire.serve import serve_codec
 from .journals import Violation
 from .loop import SimulatedLoop
@@ -69,6 +70,12 @@ OTHERS = ("anthropic", "openai", "openai-responses", "gemini", "cohere", "ollama
 ENVIRON = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY"), "test")
 
 
+def name_of(callback: Any) -> str:
+    """What a timer would call, in words."""
+    function = getattr(callback, "func", callback)
+    return "(cancelled)" if callback is None else str(getattr(function, "__qualname__", type(function).__name__))
+
+
 class Clock:
     """The clocks of one process; its wall clock may be wrong."""
 
@@ -94,6 +101,7 @@ class Process:
         self.number = number
         self.name = f"p{slot}.{number}"
         self.loop = SimulatedLoop(world.time, self._complain)
+        self.loop.home = self
         self.network = Network(world.provider, self.loop)
         self.store = world.stores.for_process(self)
         self.runtime = Runtime(
@@ -108,6 +116,14 @@ class Process:
             lease_s=LEASE_S,
         )
         self.agents = {plan.name: self._agent(plan) for plan in world.plan.sessions}
+        self.delegate = Agent(
+            model_at("openai", "delegate"),
+            name="delegate",
+            deadlines=DEADLINES,
+            runtime=self.runtime,
+            store=MemoryJournals(),
+        )
+        """Who does what a tool hands on."""
         self.sessions: Sessions | None = None
         self.over = False
         self.closing = False
@@ -171,6 +187,10 @@ class Process:
         self.closing = True
         if self.sessions is not None:
             await self.sessions.close()
+        timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
+        if timers > 0 and not self.runtime.abandoned_bodies:
+            whose = sorted([name_of(timer.callback) for timer in self.runtime.timers._heap])  # pyright: ignore[reportPrivateUsage]
+            raise Violation("leftovers", f"{self.name}: all sessions are closed, and timers wait: {', '.join(whose)}")
         await self.runtime.close()
         for _ in range(5):
             await asyncio.sleep(0)
@@ -189,6 +209,11 @@ class Process:
             )
         if not abandoned and (timers := self.world.time.timers_of(self.loop)):
             raise Violation("leftovers", f"{self.name} is closed, and {timers} timers are left")
+
+    def has_lost(self, session: str) -> bool:
+        """Whether this process has let go of a session by itself: an append of it failed."""
+        found = None if self.sessions is None else self.sessions.get(session)
+        return found is None or found.lost is not None or not found.running or session in self.store.failed
 
     def drop(self) -> None:
         """The process is gone."""

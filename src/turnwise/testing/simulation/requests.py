@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import msgspec
 from ...core.content import ToolCall
 from ...core.entries import Entry, StepCommitted
 from ...core.protocols import Chunk
+from ...wire.serve import SERVED_APIS
 from ..validators import check
 from .journals import Violation
 from .plan import CallPlan
@@ -18,14 +20,22 @@ if TYPE_CHECKING:
     from .world import World
 
 VALIDATE_EVERY = 8
+_REMINDER = b"<reminder>"
+_THINKERS = SERVED_APIS
+_KIN = {"gemini.generateContent": ("vertex.generateContent",), "vertex.generateContent": ("gemini.generateContent",)}
+"""APIs of one family, which read each other's signatures."""
+_MARKED_TEXT = re.compile(
+    rb'\[\{"type":"text","text":("(?:[^"\\\\]|\\\\.)*"),"cache_control":\{"type":"ephemeral"\}\}\]'
+)
+"""A text that was made a block so that it could bear a mark."""
 _MARKS = (b',"cache_control":{"type":"ephemeral"}', b',{"cachePoint":{"type":"default"}}')
 
 
 class Before(msgspec.Struct):
-    """The last request of a session: to whom, with which messages, and at which point of its journal."""
+    """The last request of a session: to which API, with which messages, and at which point of its journal."""
 
-    host: str
-    epoch: int
+    api: str
+    epoch: tuple[int, int]
     messages: bytes
 
 
@@ -43,10 +53,37 @@ class Requests:
         journal = None if person is None or person.session_id is None else self._world.journals.get(person.session_id)
         if journal is not None and journal.calls:
             raise Violation("T1", f"{name}: a request is sent while {list(journal.calls)} are open")
+        for other in _THINKERS:
+            if other != api and other not in _KIN.get(api, ()) and b"[%s] " % other.encode() in whole:
+                raise Violation("T5", f"{name}: reasoning of {other} is sent to {api}")
+        if journal is not None and person is not None:
+            asking = person.session_here()
+            self._prefix(name, api, body, (journal.epoch, -1 if asking is None else asking.state.base))
         if self._count % VALIDATE_EVERY == 0:
             problems = check(api, msgspec.json.decode(whole), path=path)
             if problems:
                 raise Violation("T8", f"{name}: {api} would refuse the request: {problems[0]}")
+
+    def _prefix(self, name: str, api: str, body: Sequence[Chunk], epoch: tuple[int, int]) -> None:
+        """The encoded messages begin with those of the request before, until something takes back or hides what was said (T7)."""
+        messages = b"".join(body[1:-1])
+        for mark in _MARKS:
+            if mark in messages:
+                messages = _MARKED_TEXT.sub(rb"\1", messages).replace(mark, b"")
+        before = self._before.get(name)
+        if _REMINDER in messages:
+            return  # said at the end of this one request, and no part of what is kept
+        self._before[name] = Before(api, epoch, messages)
+        if before is None or before.api != api or before.epoch != epoch:
+            return
+        if not messages.startswith(before.messages):
+            at = next(n for n, (a, b) in enumerate(zip(before.messages, messages + b" ", strict=False)) if a != b)
+            what = f"{before.messages[max(0, at - 90) : at + 60]!r} has become {messages[max(0, at - 90) : at + 60]!r}"
+            raise Violation("T7", f"{name}: a request to {api} does not begin as the one before: {what}")
+
+    def forget(self, name: str) -> None:
+        """What the last request showed may not have become durable: the next one may begin otherwise."""
+        self._before.pop(name, None)
 
     def committed(self, session: str, entries: Sequence[Entry]) -> None:
         """Steps that were committed are what the provider said."""

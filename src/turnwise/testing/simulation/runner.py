@@ -96,7 +96,8 @@ def play(plan: EpisodePlan, trace: Trace, reach: Reach) -> tuple[float, Failure 
         simulated_s = world.time.now
         world.end()
         del world
-        gc.collect()
+        while gc.collect():  # what is let go of may let go of more
+            pass
     reach.close()
     reach.episodes += 1
     return simulated_s, failure

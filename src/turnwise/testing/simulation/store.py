@@ -19,6 +19,7 @@ from ...core.store import Claim, Owner
 from ...store.memory import MemoryStore
 from ...store.sqlite import SqliteStore
 from .inline import let_go, sqlite_on
+from .journals import Violation
 
 if TYPE_CHECKING:
     from .process import Process
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 MUTE_S = 45.0
 """For how long a process cannot renew its lease: long enough for it to run out."""
+
+
+SLOW_S = 30.0
 
 
 class Watched(MemoryStore):
@@ -56,20 +60,35 @@ class FaultyStore:
         self._inner = inner
         self._draw = world.draw(f"store/{process.number}")
         self._free_at = 0.0
+        self.failed: set[str] = set()
+        """Sessions whose last append failed: their claims are given up."""
+        self.was_mute = False
         self._mute_until = 0.0
         """Until then no lease is renewed."""
 
     async def append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None) -> int:
+        try:
+            fence = await self._append(session, after, entries, claim)
+        except Exception:
+            self.failed.add(session)
+            raise
+        self.failed.discard(session)
+        return fence
+
+    async def _append(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None) -> int:
         world = self._world
         fault = world.stores.fault(session)
-        await self._wait(30.0 if fault == "slow_append" else 0.0)
+        if fault == "slow_append":
+            self.was_mute = True  # what comes later waits behind it, the renewal of the lease, too
+        await self._wait(SLOW_S if fault == "slow_append" else 0.0)
         if fault == "append_fails":
             raise state_error("append_failed", "The disk does not answer.", "Try again.")
         if fault == "disk_full":
             raise state_error("disk_full", "The disk is full.", "Make room.", session=session)
         if fault == "lease_lost":
-            self._mute_until = world.time.now + MUTE_S
+            self.was_mute, self._mute_until = True, world.time.now + MUTE_S
         fence = await self._inner.append(session, after, entries, claim)
+        world.stores.fenced(session, claim, fence)
         world.appended(session, after, tuple(entries), self._process)
         if fault == "append_fails_late":
             raise state_error("append_failed", "The disk does not answer.", "Try again.")
@@ -153,6 +172,7 @@ class AtOnce(FaultyStore):
         fence = self._inner.append_at_once(session, after, entries, claim)
         if fence is not None:
             self._world.stores.fault(session)
+            self._world.stores.fenced(session, claim, fence)
             self._world.appended(session, after, tuple(entries), self._process)
         return fence
 
@@ -166,6 +186,7 @@ class Stores:
         self._draw = world.draw("store")
         self._armed: dict[str, dict[int, str]] = {}
         self._appends: dict[str, int] = {}
+        self._fences: dict[str, int] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._files: dict[Process, SqliteStore] = {}
         self._memory = Watched(world) if self._kind == "memory" else MemoryStore(world.wall)
@@ -191,6 +212,14 @@ class Stores:
         """Whether a fault strikes the next append of a session."""
         name = self._world.names.get(session, session)
         return self._appends.get(name, 0) + 1 in self._armed.get(name, ())
+
+    def fenced(self, session: str, claim: Claim | None, fence: int) -> None:
+        """An append was accepted under a claim: nobody may have taken the session over since."""
+        highest = self._fences.get(session, 0)
+        if claim is not None and claim.fence and claim.fence < highest:
+            what = f"{session}: an append under fence {claim.fence} took effect, and {highest} has been given since"
+            self._world.fail(Violation("D3", what))
+        self._fences[session] = max(highest, fence)
 
     def for_process(self, process: Process) -> Any:
         """The store as this process has it."""

@@ -116,10 +116,19 @@ async def danger(context: ToolContext[Ledger], does: str = "ok", for_s: float = 
     return await _behave(context, "danger", does, for_s)
 
 
+@tool(timeout_s=TIMEOUT_S, max_result_chars=MAX_CHARS)
+async def delegate(context: ToolContext[Ledger], does: str = "ok", for_s: float = 0.0, n: int = 0) -> Any:
+    """Has somebody else do it: a run within the turn."""
+    context.context.begin(context, "delegate", does)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    return (await loop.home.delegate.run("Do it.")).text
+
+
 outside: Tool[..., Any] = Tool.external(
     "outside", "Is run elsewhere.", {"type": "object", "properties": {}, "additionalProperties": True}
 )
-TOOLS: tuple[Tool[..., Any], ...] = (work, again, look, block, danger, outside, ask_user)
+TOOLS: tuple[Tool[..., Any], ...] = (work, again, look, block, danger, delegate, outside, ask_user)
 
 
 def approve(call: ProposedCall) -> Verdict:

@@ -18,7 +18,7 @@ from ...core.state import SessionState
 from .journals import Journal, Violation
 from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
-from .plan import EpisodePlan, TurnPlan
+from .plan import PROCESS_FAULTS, STORE_FAULTS, Blow, EpisodePlan, TurnPlan
 from .process import Process
 from .provider import Provider
 from .reach import Reach
@@ -127,6 +127,14 @@ class World:
         """What the plan has for a process now."""
         blow = self._blows.popleft()
         self._await_blow()
+        self._befall(blow)
+
+    def blow(self, slot: int, stopped_s: float | None) -> None:
+        """The same, because somebody did it: as soon as what runs now has come to its end."""
+        if self.plan.store != "memory":
+            self._outside.call_soon(self._befall, Blow(0, slot, stopped_s))
+
+    def _befall(self, blow: Blow) -> None:
         process = self.processes[blow.slot]
         if process.over:
             return
@@ -179,6 +187,7 @@ class World:
             before = self._writers.get(session)
             if before is not None and before is not process and not before.loop.dropped:
                 self.struck(session, "two_owners")
+                self._taken_over(session, before)
             self._writers[session] = process
         for entry in entries:
             self.trace.entry(self.time.now, session, entry)
@@ -188,6 +197,17 @@ class World:
             self.requests.committed(session, entries)
         except Violation as violation:
             self.fail(violation)
+
+    def _taken_over(self, session: str, before: Process) -> None:
+        """A turn may be taken from a process that was stopped or could not renew its lease, and from no other."""
+        journal = self.journal(session)
+        well = (
+            not before.loop.stood_still and not before.over and not before.store.was_mute and not any(self.plan.skews)
+        )
+        if journal.turn is not None and not journal.parked and well and not before.has_lost(session):
+            self.fail(
+                Violation("D3", f"{session}: turn {journal.turn} is taken from {before.name}, which is alive and well")
+            )
 
     def fed(self, state: SessionState, inputs: Sequence[Input], phase: str) -> None:
         """A machine was fed these, and was in this phase before."""
@@ -211,6 +231,8 @@ class World:
     def struck_name(self, name: str, fault: str) -> None:
         self.trace.note(self.time.now, name, f"fault {fault}")
         self.reach.struck(name, fault)
+        if fault in STORE_FAULTS or fault in PROCESS_FAULTS:
+            self.requests.forget(name)
 
     def _answer_struck(self, name: str, fault: str) -> None:
         self.struck_name(name, fault)

@@ -1,0 +1,112 @@
+"""The simulator itself: it finds nothing where nothing is wrong, the same seed gives the same trace, and what it found before stays fixed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from turnwise.testing.simulation import Settings, run
+from turnwise.testing.simulation.journals import Violation
+from turnwise.testing.simulation.plan import Level, StoreKind
+from turnwise.testing.simulation.reach import DEMANDED, PHASES, Reach, impossible, unknown_inputs
+from turnwise.testing.simulation.runner import plan_of, play
+from turnwise.testing.simulation.shrink import shrink
+from turnwise.testing.simulation.trace import Trace
+
+LONG = os.environ.get("TURNWISE_LONG") == "1"
+SEEDS = 100 if LONG else 4
+RUNS: list[tuple[StoreKind, Level]] = [
+    ("memory", "light"),
+    ("memory", "heavy"),
+    ("stored", "light"),
+    ("stored", "heavy"),
+    ("sqlite", "light"),
+    ("sqlite", "heavy"),
+]
+
+FOUND: list[tuple[str, StoreKind, Level, int]] = [
+    ("2", "memory", "heavy", 0),
+    ("1", "memory", "heavy", 2),
+    ("2", "memory", "light", 3),
+    ("1", "stored", "light", 1),
+    ("4", "stored", "light", 0),
+    ("4", "stored", "light", 3),
+    ("6", "stored", "light", 0),
+    ("2", "stored", "heavy", 0),
+    ("2", "stored", "heavy", 6),
+    ("4", "stored", "heavy", 2),
+    ("4", "stored", "heavy", 4),
+    ("5", "stored", "heavy", 5),
+    ("5", "stored", "heavy", 8),
+    ("14", "stored", "heavy", 10),
+    ("18", "stored", "heavy", 5),
+    ("31", "stored", "heavy", 34),
+    ("41", "stored", "heavy", 1),
+    ("62", "memory", "heavy", 6),
+    ("62", "memory", "light", 42),
+]
+"""Where the simulator found a bug of the runtime once; see the history of the files that were changed then."""
+
+
+@pytest.mark.parametrize(("store", "level"), RUNS)
+def test_every_invariant_holds(store: StoreKind, level: Level) -> None:
+    """A few hundred turns of each kind of run; README names the long ones."""
+    done = run(Settings(seed="ci", turns=2000 if LONG else 100, level=level, store=store))
+    assert done.failure is None, f"{done.failure.rule}: {done.failure.what}"
+    assert done.reach.turns >= 100
+
+
+@pytest.mark.parametrize(("seed", "store", "level", "episode"), FOUND)
+def test_what_was_found_stays_fixed(seed: str, store: StoreKind, level: Level, episode: int) -> None:
+    done = run(Settings(seed=seed, turns=1, level=level, store=store, only=episode))
+    assert done.failure is None, f"{done.failure.rule}: {done.failure.what}"
+
+
+def test_the_same_seed_gives_the_same_trace_whatever_the_hashes() -> None:
+    """Issue 7, proof 3: each seed run twice, under two PYTHONHASHSEEDs, gives the same trace, byte for byte."""
+    program = (
+        "from turnwise.testing.simulation import Settings, run\n"
+        "kinds = [('memory', 'heavy'), ('stored', 'heavy'), ('sqlite', 'heavy'), ('memory', 'light')]\n"
+        f"for n in range({SEEDS}):\n"
+        "    store, level = kinds[n % 4]\n"
+        "    print(n, run(Settings(seed=f'det-{n}', turns=1, level=level, store=store)).digest)\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert len(set(said[0].splitlines())) == SEEDS
+
+
+def test_what_must_be_reached_is_known_of_every_input() -> None:
+    assert unknown_inputs() == []
+    assert all(phase in PHASES for phases, _ in DEMANDED.values() for phase in phases)
+    assert all(why for _, _, why in impossible())
+
+
+def test_a_failure_shrinks_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that breaks a rule is made shorter, and still breaks it."""
+    from turnwise.testing.simulation import journals
+
+    def broken(journal: journals.Journal, entry: object) -> None:
+        raise Violation("T4", "planted")
+
+    monkeypatch.setitem(journals._IN_TURN, journals.CallOutcome, broken)
+    plan = plan_of(Settings(seed="shrink", turns=1, level="heavy", store="memory"), 0)
+    _, failure = play(plan, Trace(), Reach())
+    assert failure is not None and failure.rule == "T4"
+    smaller = shrink(
+        plan, lambda tried: (f := play(tried, Trace(), Reach())[1]) is not None and f.rule == "T4", tries=60
+    )
+    assert smaller.turns <= 2 < plan.turns
