@@ -135,7 +135,7 @@ class Journal:
     def _check(self, entry: Entry) -> None:
         """Whether the entry may follow, by the book."""
         kind = type(entry)
-        if kind is SessionCreated:
+        if type(entry) is SessionCreated:
             if self.entries:
                 raise Violation("T6", f"{self.session} is created twice")
             if repair(list(entry.history)) != list(entry.history):
@@ -145,7 +145,7 @@ class Journal:
                 if isinstance(message, AssistantMessage):
                     self.ids.update([call.id for call in message.tool_calls])
             return
-        if kind is InputAccepted or kind is TurnContinued:
+        if type(entry) is InputAccepted or type(entry) is TurnContinued:
             self._begin(entry)
             return
         if kind in _OUTSIDE:
@@ -173,10 +173,10 @@ class Journal:
 
     def _outside(self, entry: Any) -> None:
         """What may happen at any time."""
-        kind = type(entry)
+        kind: type[Any] = type(entry)
         if kind in (Rewound, Cleared) and self.turn is not None:
             raise Violation("T1", f"{self.session}: {kind.__name__} while turn {self.turn} is open")
-        if kind is Compacted:
+        if type(entry) is Compacted:
             self._compacted(entry)
         if kind in (Compacted, CompactionFailed):
             self._spend(entry.usage)
@@ -318,7 +318,7 @@ class Journal:
             self.epoch += 1
         if state.seq != len(self.entries):
             raise Violation("D2", f"{self.session}: {state.seq} entries are counted of {len(self.entries)}")
-        if kind is not TurnEnded or state.turn is None:
+        if type(entry) is not TurnEnded or state.turn is None:
             return
         turn = state.turn
         if turn.usage != self.turn_usage or state.usage != self.usage:

@@ -5,6 +5,7 @@ One `Eyes` stands behind each stream and watcher and is shown every event that c
 
 from __future__ import annotations
 
+from ...core.content import Text
 from ...core.events import (
     AttemptRestarted,
     Event,
@@ -53,33 +54,31 @@ class Eyes:
         self.seen += 1
         if self.over and self.of_turn:
             raise Violation("H4", f"{self.name} gets {kind.__name__} after the last word")
-        if kind is TextDelta:
+        if type(event) is TextDelta:
             if event.attempt != self._attempt:
                 self._text, self._attempt = [], event.attempt
             self._text.append(event.text)
             return
         if kind in _PASSING:
             return
-        if kind is StepStarted:
+        if type(event) is StepStarted:
             self._text, self._attempt = [], event.attempt
             return
-        if kind is StepSnapshot:
-            self._text = [
-                block.text for block in event.content if hasattr(block, "text") and type(block).__name__ == "Text"
-            ]
+        if type(event) is StepSnapshot:
+            self._text = [block.text for block in event.content if type(block) is Text]
             self._attempt = event.attempt
             return
-        if kind is Notice and event.code not in _JOURNALLED_NOTICES:
+        if type(event) is Notice and event.code not in _JOURNALLED_NOTICES:
             return
         self._journalled(event)
 
     def _journalled(self, event: Event) -> None:
-        journal, kind = self.journal, type(event)
+        journal = self.journal
         if not self._begun:
             self._begun = True
-            if kind is TurnStarted:
+            if type(event) is TurnStarted:
                 self.at = journal.starts.get(event.turn, self.at)
-        if kind is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
+        if type(event) is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
                 self.over = self.lost = True
@@ -93,12 +92,12 @@ class Eyes:
             raise Violation(
                 "D6", f"{self.name} gets {_short(event)} where {_short(expected)} is due ({journal.session}, {self.at})"
             )
-        if kind is StepFinished:
+        if type(event) is StepFinished:
             self._whole(self.journal.said[self.at])
-        elif kind is AttemptRestarted or kind is TurnRecovered:
+        elif type(event) is AttemptRestarted or type(event) is TurnRecovered:
             self._text = []
         self.at += 1
-        if kind is TurnFinished or kind is TurnParked:
+        if type(event) is TurnFinished or type(event) is TurnParked:
             self.over, self._text = True, []
 
     def _whole(self, said: str) -> None:
