@@ -132,6 +132,10 @@ class Calls:
     def _say(self, given: Input) -> None:
         self._inputs.append(given)
 
+    def decided(self, given: Input) -> None:
+        """For the record: it is folded with what follows from it."""
+        self._say(given)
+
     def _begin(self, job: Job) -> None:
         self._admitted.append(job)
         digest = sha256(job.call.arguments.encode("utf-8", "surrogatepass")).hexdigest()
