@@ -29,13 +29,20 @@ async def read(path: str) -> str:
     return f"read {path}"
 
 
+def is_rude(text: str, _: Any) -> str | None:
+    return "rude" if "rude" in text else None
+
+
+def is_secret(text: str, _: Any) -> str | None:
+    return "a secret" if "wrote" in text else None
+
+
 async def short(session: Session[Any]) -> list[tuple[Any, ...]]:
     return [(r.kind, r.decision, r.rule, r.point, r.call, r.turn, r.reason) for r in await session.audit()]
 
 
 @hook("tool.before", id="door", priority=5)
-async def door(context: HookContext) -> Any:
-    await asyncio.sleep(0)
+def door(context: HookContext) -> Any:
     match context.value.arguments["path"]:
         case "no":
             return Cancel("not there")
@@ -52,7 +59,8 @@ async def door(context: HookContext) -> Any:
 
 
 @hook("tool.before", id="late")
-def late(context: HookContext) -> Any:
+async def late(context: HookContext) -> Any:
+    await asyncio.sleep(0)
     return Modify({"path": "c"}) if context.value.arguments["path"] == "b" else None
 
 
@@ -188,7 +196,7 @@ async def test_state_that_a_hook_refuses_or_changes_between_turns_is_on_record()
 @pytest.mark.parametrize("parallel", [True, False])
 async def test_what_a_guardrail_refuses_is_on_record(parallel: bool, store: SuspendingStore | None) -> None:
     """P1, P4: an input, beside the model call and before it."""
-    rail = guardrail("polite", lambda text, _: "rude" if "rude" in text else None, parallel=parallel)
+    rail = guardrail("polite", is_rude, parallel=parallel)
     async with ScriptedProvider([reply("Hi."), *([reply("Oh.")] if parallel else [])]) as provider:
         session = ANTHROPIC.agent(provider, middleware=[rail], store=store).session()
         await session.run("Hi")
@@ -198,7 +206,7 @@ async def test_what_a_guardrail_refuses_is_on_record(parallel: bool, store: Susp
 
 
 async def test_a_result_that_a_guardrail_refuses_is_one_record(store: SuspendingStore | None) -> None:
-    rail = guardrail("secrets", lambda text, _: "a secret" if "wrote" in text else None, on="tool", ends_turn=False)
+    rail = guardrail("secrets", is_secret, on="tool", ends_turn=False)
     async with ScriptedProvider([reply(call("write", path="a"), call("read", path="b")), reply("Done.")]) as provider:
         session = ANTHROPIC.agent(provider, write, read, middleware=[rail], store=store).session()
         await session.run("Hi")

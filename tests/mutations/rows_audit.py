@@ -174,7 +174,9 @@ ROWS = [
         "runtime/hooks/run.py",
         "        if self._session is not None:\n            from .recorded import record\n",
         "        if False:\n            from .recorded import record\n",
-        ("tests/audit/test_heard.py::test_what_is_said_at_the_door_stands_among_the_verdicts[anthropic-streamed-memory]",),
+        (
+            "tests/audit/test_heard.py::test_what_is_said_at_the_door_stands_among_the_verdicts[anthropic-streamed-memory]",
+        ),
     ),
     Row(
         "P4",
@@ -182,7 +184,9 @@ ROWS = [
         "runtime/audit/said.py",
         "    elif point in AT_THE_DOOR:",
         "    elif False:",
-        ("tests/audit/test_heard.py::test_what_is_said_at_the_door_stands_among_the_verdicts[anthropic-streamed-memory]",),
+        (
+            "tests/audit/test_heard.py::test_what_is_said_at_the_door_stands_among_the_verdicts[anthropic-streamed-memory]",
+        ),
     ),
     Row(
         "P6",

@@ -420,6 +420,7 @@ async def test_settings_that_are_credentials_are_covered(caplog: pytest.LogCaptu
         (one,) = runtime.status().plugins
         assert one.state == "failed" and one.error is not None
         part = runtime.health.of("plugin.quotes")
+        assert part is not None
         for said in (one.error.message, part.message, caplog.text):
             assert "Qu0te-me" not in said
         assert "refused *** *** Metric-Units-3" in one.error.message

@@ -100,7 +100,7 @@ def heard(
         if turn.hooked is not None:
             turn.hooked.decided.append(given)
     elif point in AT_THE_DOOR:
-        turn.calls.decided(given)
+        turn.calls.say(given)
     else:
         actor.post(given)
 
