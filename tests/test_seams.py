@@ -128,6 +128,10 @@ ALLOWED: dict[str, dict[str, str]] = {
         "loops": "runs an async tool in the child",
         "threads": "watches whether the parent is alive",
     },
+    "tools/scripts_asked.py": {
+        "children": "scripts are asked to describe themselves when tools are made, before there is a runtime",
+        "clock": "each has its time to answer",
+    },
     "store/memory/store.py": {"clock": "the default of MemoryStore(wall=…)"},
     "store/postgres/database.py": {"timers": "pauses between two tries, and bounds what close() waits for"},
     "store/postgres/link.py": {"timers": "a statement has a limit"},

@@ -20,18 +20,25 @@ if TYPE_CHECKING:
     from .core.principal import Principal
     from .core.replay import replay
     from .core.request import ModelSettings, OneTool, OutputFormat, Reasoning
-    from .core.result import TurnResult
+    from .core.result import TurnResult, TurnWarning
     from .core.search import SearchHit
     from .core.settings import SessionSettings
     from .core.store import Query, SessionInfo
     from .core.usage import Usage
     from .models.connection import Model
     from .runtime.agent import Agent
+    from .runtime.bus.values import BusEvent
+    from .runtime.capabilities.capability import Capability
     from .runtime.channel import Channel, TurnHandle
     from .runtime.follow_ups import FollowUp
     from .runtime.gates import ProviderLimits
     from .runtime.history_ops import Move
+    from .runtime.hooks.context import HookContext
+    from .runtime.hooks.hook import hook
     from .runtime.kept import Kept
+    from .runtime.overview import RuntimeStatus
+    from .runtime.plugins.plugin import Plugin
+    from .runtime.plugins.plugins import Plugins
     from .runtime.recovery import Recovery
     from .runtime.runtime import Runtime
     from .runtime.session import Session
@@ -54,6 +61,7 @@ if TYPE_CHECKING:
     from .tools import Tool, ToolContext, tool
     from .tools.approval import Allow, Ask, Deny, ProposedCall
     from .tools.output import Output
+    from .tools.registry import Tools
 
 __version__ = "0.1.0.dev0"
 
@@ -66,6 +74,8 @@ _HOMES = {
     "AuditRecord": "core.audit",
     "Budget": "core.budgets",
     "BudgetStatus": "core.budgets",
+    "BusEvent": "runtime.bus.values",
+    "Capability": "runtime.capabilities.capability",
     "Channel": "runtime.channel",
     "CompactReport": "core.compaction",
     "Compaction": "core.compaction",
@@ -75,6 +85,7 @@ _HOMES = {
     "Drained": "runtime.sessions",
     "Drop": "core.compaction",
     "FollowUp": "runtime.follow_ups",
+    "HookContext": "runtime.hooks.context",
     "Image": "core.content",
     "Kept": "runtime.kept",
     "Limits": "core.limits",
@@ -87,6 +98,8 @@ _HOMES = {
     "OneTool": "core.request",
     "Output": "tools.output",
     "OutputFormat": "core.request",
+    "Plugin": "runtime.plugins.plugin",
+    "Plugins": "runtime.plugins.plugins",
     "PostgresStore": "store.postgres",
     "Principal": "core.principal",
     "ProposedCall": "tools.approval",
@@ -96,6 +109,7 @@ _HOMES = {
     "Recovery": "runtime.recovery",
     "Retry": "core.limits",
     "Runtime": "runtime.runtime",
+    "RuntimeStatus": "runtime.overview",
     "SearchHit": "core.search",
     "Session": "runtime.session",
     "SessionInfo": "core.store",
@@ -118,15 +132,18 @@ _HOMES = {
     "ToolContext": "tools",
     "ToolError": "core.errors",
     "ToolMessage": "core.messages",
+    "Tools": "tools.registry",
     "Turn": "runtime.turn",
     "TurnHandle": "runtime.channel",
     "TurnResult": "core.result",
+    "TurnWarning": "core.result",
     "TurnwiseError": "core.errors",
     "Usage": "core.usage",
     "UserMessage": "core.messages",
     "Watcher": "runtime.watch",
     "backup_store": "runtime.transfer.upkeep",
     "export_session": "runtime.transfer.export",
+    "hook": "runtime.hooks.hook",
     "import_session": "runtime.transfer.importing",
     "prune": "runtime.transfer.prune",
     "replay": "core.replay",
@@ -143,6 +160,8 @@ __all__ = [
     "AuditRecord",
     "Budget",
     "BudgetStatus",
+    "BusEvent",
+    "Capability",
     "Channel",
     "CompactReport",
     "Compaction",
@@ -152,6 +171,7 @@ __all__ = [
     "Drained",
     "Drop",
     "FollowUp",
+    "HookContext",
     "Image",
     "Kept",
     "Limits",
@@ -164,6 +184,8 @@ __all__ = [
     "OneTool",
     "Output",
     "OutputFormat",
+    "Plugin",
+    "Plugins",
     "PostgresStore",
     "Principal",
     "ProposedCall",
@@ -173,6 +195,7 @@ __all__ = [
     "Recovery",
     "Retry",
     "Runtime",
+    "RuntimeStatus",
     "SearchHit",
     "Session",
     "SessionInfo",
@@ -195,15 +218,18 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolMessage",
+    "Tools",
     "Turn",
     "TurnHandle",
     "TurnResult",
+    "TurnWarning",
     "TurnwiseError",
     "Usage",
     "UserMessage",
     "Watcher",
     "backup_store",
     "export_session",
+    "hook",
     "import_session",
     "prune",
     "replay",

@@ -27,11 +27,11 @@ ROWS = [
         "E5",
         "a slow policy lets later writers go first",
         "runtime/door.py",
-        "        while self._line and (verdict := self._line[0].verdict) is not None:\n"
-        "            self._through(self._line.popleft().job, verdict)",
-        "        for place in [p for p in self._line if p.verdict is not None]:\n"
+        "        while self._line and self._line[0].ready and (verdict := self._line[0].verdict) is not None:\n"
+        "            place = self._line.popleft()\n",
+        "        for place in [p for p in self._line if p.ready and p.verdict is not None]:\n"
         "            self._line.remove(place)\n"
-        "            self._through(place.job, place.verdict)",
+        "            verdict = place.verdict\n",
         (f"{ASKED}test_a_slow_policy_keeps_the_order_of_writers[anthropic]",),
     ),
     Row(

@@ -156,8 +156,8 @@ ROWS = [
         "H4",
         "observers are not told that a lost turn has ended",
         "runtime/actor.py",
-        "            observer.told(self, turn, over)\n",
-        "            pass\n",
+        "        self.observed(turn, over)\n",
+        "",
         (f"{OBSERVERS}::test_a_turn_that_is_lost_is_told_to_end[2]",),
     ),
     Row(

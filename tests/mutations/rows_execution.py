@@ -169,8 +169,8 @@ ROWS = [
         "E6",
         "a turn's retries of tools have no budget",
         "runtime/body.py",
-        "self._retries >= RETRIES_PER_TURN",
-        "self._retries >= 10**9",
+        "or self._retries >= RETRIES_PER_TURN or",
+        "or self._retries >= 10**9 or",
         (f"{R}test_tool_retries.py::test_a_turn_has_a_budget_of_retries[anthropic]",),
     ),
     Row(
@@ -208,8 +208,8 @@ ROWS = [
     Row(
         "E10",
         "the account of a turn that lost its journal is empty",
-        "runtime/actor.py",
-        "steps, calls, usage, last = turn.account or (0, 0, NO_USAGE, None)",
+        "runtime/lost.py",
+        "steps, calls, usage, last = account or (0, 0, NO_USAGE, None)",
         "steps, calls, usage, last = 0, 0, NO_USAGE, None",
         (f"{R}test_store.py::test_the_account_after_a_failing_append[anthropic]",),
     ),

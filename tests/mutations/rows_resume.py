@@ -28,8 +28,8 @@ ROWS = [
         "D2",
         "a call that is run again asks for leave again",
         "core/turn.py",
-        "RunTool(c.call, c.allowed or c.again)",
-        "RunTool(c.call, c.allowed)",
+        "RunTool(c.call, c.allowed or c.again,",
+        "RunTool(c.call, c.allowed,",
         (f"{RECOVERY}::test_a_call_that_runs_again_asks_nobody_again",),
     ),
     Row(

@@ -20,7 +20,13 @@ class Bug(NamedTuple):
 BUGS = (
     Bug(
         "the assistant's message enters the transcript before its calls' outcomes are in",
-        (("core/evolve.py", "        turn.saying = message\n", "        turn.saying = message\n        say(state, message)\n"),),
+        (
+            (
+                "core/evolve.py",
+                "        turn.saying = message\n",
+                "        turn.saying = message\n        say(state, message)\n",
+            ),
+        ),
     ),
     Bug(
         "the outcome of a cancelled call is dropped",
@@ -45,8 +51,16 @@ BUGS = (
     Bug(
         "a late append is taken without a look at its fence, or at what was appended since",
         (
-            ("store/memory/claims.py", "            if held != (claim.owner, claim.fence):\n", "            if held is None:\n"),
-            ("store/memory/store.py", "        if len(journal) != after:\n            raise append_conflict(row.id", "        if len(journal) < after:\n            raise append_conflict(row.id"),
+            (
+                "store/memory/claims.py",
+                "            if held != (claim.owner, claim.fence):\n",
+                "            if held is None:\n",
+            ),
+            (
+                "store/memory/store.py",
+                "        if len(journal) != after:\n            raise append_conflict(row.id",
+                "        if len(journal) < after:\n            raise append_conflict(row.id",
+            ),
         ),
         "stored",
     ),

@@ -17,8 +17,8 @@ ROWS = [
         "D1",
         "an update writes over what came in between",
         "store/changing.py",
-        "await write(place, data, version_of(found), shape.schema, _lasting(found, ttl_s))",
-        "await write(place, data, None, shape.schema, _lasting(found, ttl_s))",
+        "                    data,\n                    version_of(found),\n",
+        "                    data,\n                    None,\n",
         (f"{PROPERTIES}test_updates_lose_nothing",),
     ),
     Row(

@@ -108,7 +108,7 @@ ROWS = [
         "T5",
         "a change of settings waits for the next turn",
         "runtime/turn.py",
-        "if session.overrides is not self.wishes.overrides and not self._replan():",
+        "if session.overrides is not self.wishes.overrides and not self.replan():",
         "if False:",
         (f"{SETTINGS}test_in_a_running_turn_at_the_next_step[anthropic-streamed-memory]",),
     ),

@@ -8,14 +8,19 @@ from __future__ import annotations
 import rows_approvals
 import rows_audit
 import rows_budget
+import rows_bus
+import rows_capabilities
 import rows_context
 import rows_decoders
 import rows_doors
 import rows_encoders
 import rows_execution
 import rows_flow
+import rows_hooks
+import rows_middleware
 import rows_models
 import rows_output
+import rows_plugins
 import rows_postgres
 import rows_results
 import rows_resume
@@ -25,6 +30,7 @@ import rows_state
 import rows_stores
 import rows_streams
 import rows_surface
+import rows_telemetry
 import rows_transcript
 import rows_transfer
 import rows_watchers
@@ -45,10 +51,14 @@ ROWS: list[Row] = [
     *rows_approvals.ROWS,
     *rows_audit.ROWS,
     *rows_flow.ROWS,
+    *rows_hooks.ROWS,
     *rows_budget.ROWS,
+    *rows_capabilities.ROWS,
     *rows_surface.ROWS,
+    *rows_telemetry.ROWS,
     *rows_watchers.ROWS,
     *rows_sessions.ROWS,
+    *rows_middleware.ROWS,
     *rows_models.ROWS,
     *rows_postgres.ROWS,
     *rows_output.ROWS,
@@ -56,4 +66,6 @@ ROWS: list[Row] = [
     *rows_stores.ROWS,
     *rows_transfer.ROWS,
     *rows_sqlite.ROWS,
+    *rows_plugins.ROWS,
+    *rows_bus.ROWS,
 ]

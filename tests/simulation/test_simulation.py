@@ -12,11 +12,10 @@ import pytest
 from turnwise.testing.simulation import Settings, run
 from turnwise.testing.simulation.journals import Violation
 from turnwise.testing.simulation.plan import Level, StoreKind
-from turnwise.testing.simulation.reach import DEMANDED, PHASES, impossible, unknown_inputs
+from turnwise.testing.simulation.reach import DEMANDED, PHASES, Reach, impossible, unknown_inputs
 from turnwise.testing.simulation.runner import plan_of, play
 from turnwise.testing.simulation.shrink import shrink
 from turnwise.testing.simulation.trace import Trace
-from turnwise.testing.simulation.reach import Reach
 
 LONG = os.environ.get("TURNWISE_LONG") == "1"
 SEEDS = 100 if LONG else 4
@@ -107,5 +106,7 @@ def test_a_failure_shrinks_to_what_matters(monkeypatch: pytest.MonkeyPatch) -> N
     plan = plan_of(Settings(seed="shrink", turns=1, level="heavy", store="memory"), 0)
     _, failure = play(plan, Trace(), Reach())
     assert failure is not None and failure.rule == "T4"
-    smaller = shrink(plan, lambda tried: (f := play(tried, Trace(), Reach())[1]) is not None and f.rule == "T4", tries=60)
+    smaller = shrink(
+        plan, lambda tried: (f := play(tried, Trace(), Reach())[1]) is not None and f.rule == "T4", tries=60
+    )
     assert smaller.turns <= 2 < plan.turns

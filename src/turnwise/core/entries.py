@@ -22,9 +22,9 @@ from .settings import AGENTS_OWN, SessionSettings
 from .usage import Usage
 from .view import View
 
-InterruptCause = Literal["user", "left", "consumer_dropped", "timeout", "wall_time", "closed", "store"]
+InterruptCause = Literal["user", "left", "consumer_dropped", "timeout", "wall_time", "closed", "store", "middleware"]
 """Who ended the turn: a person or program, a consumer that left its stream or dropped its channel, the deadline, the limit of wall
-time, a closing runtime, or a journal that could not be written."""
+time, a closing runtime, a journal that could not be written, or a middleware around the turn that failed."""
 
 Keep = Literal["partial", "none"]
 """What an interrupted turn leaves in the transcript: all of it with the text so far, or nothing."""

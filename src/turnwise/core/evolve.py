@@ -86,8 +86,9 @@ def _step_committed(turn: TurnState, state: SessionState, entry: StepCommitted) 
     state.requests += 1
     if usage is not None:
         count(turn, state, usage)
-        state.last_usage = usage
-        state.context_tokens = usage.total_tokens
+        if usage.provenance != "unsent":  # else it says nothing of how long the conversation is
+            state.last_usage = usage
+            state.context_tokens = usage.total_tokens
     if calls:
         turn.saying = message
         turn.awaited = [CallState(call) for call in calls]

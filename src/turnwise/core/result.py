@@ -31,13 +31,22 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     expires_at: float | None = None
 
 
+class TurnWarning(msgspec.Struct, frozen=True, gc=False):
+    """Something that the turn had to do without: which part of the runtime, and why, with a code of docs/degraded.md."""
+
+    part: str
+    code: str
+    message: str
+
+
 class TurnResult(msgspec.Struct, frozen=True, gc=False):
     """The true account of a turn, however it ended.
 
     `text` is the model's last text; `messages` are what the turn added to the transcript, the user's input first;
     `steps` counts model calls that were committed; `usage` adds up all attempts, failed ones included; `cause` says more
     about `reason` (which limit, who interrupted); `error` is set when `reason` is `error`; `pending` is what a parked turn
-    waits for; `output` is the typed answer if one was asked for and given, and `text` then what it was read from.
+    waits for; `output` is the typed answer if one was asked for and given, and `text` then what it was read from; `warnings` are
+    of what did not work and did not end the turn.
     """
 
     session: str
@@ -53,6 +62,7 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     messages: tuple[Message, ...] = ()
     pending: tuple[Pending, ...] = ()
     output: Any = None
+    warnings: tuple[TurnWarning, ...] = ()
 
 
 def result_of(state: SessionState) -> TurnResult:

@@ -13,7 +13,7 @@ class SessionSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     `model` is a `provider:model` name and `tools` are names; both take effect, like everything here, with the next model call.
     `max_output_tokens`, `temperature` and `top_p` are those of `ModelSettings`, `stream` asks for streamed responses or not,
     `context_limit` is the window in tokens if the catalogue does not know it or it is to be smaller, and `compaction` is
-    when and how the conversation is made shorter; False turns that off.
+    when and how the conversation is made shorter; False turns that off. `capabilities` are names, of all that the session has.
     """
 
     instructions: str | None = None
@@ -25,6 +25,7 @@ class SessionSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     stream: bool | None = None
     context_limit: int | None = None
     compaction: Compaction | bool | None = None
+    capabilities: tuple[str, ...] | None = None
 
 
 AGENTS_OWN = SessionSettings()

@@ -10,14 +10,15 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-Provenance = Literal["reported", "partial", "estimated"]
+Provenance = Literal["reported", "partial", "estimated", "unsent"]
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Tokens of one model call, or of several added up.
 
     `cost_usd` is their list price in US dollars, None if a price is not known; of a sum, what is known of it. `provenance` says how far to trust it: `reported` by the provider at the end of the response, `partial` when the
-    response broke off before the final count, `estimated` when we counted ourselves.
+    response broke off before the final count, `estimated` when we counted ourselves, `unsent` when no provider was asked because a
+    middleware answered.
     """
 
     input_tokens: int | None = None
@@ -58,6 +59,8 @@ def _plus(a: N | None, b: N | None) -> N | None:
 
 
 def _weaker(a: Provenance, b: Provenance) -> Provenance:
-    if a == b:
+    if a == b or b == "unsent":
         return a
+    if a == "unsent":
+        return b
     return "estimated" if "estimated" in (a, b) else "partial"

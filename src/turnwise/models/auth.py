@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from ..core.protocols import Blocking, Chunk
+from .secrets import mask
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -17,6 +18,9 @@ class Outgoing(msgspec.Struct, frozen=True):
     url: str
     headers: Mapping[str, str]
     body: Sequence[Chunk]
+
+    def __repr__(self) -> str:
+        return f"Outgoing({self.method} {mask(self.url)})"
 
 
 class Auth(Protocol):
@@ -43,4 +47,4 @@ class Endpoint(msgspec.Struct, frozen=True):
     model: str = ""
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.base_url})"
+        return f"Endpoint({mask(self.base_url)})"

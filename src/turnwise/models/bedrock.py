@@ -23,6 +23,7 @@ from .auth import Endpoint, Outgoing
 from .connection import Connection
 from .endpoint import auth_headers, checked_key, checked_url, first_of, missing_config, missing_extra
 from .hosts import Host
+from .secrets import learn
 from .sigv4 import Credentials, sign
 
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -134,6 +135,8 @@ def _is_expiring(found: Any) -> bool:
 
 def _frozen(found: Any) -> Credentials:
     now = found.get_frozen_credentials()
+    learn(now.secret_key, passing=now.token is not None)
+    learn(now.token, passing=True)
     return Credentials(now.access_key, now.secret_key, now.token)
 
 
@@ -208,6 +211,7 @@ def _keys_in_environment(host: Host, environ: Mapping[str, str]) -> Credentials 
 def _checked(host: Host, access: str, secret: str, token: str | None) -> Credentials:
     for part in (access, token or ""):
         checked_key(host, part)
+    learn(secret)
     return Credentials(access, secret, token or None)
 
 

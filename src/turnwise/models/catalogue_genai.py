@@ -71,7 +71,9 @@ def entries(provider: str, at: datetime) -> Iterator[Found]:
 def _package() -> Any:
     try:
         from genai_prices import data_snapshot
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != "genai_prices":  # it is there, and something that it needs is not
+            raise
         return None
     return data_snapshot
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, TypedDict, Unpack
 
 from ..core.request import ModelSettings
+from .secrets import mask
 
 Token = str | Callable[[], str] | Callable[[], Awaitable[str]]
 """A token, or a function that gives one, asked before each request (it should keep the token while it is valid). A function
@@ -64,4 +65,4 @@ class Model:
         self.connection = connection
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r})"
+        return mask(f"Model({self.name!r})")

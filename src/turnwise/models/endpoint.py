@@ -9,6 +9,7 @@ from ..core.errors import ConfigError, ErrorInfo, config_error
 from .auth import Endpoint
 from .connection import Connection
 from .hosts import Host
+from .secrets import learn, learn_from_url, mask
 
 
 def key_endpoint(host: Host, environ: Mapping[str, str], connection: Connection) -> Endpoint:
@@ -30,13 +31,22 @@ def first_of(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 def checked_url(host: Host, url: str) -> str:
     """The URL. Raises `ConfigError` (`invalid_url`)."""
     parts = urlsplit(url)
+    learn_from_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise config_error("invalid_url", f"The base URL {url!r} of {host.name!r} is not an http or https address.")
+        raise config_error(
+            "invalid_url", f"The base URL {mask(url)!r} of {host.name!r} is not an http or https address."
+        )
     return url
 
 
 def checked_key(host: Host, key: str) -> str:
     """The key. Raises `ConfigError` (`invalid_key`) if it cannot stand in a header."""
+    learn(key)
+    return printable(host, key)
+
+
+def printable(host: Host, key: str) -> str:
+    """The same for a token that passes, which is noted elsewhere."""
     if not (key.isascii() and key.isprintable()):
         raise config_error(
             "invalid_key",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 KEPT_S = 900.0
 """For how long a look-up holds: some prices depend on the time of day."""
+AGAIN_S = 300.0
+"""After a look-up that failed, so long nobody tries another."""
 
 
 class Facts:
@@ -31,7 +33,17 @@ class Facts:
     `loading` belongs to whoever looks it up for several at once.
     """
 
-    __slots__ = ("_asked", "_info", "_is_here", "_may_be_priced", "_overrides", "_rates", "_until", "loading")
+    __slots__ = (
+        "_again_at",
+        "_asked",
+        "_info",
+        "_is_here",
+        "_may_be_priced",
+        "_overrides",
+        "_rates",
+        "_until",
+        "loading",
+    )
 
     loaded: ClassVar[bool] = False
     """Whether the catalogue was loaded, so that a look-up of a model on this machine takes no time worth mentioning."""
@@ -46,6 +58,7 @@ class Facts:
         self._info: ModelInfo | None = None
         self._rates: Rates | None = None
         self._until = 0.0
+        self._again_at: float | None = None
         self.loading: Any = None
 
     @property
@@ -77,9 +90,15 @@ class Facts:
             Facts.loaded, Facts.loaded_whole = True, Facts.loaded_whole or not self._is_here
         return self._info
 
-    def give_up(self) -> None:
-        """Take the model for one without prices: the catalogue cannot be read."""
-        self._may_be_priced = False
+    def give_up(self, at: float) -> None:
+        """Take the model for one without prices, for a while: the catalogue cannot be read."""
+        self._may_be_priced, self._again_at = False, at + AGAIN_S
+
+    def _may_be_tried_again(self, at: float) -> bool:
+        if self._again_at is None or at < self._again_at:
+            return False
+        self._may_be_priced, self._again_at = True, None
+        return True
 
     def is_priced(self, at: float) -> bool:
         """Whether there are prices. Looks them up."""
@@ -87,7 +106,9 @@ class Facts:
 
     def cost_usd(self, usage: Usage, at: float) -> float | None:
         """What this usage costs, in US dollars; None if that is not known or not at hand."""
-        if not self._may_be_priced or not self.at_hand:
+        if not self._may_be_priced and not self._may_be_tried_again(at):
+            return None
+        if not self.at_hand:
             return None
         if at >= self._until:
             self.info(at)

@@ -17,6 +17,7 @@ from .auth import Auth, Endpoint
 from .connection import Connection, Model
 from .endpoint import key_endpoint
 from .hosts import HOSTS, Host
+from .secrets import mask
 
 _SHARED = ("base_url", "api_key")
 BOUNDED = frozenset(("anthropic.messages",))
@@ -42,7 +43,7 @@ class ModelHandle:
         """Identifies provider, address and key without telling the key: what retry budgets and limits are shared by."""
 
     def __repr__(self) -> str:
-        return f"ModelHandle({self.provider}:{self.model} at {self.base_url})"
+        return mask(f"ModelHandle({self.provider}:{self.model} at {self.base_url})")
 
     @property
     def codec(self) -> Codec:

@@ -13,6 +13,8 @@ import aiohttp
 from aiohttp.helpers import get_env_proxy_for_url
 from yarl import URL
 
+from .secrets import learn
+
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -60,6 +62,8 @@ def _proxy_for(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     if not any(name.lower() in _PROXY_VARIABLES for name in os.environ):
         return None, None
     try:
-        return get_env_proxy_for_url(url)
+        proxy, auth = get_env_proxy_for_url(url)
     except LookupError:
         return None, None
+    learn(proxy.password if auth is None else str(auth.password))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return proxy, auth

@@ -9,8 +9,9 @@ from typing import Any
 from ..core.errors import config_error
 from ..core.protocols import Blocking
 from .auth import Outgoing
-from .endpoint import checked_key
+from .endpoint import printable
 from .hosts import Host
+from .secrets import learn
 
 
 class TokenAuth:
@@ -38,4 +39,5 @@ class TokenAuth:
             what = type(token).__name__ if token != "" else "an empty text"
             message = f"{self._field} gave {what} in place of a token."
             raise config_error("invalid_key", message, "It is a function that returns the token as text.")
-        return {"authorization": f"Bearer {checked_key(self._host, token)}"}
+        learn(token, passing=True)
+        return {"authorization": f"Bearer {printable(self._host, token)}"}

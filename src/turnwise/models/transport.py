@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .route import Route
 
 WHOLE_BELOW_BYTES = 32 << 10
+MAX_ROUTES = 512
+"""Addresses that are remembered. Models have a few; tools may call a new one each time."""
 _LASTING = ("tls", "name_resolution", "content_encoding")
 """Failures that another try will not mend."""
 
@@ -83,6 +85,8 @@ class HttpTransport:
     def _route(self, url: str) -> Route:
         from .route import Route
 
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
         made = self._routes[url] = Route(url, asyncio.get_running_loop())
         return made
 

@@ -24,6 +24,7 @@ from .auth import Endpoint, Outgoing
 from .connection import Connection
 from .endpoint import checked_key, checked_url, first_of, missing_config, missing_extra
 from .hosts import Host
+from .secrets import learn
 from .token import TokenAuth
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class DefaultCredentials:
                 if self._credentials is None:
                     self._credentials = Credentials(self._path)
                 self._headers, self._expires_at = self._credentials.fresh_headers()
+                learn(self._headers.get("authorization", "").removeprefix("Bearer "), passing=True)
             except NoCredentials as error:
                 hint = (
                     "Run `gcloud auth application-default login`, name a file in GOOGLE_APPLICATION_CREDENTIALS, or pass "

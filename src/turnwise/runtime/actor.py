@@ -21,6 +21,7 @@ from ..core.result import TurnResult, result_of
 from ..tools.context import Ctx
 from . import process, refusals
 from .attachments import Prompt, accept
+from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
 from .extensions import extended_of
 from .follow_ups import WELL, begin_next
@@ -54,13 +55,14 @@ class Actor(Journalled[Ctx]):
         self._turn = turn
         try:
             runtime = await self._bind()
+            if (extended := extended_of(self)) is not None:
+                opening = await turn.begin_within(extended, opening)
             plan = self.plan_of(turn)
             bounded = costs_are_bounded(self, plan)
             if bounded or plan.must_learn:
                 await learn_needed(plan.targets, runtime, needs_prices=bounded)
             body = None if isinstance(opening, Begin) else await self.body_of(opening)
-            if (extended := extended_of(self)) is not None:
-                turn.extended = extended
+            if turn.extended is not None:
                 opening, body = await turn.hook_beginning(opening, body, plan)
             if self.keeper is not None:
                 await self.keeper.admit(self, turn)
@@ -71,8 +73,9 @@ class Actor(Journalled[Ctx]):
             given = self._input(opening, body, plan, turn.wishes.client_ref)
             self._refuse_if_parked(given)
             turn.spend(plan)
-        except BaseException:
+        except BaseException as error:
             self._turn = None
+            turn.never_began(error)
             if self.keeper is not None:
                 self.keeper.left(self, turn)
             raise
@@ -182,8 +185,7 @@ class Actor(Journalled[Ctx]):
         turn = self._turn
         if turn is not None and not turn.opened:
             turn.stop_asked = given
-            if turn.hooked is not None:
-                turn.hooked.cut()
+            turn.call_off()
             if self.keeper is not None:
                 self.keeper.call_off(turn)
         elif self.fold(given):
@@ -213,7 +215,7 @@ class Actor(Journalled[Ctx]):
                         return
                     continue
                 if self._lost is None:
-                    self._release(counts, events, effects, account)
+                    self._release(entries, counts, events, effects, account)
         except TurnwiseError as error:
             self.lose(error.info)
         finally:
@@ -234,14 +236,11 @@ class Actor(Journalled[Ctx]):
         if self._puts:
             await asyncio.wait(self._puts)
         try:
-            if self.claims is None:
-                await self._store.append(self.id, after, entries)
-            else:
-                await self.claims.append(after, entries)
+            await self.put(after, entries)
         except Exception as error:
             self.not_appended(error)
         else:
-            self._release(counts, events, effects, account)
+            self._release(entries, counts, events, effects, account)
         if self._appending is not None:
             self._appending, self._advancing = None, False
             self.advance()
@@ -273,19 +272,21 @@ class Actor(Journalled[Ctx]):
                 turn.begin_calls()
         return done
 
-    def _release(self, counts: list[int], events: list[Event], effects: list[Effect], account: Account) -> None:
+    def _release(
+        self, entries: list[Entry], counts: list[int], events: list[Event], effects: list[Effect], account: Account
+    ) -> None:
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
-        if turn is not None and turn.answered is not None:
-            events = turn.answered.told(events)
         behind: Behind | None = None
         if turn is not None and effects and type(effects[-1]) in LAST:
             counts, events, behind = behind_last_word(counts, events)
+        if self.runtime.health.degraded or (turn is not None and turn.rewords):
+            events = reworded(self, turn, events)
         if self.hub is not None:
             self.hub.told(turn, self.told, counts, events)
         self.told += len(counts)
-        self.observed(turn, events)
+        self.observed(turn, events, counts, entries)
         if turn is None:
             return
         turn.account = account
@@ -326,6 +327,7 @@ class Actor(Journalled[Ctx]):
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
         store before its next turn. What watchers were told before is in the store. Returns what still stops its tools, if anything."""
         self._lost = error
+        store_lost(self, error)
         if self.claims is not None and lets_go:
             self.claims.let_go()
         turn = self._turn
@@ -334,7 +336,7 @@ class Actor(Journalled[Ctx]):
         self._turn = None
         stopping = turn.drop(error.message)
         self.runtime.release(turn)
-        result = lost_result(self.state, turn.account, error)
+        result = warned(self.runtime, turn, lost_result(self.state, turn.account, error))
         over: list[Event] = [TurnFinished(result)]
         self.observed(turn, over)
         turn.tell(over)
@@ -392,9 +394,9 @@ class Actor(Journalled[Ctx]):
     def tell_running(self, notice: Notice) -> None:
         """Tell the consumer of the running turn, if there is one."""
         if self._turn is not None:
-            self._turn.tell([notice])
+            self._turn.tell_all([notice])
 
     def notice(self, turn: Turn, notice: Notice) -> None:
         """Tell the consumer of a turn, if it is still the running one."""
         if turn is self._turn:
-            turn.tell([notice])
+            turn.tell_all([notice])

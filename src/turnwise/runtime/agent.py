@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, cast, overload
 
 from ..core.compaction import DEFAULT_COMPACTION, Compaction
 from ..core.errors import config_error
@@ -17,6 +17,7 @@ from ..core.principal import LOCAL, Principal
 from ..core.request import DEFAULT_SETTINGS, ModelSettings, RequestHead
 from ..core.settings import AGENTS_OWN
 from ..models.connection import Connection, Model
+from ..models.secrets import mask
 from ..tools import Tool, tool
 from ..tools.context import Ctx
 from .extensions import Extensions
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ..tools.approval import ApprovalPolicy
     from ..tools.output import OutputType
     from .attachments import Prompt
+    from .capabilities.capability import Capability
+    from .capabilities.composing import Parts
     from .extensions import Registration
     from .kept import Persist
     from .output import OutputStream
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .spending import StopCondition
 
+C = TypeVar("C", bound="Capability")
 Questions = Literal["ask", "decline"] | Callable[[Any], Any]
 """Whom the model's questions are put to: people ("ask"), nobody ("decline"), or a function of the `Question` that answers it."""
 
@@ -78,7 +82,11 @@ class Agent(Generic[Ctx]):
         runtime: What owns tasks and connections (default: one per event loop).
         reminders: What the model is told at the end of each request, made anew each time (`turnwise.reminders`).
         stop_when: Functions that look at each step that asked for tools, when their results are in: true ends the turn there.
+        middleware: What is around its turns, model calls and tool calls, outermost first (`turnwise.middleware`).
+        plugins: Whether it takes the tools and capabilities of the plugins of the runtime that it runs on (True), or those of which (names).
         overrides: What you know better than the catalogue about its models: prices, context windows (`models.model_info`).
+        capabilities: What it can do beside, each with its own instructions, tools, hooks and state (`Capability`); instructions in
+            their order behind the agent's. Whatever does not fit together is a `ConfigError` (`capability_conflict`) that names all of it.
         hooks: Functions and objects that watch and steer its sessions (`turnwise.hooks`).
         budgets: What all turns of a session, of this agent, of a user or of a tenant may spend together (`Budget`; docs/limits.md).
         connection: `base_url`, `api_key` and what else a provider wants to know (`Connection`), instead of its environment
@@ -111,8 +119,11 @@ class Agent(Generic[Ctx]):
         reminders: Iterable[Reminder] = (),
         stop_when: Iterable[StopCondition] = (),
         overrides: catalogue.Overrides | None = None,
+        capabilities: Iterable[Capability] = (),
         hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
         budgets: Iterable[Budget] = (),
+        plugins: bool | Iterable[str] = False,
         **connection: Unpack[Connection],
     ) -> None:
         _check_least(1, "allows no tool to run", parallel_calls=parallel_calls)
@@ -135,23 +146,53 @@ class Agent(Generic[Ctx]):
         self.reminders = tuple(reminders)
         self.stop_when = tuple(stop_when)
         self.overrides = overrides
-        self.extensions = Extensions(f"agent:{name}", hooks)
+        self.extensions = Extensions(f"agent:{name}", hooks, middleware)
         self.budgets = tuple(budgets)
+        self.plugins = plugins if isinstance(plugins, bool) else _plugins(plugins)
         self.streams = stream
         self.store = store
         self.retry = retry or Retry()
         self.restart: Restart = restart
+        self.capabilities: tuple[Capability, ...] = ()
+        self.bare: Parts | None = None
+        self.bundled: tuple[Extensions, ...] = ()
+        self.forget()
+        if given := tuple(capabilities):
+            from .capabilities.in_agent import install
+
+            install(self, given)
+
+    def forget(self) -> None:
+        """Drop what was worked out from the settings, to be worked out anew."""
         self._handles: tuple[ModelHandle, ...] = ()
         self._plans: dict[bool, tuple[Wishes, weakref.ref[Runtime], TurnPlan]] = {}
         self._targets: dict[bool, tuple[weakref.ref[Runtime], tuple[Target, ...]]] = {}
+        self.unequipped: Self | None = None  # of one that is equipped with what plugins offer: what it was made of
+        self.equipped: tuple[weakref.ref[Runtime], int, Self] | None = None
 
     def __repr__(self) -> str:
-        return f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})"
+        return mask(f"Agent({self.model!r}, name={self.name!r}, tools={list(self.tools)})")
 
     @property
     def model(self) -> str:
         """The name of the model that is asked first."""
         return self.models[0].name
+
+    def with_(self, *capabilities: Capability) -> Agent[Ctx]:
+        """A new agent: this one with these capabilities, too. Raises `ConfigError` (`capability_conflict`)."""
+        from .capabilities.in_agent import with_capabilities
+
+        return with_capabilities(self, capabilities)
+
+    @overload
+    def capability(self, which: type[C]) -> C: ...
+    @overload
+    def capability(self, which: str) -> Capability: ...
+    def capability(self, which: str | type[Capability]) -> Capability:
+        """The capability of that class or name. Raises `ConfigError` (`unknown_capability`)."""
+        from .capabilities.composing import find
+
+        return find(self.capabilities, which, f"Agent {self.name!r}")
 
     def session(
         self,
@@ -292,7 +333,7 @@ class Agent(Generic[Ctx]):
         tools = self.tools if own.tools is None else own.tools
         specs = tuple([tools[name].spec for name in sorted(tools)])
         stream = next(s for s in (wishes.stream, said.stream, self.streams) if s is not None)
-        instructions = self.instructions if said.instructions is None else said.instructions
+        instructions = self.instructions if own.instructions is None else own.instructions
         head = RequestHead("", instructions, specs, self.settings, stream)
         targets = tuple([target_of(handle, head, runtime, said, wishes.output, self.overrides) for handle in handles])
         check_extras(targets)
@@ -303,6 +344,14 @@ def _check_least(least: int, otherwise: str, **given: int) -> None:
     for name, number in given.items():
         if number < least:
             raise config_error("invalid_value", f"Agent({name}={number}) {otherwise}.", f"Use {least} or more.")
+
+
+def _plugins(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise config_error(
+            "invalid_value", f"Agent(plugins={names!r}) is one string.", f"Write a list of names: [{names!r}]."
+        )
+    return tuple(names)
 
 
 def _known(questions: Questions) -> Questions:

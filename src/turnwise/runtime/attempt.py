@@ -25,7 +25,7 @@ from .said import BYTES_PER_TOKEN, Asker, Ended, Said
 
 class Attempt(Said):
     """`response` is set once the request is sent; `waiting_since` (loop time) and `patience_s` while the provider is
-    waited for; `opening` is the task that opens it, ours to cancel. `gate` is held from before the request is sent until the
+    waited for; `sent_at` and `first_at` are when the request went out and when the first of its answer came (loop time); `opening` is the task that opens it, ours to cancel. `gate` is held from before the request is sent until the
     response has ended. `answered` checks whether the answer has the form asked for, if one was; `context_limit` is how many tokens
     the model reads, once that is known."""
 
@@ -58,7 +58,8 @@ class Attempt(Said):
         if asker.claims is not None and not await asker.claims.ensure():
             self._leave()
             return None
-        self.waiting_since, self.patience_s = runtime.loop.time(), self._deadlines.first_byte_s
+        self.sent_at = self.waiting_since = runtime.loop.time()
+        self.patience_s = self._deadlines.first_byte_s
         try:
             headers = sealed.headers
             if target.handle.auth is not None:
@@ -100,7 +101,10 @@ class Attempt(Said):
         try:
             if decoder is None:
                 decoder = await self._head(response)
-            data = await response.read()
+                data = await response.read()
+                self.first_at = self._runtime.loop.time()
+            else:
+                data = await response.read()
         except Exception as error:
             self._close(response)
             return [], self.failed(self._runtime.transport.explain(error, self.target.handle.base_url))
@@ -128,7 +132,9 @@ class Attempt(Said):
     def overdue(self, now: float) -> bool:
         """Whether the provider has been silent for longer than it may."""
         since, patience = self.waiting_since, self.patience_s
-        return since is not None and patience is not None and now >= since + patience  # the very sum that the watch is set for
+        return (
+            since is not None and patience is not None and now >= since + patience
+        )  # the very sum that the watch is set for
 
     def give_up(self) -> ModelFailed:
         """Stop because the provider was silent for too long."""

@@ -57,6 +57,11 @@ class ThreadPool:
         self._closed: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     @property
+    def waiting(self) -> int:
+        """How many functions wait for a thread."""
+        return len(self._waiting)
+
+    @property
     def abandoned(self) -> int:
         """How many functions run on although nobody waits for them."""
         return self._abandoned

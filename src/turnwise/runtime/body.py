@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,11 @@ from ..tools.files import names_files, with_files
 from ..tools.isolation import run_isolated
 from ..tools.results import ERROR_CHARS
 from ..tools.summaries import Returned
+from . import log
 from .artifacts import cut, keep, ref_of, whereabouts
 from .attachments import stored
+from .degraded import artifact_lost, works
+from .extensions import run_wrapped
 from .job import AnyTool, Job, printed
 
 if TYPE_CHECKING:
@@ -51,23 +54,31 @@ class Bodies:
         self._late = late
         self._retries = 0
 
-    async def run(self, job: Job) -> ToolResult:
-        """Run a body to its end; its result, or its failure as one. Cancelling this cancels the body."""
+    def run(self, job: Job) -> Coroutine[Any, Any, ToolResult]:
+        """Run a body to its end, with the middleware that is around it; its result, or its failure as one. Cancelling this cancels both."""
+        extended = self._turn.extended
+        if extended is None or (chain := extended.middleware.get("tool")) is None:
+            return self.bare(job)
+        return run_wrapped(chain, self, self._turn, job)
+
+    async def bare(self, job: Job) -> ToolResult:
+        """The same without middleware."""
         try:
             said = await (self._called(job) if job.tool.retries else self._once(job))
             body = render_result(said.value)
             if not isinstance(body, str):
                 body = await stored(body, self._session)
         except (Exception, SystemExit) as error:
+            log.tool_failed(self._session, job, error)
             failed = _failed(job, error)
-            if self._turn.extended is not None and (heard := await self._heard(job, failed)) is not failed:
-                return await self.run(job) if heard is None else await self._put_away(job, heard)
+            if self._has_hooks and (heard := await self._heard(job, failed)) is not failed:
+                return await self.bare(job) if heard is None else await self._put_away(job, heard)
             return await self._fitted(job, failed)
         if said.complaint:
             self._tell(Notice("summary_failed", f"{job.tool.name} ({job.id}) has no summary: {said.complaint}"))
         result = job.result = ToolResult(job.id, body, OK, said.summary)
-        if self._turn.extended is not None and (heard := await self._heard(job, result)) is not result:
-            return await self.run(job) if heard is None else await self._put_away(job, heard)
+        if self._has_hooks and (heard := await self._heard(job, result)) is not result:
+            return await self.bare(job) if heard is None else await self._put_away(job, heard)
         if job.tool.extract is not None and (extracted := await self._extracted(job, result)) is not None:
             return extracted
         limit = job.tool.max_result_chars
@@ -75,7 +86,20 @@ class Bodies:
             return result
         return await self._fitted(job, result)
 
+    @property
+    def session(self) -> Actor[Any]:
+        return self._session
+
+    async def failed(self, job: Job, error: Exception) -> ToolResult:
+        """The result of a call that failed outside of its body."""
+        return await self._fitted(job, _failed(job, error))
+
     # --- hooks -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _has_hooks(self) -> bool:
+        extended = self._turn.extended
+        return extended is not None and extended.after_calls
 
     async def _heard(self, job: Job, result: ToolResult) -> ToolResult | None:
         """What hooks make of a result; None if the call is to run again."""
@@ -92,12 +116,14 @@ class Bodies:
 
     async def stopped(self, job: Job, result: ToolResult) -> ToolResult | None:
         """The result of a call that was stopped. If its time was up, hooks have their say; None if it is to run again. Never raises."""
-        if job.why != "timeout" or job.result is not None or self._turn.extended is None:
+        extended = self._turn.extended
+        if job.why != "timeout" or job.result is not None or extended is None or not extended.after_calls:
             return result
         from .hooks.at_result import hear_timeout
 
         outcome = result.outcome
-        whole = result_of(job.id, outcome, printed(job))
+        around = None if self._turn.extended is None else self._turn.extended.middleware.get("tool")
+        whole = result_of(job.id, outcome, "" if around is not None and around.guards else printed(job))
         again = self._may_repeat if not isinstance(outcome, Timeout) or not outcome.still_running else _never
         heard = await hear_timeout(self._session, self._turn, job, whole, again)
         return heard if heard is None else self.fitted_now(job, heard)
@@ -216,11 +242,14 @@ class Bodies:
     async def _put(self, text: str) -> BlobRef | None:
         """Keep a text. None if the blob store fails: the tool has run, so its call does not."""
         try:
-            return await keep(text, self._session.blobs)
+            ref = await keep(text, self._session.blobs)
         except Exception as error:
             why = failure_of(error).message
+            artifact_lost(self._session, self._turn, why)
             self._tell(Notice("artifact_lost", f"The whole text of a result could not be kept: {why}"))
             return None
+        works(self._session.runtime, "artifacts")
+        return ref
 
     def _tell(self, notice: Notice) -> None:
         self._session.notice(self._turn, notice)

@@ -32,10 +32,12 @@ from ..core.outcomes import (
     result_of,
 )
 from ..tools import ArgumentsError, failure_of
+from . import log
 from .body import Bodies
 from .door import Door
 from .job import Job, begun_by, note_begun
 from .schedule import Schedule
+from .where import call_context
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -161,7 +163,7 @@ class Calls:
                 self._end(job, result_of(job.id, Cancelled("the turn was interrupted before it began")))
                 continue
             job.context = self._session.tool_context(job.call, self._turn, job.tool.timeout_s)
-            job.task = runtime.start(self._run(job), self._context.copy())
+            job.task = runtime.start(self._run(job), call_context(self._context, self._turn, job.id, runtime))
             self.time(job)
         self._launching = False
         self.journal()
@@ -169,7 +171,7 @@ class Calls:
     def time(self, job: Job) -> None:
         """The time that the tool has begins now."""
         runtime, limit, task = self._session.runtime, job.tool.timeout_s, job.task
-        if limit is not None and task is not None and not task.done():
+        if limit is not None and task is not None and not task.done() and not job.untimed:
             job.timer = runtime.timers.at(runtime.loop.time() + limit, partial(self._stop_job, job, "timeout"))
 
     async def _run(self, job: Job) -> None:
@@ -246,6 +248,7 @@ class Calls:
         task = job.task
         if task is not None:
             self._session.runtime.abandon(task)
+        log.abandoned(self._session, job)
         self._end(job, self._stopped(job, still_running=True))
         job.abandoned = True
 

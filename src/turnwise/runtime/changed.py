@@ -37,10 +37,12 @@ def changed(agent: Agent[Any], before: Overrides | None, given: Mapping[str, Any
     if "tools" in values:
         tools = _tools(agent, values["tools"], tools or {})
         values["tools"] = None if tools is None else tuple(tools)
+    elif said.tools is None:
+        tools = None
     for name, value in values.items():
         if value is not None and name in _RULES:
             _check(name, value)
-    return Overrides(msgspec.structs.replace(said, **values), models, tools)
+    return _together(agent, msgspec.structs.replace(said, **values), models, tools, before)
 
 
 def overrides_of(agent: Agent[Any], settings: SessionSettings, known: Overrides | None) -> Overrides | None:
@@ -55,8 +57,30 @@ def overrides_of(agent: Agent[Any], settings: SessionSettings, known: Overrides 
         models = None
     elif models is None or models[0].name != settings.model:
         models = _models(agent, settings.model)
-    tools = _tools(agent, settings.tools, (known.tools if known is not None else None) or {})
-    return Overrides(settings, models, tools)
+    tools = (known.tools if known is not None else None) or {}
+    if settings.capabilities is not None:
+        from .capabilities.capability import contents_of
+        from .capabilities.in_session import named
+
+        bundled = named(agent, settings, known) or ()
+        tools = {**{tool.name: tool for one in bundled for tool in contents_of(one).tools}, **tools}
+    return _together(agent, settings, models, _tools(agent, settings.tools, tools), known)
+
+
+def _together(
+    agent: Agent[Any],
+    settings: SessionSettings,
+    models: tuple[Model, ...] | None,
+    tools: Mapping[str, Tool[..., Any]] | None,
+    known: Overrides | None,
+) -> Overrides:
+    """With what the session's capabilities add. Who has none never enters their room."""
+    if settings.capabilities is None and not agent.capabilities:
+        return Overrides(settings, models, tools, settings.instructions)
+    from .capabilities.in_session import named, overrides, parts_of
+
+    parts = parts_of(agent, settings, named(agent, settings, known), tools)
+    return overrides(agent, settings, models, tools, parts)
 
 
 # --- models and tools -------------------------------------------------------------------------------------------------

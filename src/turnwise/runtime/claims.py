@@ -69,14 +69,19 @@ class Claims:
         session, lease = self._session, self._lease
         if lease.append_at_once is None or not lease.sure:
             return False
-        hold = held_after(entries, held=self.fence != 0)
+        hold, probe = held_after(entries, held=self.fence != 0), session.runtime.probe
+        began = 0.0 if probe is None else session.runtime.loop.time()
         try:
             fence = lease.append_at_once(session.id, after, entries, lease.claim(self.fence, hold))
         except Exception as error:
+            if probe is not None:
+                probe.stored(session, len(entries), began, error)
             session.not_appended(error)
             return True
         if fence is None:
             return False
+        if probe is not None:
+            probe.stored(session, len(entries), began, None)
         self.fence = fence
         self._settle(hold, session.state.turns)
         return True
@@ -195,7 +200,9 @@ class Claims:
                 session.lose(info)
             raise
         self._beginning -= 1
-        if not turn.over and (refused := self._refused) is not None:  # else it was refused to the next one, begun meanwhile
+        if (
+            not turn.over and (refused := self._refused) is not None
+        ):  # else it was refused to the next one, begun meanwhile
             self._refused = None
             session.lose(refused.info)
             raise refused

@@ -237,7 +237,16 @@ class Job:
         model, head = self._asked(wanted)
         request = Request(head, (UserMessage(wanted.prompt, 1, 1),))
         agent = session.agent
-        asked = ModelStream(request, model, (), agent.retry, "before_commit", agent.deadlines, session.runtime)
+        asked = ModelStream(
+            request,
+            model,
+            (),
+            agent.retry,
+            "before_commit",
+            agent.deadlines,
+            session.runtime,
+            extended_of(session),
+        )
         self._model = model.name
         session.tell_running(Notice("compacting", f"{model.name} is asked for a summary of what was said so far."))
         try:

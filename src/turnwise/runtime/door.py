@@ -41,7 +41,7 @@ class _Place:
     """A call in the line. `verdict` is None while the policy thinks, `failed` says why it could not be asked; `ready` once hooks have had their
     say as well. For the rest see `hooks.at_door`."""
 
-    __slots__ = ("changed", "failed", "hooked", "job", "ready", "result", "run", "task", "timer", "verdict")
+    __slots__ = ("changed", "failed", "job", "ready", "result", "run", "task", "timer", "verdict")
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -50,7 +50,6 @@ class _Place:
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
         self.ready = self.changed = False
-        self.hooked = job.hooked
         self.result: ToolResult | None = None
         self.run: Run | None = None
 
@@ -85,10 +84,15 @@ class Door:
     def bring(self, job: Job, allowed: bool) -> None:
         """A call comes; `allowed` if somebody who was asked has said so."""
         policy = None if allowed else self._session.agent.approvals
-        if policy is None and not self._line and self._turn.extended is None:
-            self._allowed(job)
-            return
+        extended, run = self._turn.extended, None
+        if policy is None and not self._line:
+            if extended is not None and extended.before_calls and (hooked := self._turn.hooked) is not None:
+                run = hooked.before_call(job)
+            if run is None:
+                self._allowed(job)
+                return
         place = _Place(job)
+        place.run = run
         self._line.append(place)
         self._bringing = True
         if policy is None:
@@ -176,7 +180,8 @@ class Door:
 
     def _decided(self, place: _Place) -> None:
         """The policy has spoken. Where there are hooks, they are heard before that holds."""
-        if self._turn.extended is not None:
+        extended = self._turn.extended
+        if extended is not None and extended.before_calls:
             from .hooks.at_door import hear
 
             if hear(self._session, self._turn, place, partial(self._heard_later, place)):

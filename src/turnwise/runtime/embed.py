@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import msgspec
 
@@ -21,7 +21,8 @@ from ..models.handle import ModelHandle, resolve_model
 from ..wire.embed import Batch, EmbedCodec, Embedded, InputType, Wishes, batches, check_texts, embed_codec
 from ..wire.embed.base import wrong_lengths
 from ..wire.rerank import Ranked, rerank_codec
-from .exchange import CLOSED, exchange
+from .exchange import CLOSED, exchange, once, tried
+from .extensions import of_runtime
 from .runtime import Runtime, default_runtime
 
 CONCURRENCY = 4
@@ -122,16 +123,19 @@ async def rerank(
     check_texts(documents, handle.host.label, "Document")
     if not documents:
         return []
-    count = len(documents)
-    request = codec.encode(query, documents, handle.wire_name, None if top_n is None else min(top_n, count))
-    ranked = await exchange(
-        handle,
-        request,
-        lambda body, _: codec.decode(body, count),
-        runtime,
-        retry or Retry(),
-        deadlines or Deadlines(),
-    )
+    count, most = len(documents), deadlines or Deadlines()
+
+    async def ask(documents: Sequence[str], query: str) -> list[Ranked]:
+        request = codec.encode(query, documents, handle.wire_name, None if top_n is None else min(top_n, count))
+        return await once(handle, request, lambda body, _: codec.decode(body, count), runtime, most)
+
+    if (chain := _around(runtime)) is None:
+        ranked = await tried(handle, lambda _: ask(documents, query), runtime, retry or Retry())
+    else:
+        from .middleware.embeds import ranked_through
+
+        attempt = ranked_through(chain, handle, runtime, documents, query, ask)
+        ranked = await tried(handle, attempt, runtime, retry or Retry())
     return ranked[:top_n]
 
 
@@ -174,13 +178,26 @@ class _Work(msgspec.Struct, frozen=True):
             answers[number] = await self._one(part)
 
     async def _one(self, part: Batch) -> Embedded:
-        texts, count = self.texts[part.start : part.end], part.end - part.start
-        request = self.codec.encode(texts, self.wishes)
+        texts, count, runtime = self.texts[part.start : part.end], part.end - part.start, self.runtime
 
         def read(body: bytes, headers: Mapping[str, str]) -> Embedded:
             return self.codec.decode(body, headers, count)
 
-        return await exchange(self.handle, request, read, self.runtime, self.retry, self.deadlines)
+        if (chain := _around(runtime)) is None:
+            request = self.codec.encode(texts, self.wishes)
+            return await exchange(self.handle, request, read, runtime, self.retry, self.deadlines)
+        from .middleware.embeds import embedded_through
+
+        async def ask(texts: Sequence[str]) -> Embedded:
+            return await once(self.handle, self.codec.encode(texts, self.wishes), read, runtime, self.deadlines)
+
+        return await tried(self.handle, embedded_through(chain, self.handle, runtime, texts, ask), runtime, self.retry)
+
+
+def _around(runtime: Runtime) -> Any:
+    """What the runtime has around embedding requests, if anything."""
+    extended = of_runtime(runtime.extensions)
+    return None if extended is None else extended.middleware.get("embed")
 
 
 def _check(texts: Sequence[str], dimensions: int | None, concurrency: int) -> None:

@@ -7,7 +7,7 @@ credentials and deadlines.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from ..core.limits import Deadlines, Retry, retry_delay
 from ..core.protocols import Response
 from ..models.auth import Outgoing
 from ..models.handle import ModelHandle
+from ..models.secrets import masked
 from ..wire.base import HttpRequest
 from ..wire.errors import MAX_ERROR_BYTES, TOO_LARGE, body_error, broken
 from .refusals import silence
@@ -48,12 +49,22 @@ async def exchange(
 
     Raises `ProviderError` with what the last try failed with. Cancelling it drops the connection.
     """
+    return await tried(handle, lambda _: once(handle, request, read, runtime, deadlines), runtime, retry)
+
+
+async def once(handle: ModelHandle, request: HttpRequest, read: Read[T], runtime: Runtime, deadlines: Deadlines) -> T:
+    """Send the request once. Raises `ProviderError`."""
+    return read_by(handle, await _Try(handle, request, runtime, deadlines).run(), read)
+
+
+async def tried(handle: ModelHandle, attempt: Callable[[int], Awaitable[T]], runtime: Runtime, retry: Retry) -> T:
+    """Do it as often as `retry` allows; `attempt` is given the number of the try. Raises what the last one failed with."""
     budget, tried = runtime.retry_budgets.of(handle.key_scope), 0
     while True:
         try:
-            made = read_by(handle, await _Try(handle, request, runtime, deadlines).run(), read)
+            made = await attempt(tried + 1)
         except ProviderError as error:
-            info = msgspec.structs.replace(error.info, provider=handle.provider, model=handle.model)
+            info = msgspec.structs.replace(masked(error.info), provider=handle.provider, model=handle.model)
         else:
             budget.earn()
             return made

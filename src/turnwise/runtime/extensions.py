@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 if TYPE_CHECKING:
+    from ..core.inputs import CallModel
+    from ..core.limits import Deadlines
+    from ..core.outcomes import ToolResult
+    from .attachments import Prompt
+    from .attempt import Attempt
+    from .body import Bodies
     from .ground import Ground
     from .hooks.chain import Chain
     from .hooks.hook import Hook
+    from .job import Job
+    from .plan import Begin, Target
+    from .runtime import Runtime
+    from .said import Asker
+    from .turn import Turn
 
 
 class Registration:
@@ -39,7 +50,7 @@ class Extensions:
 
     __slots__ = ("__weakref__", "_compiled", "hooks", "label", "middleware", "seen", "version")
 
-    def __init__(self, label: str, hooks: Iterable[object] = ()) -> None:
+    def __init__(self, label: str, hooks: Iterable[object] = (), middleware: Iterable[object] = ()) -> None:
         self.label = label
         """Whose they are, for lists: `runtime`, `agent:NAME`, `session:ID`."""
         self.version = 0
@@ -50,6 +61,8 @@ class Extensions:
         self._compiled: tuple[_Key, Extended | None] | None = None
         for hook in hooks:
             self.register(hook)
+        for one in middleware:
+            self.add_middleware(one)
 
     def register(self, hook: object) -> Registration:
         """Add a hook: a decorated function, or an object with methods for points. Raises `ConfigError`."""
@@ -61,10 +74,23 @@ class Extensions:
         return Registration(lambda: self._remove_hooks(made))
 
     def add_middleware(self, middleware: Any) -> Callable[[], None]:
-        """Add one, inside of those that are there; what is returned removes it again, once."""
+        """Add one, inside of those that are there; what is returned removes it again, once. Raises `ConfigError` (`not_middleware`)."""
+        from .middleware.compose import kinds_of
+
+        kinds_of(middleware)
         self.middleware = (*self.middleware, middleware)
         self.version += 1
         return lambda: self._remove_middleware(middleware)
+
+    def copied(self) -> Extensions:
+        """The same for another owner: what is added to one later, or taken from it, is not from the other. Hooks count anew."""
+        made = Extensions(self.label)
+        if self.hooks:
+            from .hooks.hook import Hook
+
+            made.hooks = tuple([Hook(one.id, one.point, one.spec, one.call) for one in self.hooks])
+        made.middleware, made.version = self.middleware, self.version
+        return made
 
     def _remove_hooks(self, gone: list[Hook]) -> None:
         for hook in gone:
@@ -80,31 +106,40 @@ class Extensions:
 
 
 class Extended(NamedTuple):
-    """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around."""
+    """What a turn runs with: a chain of hooks for each point that has any, and middleware by what it is around. The rest says where hooks have
+    to be looked for: before calls, after them, when something is journalled."""
 
     hooks: Mapping[str, Chain]
     middleware: Mapping[str, Any]
+    before_calls: bool = False
+    after_calls: bool = False
+    when_told: bool = False
 
 
-_Key = tuple[Extensions, int, Extensions, int, Extensions | None, int]
+_Key = tuple[Any, ...]
 
 
 def extended_of(session: Ground[Any]) -> Extended | None:
     """What is added to this session, its agent and its runtime, compiled once for each change; None if there is nothing."""
     runtime, agent, own = session.runtime.extensions, session.agent.extensions, session.extension
-    if own is None and not runtime.version and not agent.version:
+    overrides = session.overrides
+    bundled = session.agent.bundled if overrides is None or overrides.parts is None else overrides.parts.extensions
+    if own is None and not runtime.version and not agent.version and not bundled:
         return None
-    return extended(runtime, agent, own)
+    return extended(runtime, agent, own, bundled)
 
 
-def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = None) -> Extended | None:
-    """The three compiled. It is kept with the nearest owner, so it goes when that one goes."""
+def extended(
+    runtime: Extensions, agent: Extensions, own: Extensions | None = None, bundled: tuple[Extensions, ...] = ()
+) -> Extended | None:
+    """The three compiled, with those of capabilities (`bundled`, which do not change) between agent and session. It is kept with the nearest
+    owner, so it goes when that one goes."""
     keeper = agent if own is None else own
-    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version)
+    key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version, *bundled)
     kept = keeper._compiled  # pyright: ignore[reportPrivateUsage]
     if kept is not None and kept[0] == key:
         return kept[1]
-    owners = [one for one in (runtime, agent, own) if one is not None]
+    owners = [one for one in (runtime, agent, *bundled, own) if one is not None]
     if runtime.seen is None:
         runtime.seen = WeakSet()
     runtime.seen.update(owners[1:])
@@ -113,12 +148,32 @@ def extended(runtime: Extensions, agent: Extensions, own: Extensions | None = No
     return made
 
 
+def of_runtime(runtime: Extensions) -> Extended | None:
+    """What is added to a runtime alone, for requests outside of sessions."""
+    if not runtime.version:
+        return None
+    key: _Key = (runtime, runtime.version, runtime, runtime.version, None, 0)
+    kept = runtime._compiled  # pyright: ignore[reportPrivateUsage]
+    if kept is not None and kept[0] == key:
+        return kept[1]
+    made = _compile([runtime])
+    runtime._compiled = key, made  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
 def _compile(owners: list[Extensions]) -> Extended | None:
     hooks = [hook for owner in owners for hook in owner.hooks]
     middleware = [one for owner in owners for one in owner.middleware]
     if not hooks and not middleware:
         return None
-    return Extended(_chains(hooks) if hooks else {}, _composed(middleware) if middleware else {})
+    chains: Mapping[str, Chain] = _chains(hooks) if hooks else {}
+    return Extended(
+        chains,
+        _composed(middleware) if middleware else {},
+        "tool.before" in chains or "approval.requested" in chains,
+        "tool.after" in chains or "tool.error" in chains,
+        "error" in chains or "approval.answered" in chains,
+    )
 
 
 def _chains(hooks: list[Hook]) -> Mapping[str, Chain]:
@@ -128,5 +183,42 @@ def _chains(hooks: list[Hook]) -> Mapping[str, Chain]:
 
 
 def _composed(middleware: list[Any]) -> Mapping[str, Any]:
-    """`middleware` composes them here; they come outermost first."""
-    raise NotImplementedError(middleware)
+    """They come outermost first."""
+    from .middleware.compose import composed
+
+    return composed(middleware)
+
+
+# --- what is loaded with the first middleware ---------------------------------------------------------------------------
+
+
+def wrapped(chain: Any, turn: Turn, asked: CallModel, target: Target) -> Attempt:
+    """A turn's attempt of a model call with middleware around it."""
+    from .middleware.model import WrappedAttempt
+
+    session = turn.session
+    return WrappedAttempt(chain, session, asked, target, turn.plan.deadlines, session.runtime, turn.answered)
+
+
+def wrapped_alone(
+    chain: Any, asker: Asker, asked: CallModel, target: Target, deadlines: Deadlines, runtime: Runtime
+) -> Attempt:
+    """The same for a request outside of a turn."""
+    from .middleware.model import WrappedAttempt
+
+    return WrappedAttempt(chain, asker, asked, target, deadlines, runtime)
+
+
+async def enter(chain: Any, turn: Turn, opening: Prompt | Begin) -> Prompt | Begin:
+    """Begin the middleware around a turn; what the turn begins with. Raises what refuses it."""
+    from .middleware.turns import Wrapping
+
+    wrapping = turn.wrapping = Wrapping(chain, turn.session, turn, opening)
+    return await wrapping.enter()
+
+
+async def run_wrapped(chain: Any, bodies: Bodies, turn: Turn, job: Job) -> ToolResult:
+    """Run a call's body with middleware around it."""
+    from .middleware.tools import run_wrapped
+
+    return await run_wrapped(chain, bodies, turn, job)

@@ -17,6 +17,7 @@ from ..core.request import ModelSettings, Request, RequestHead
 from ..core.turn import CUT_OFF
 from ..tools.cap import capped, left_out
 from ..tools.extract import Extract
+from .extensions import extended_of
 from .job import Job
 from .single import ModelStream
 
@@ -46,6 +47,7 @@ async def extract_from(
         "before_commit",
         Deadlines(turn_s=seconds),
         session.runtime,
+        extended_of(session),
     )
     try:
         async with asked:

@@ -41,25 +41,30 @@ class ProviderLimits(msgspec.Struct, frozen=True):
 class Gate:
     """Lets requests to one provider key through. `enter` before sending, `leave` once for each `enter` that returned."""
 
-    __slots__ = ("_requests", "_slots", "_tokens")
+    __slots__ = ("_requests", "_slots", "_tokens", "waiting")
 
     def __init__(self, limits: ProviderLimits) -> None:
         self._slots = None if limits.concurrency is None else asyncio.Semaphore(limits.concurrency)
         self._requests = _limiter(limits.requests_per_minute)
         self._tokens = _limiter(limits.tokens_per_minute)
+        self.waiting: int = 0
 
     async def enter(self, tokens: int) -> None:
         """Wait until a request of about so many tokens may be sent. Cancelling it takes nothing."""
-        if self._slots is not None:
-            await self._slots.acquire()
+        self.waiting += 1
         try:
-            if self._requests is not None:
-                await self._requests.acquire()
-            if self._tokens is not None:
-                await self._tokens.acquire(max(1.0, min(tokens, self._tokens.max_rate)))
-        except BaseException:
-            self.leave()
-            raise
+            if self._slots is not None:
+                await self._slots.acquire()
+            try:
+                if self._requests is not None:
+                    await self._requests.acquire()
+                if self._tokens is not None:
+                    await self._tokens.acquire(max(1.0, min(tokens, self._tokens.max_rate)))
+            except BaseException:
+                self.leave()
+                raise
+        finally:
+            self.waiting -= 1
 
     def leave(self) -> None:
         """The response has ended, or was given up."""
@@ -75,6 +80,11 @@ class Gates:
     def __init__(self, limits: Mapping[str, ProviderLimits]) -> None:
         self._limits = limits
         self._by_key: dict[object, Gate] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait their turn."""
+        return sum([gate.waiting for gate in self._by_key.values()])
 
     def of(self, provider: str, key: object) -> Gate | None:
         """The gate of a provider key; None if nothing bounds it."""

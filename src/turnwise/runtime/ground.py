@@ -265,9 +265,13 @@ class Ground(Generic[Ctx]):
         if self._bound:
             runtime = self.runtime
             if not runtime.closed and runtime.loop is asyncio.get_running_loop():
+                if self.agent.plugins:
+                    self._equip(runtime)
                 return runtime
         runtime = self._owner or self.agent.runtime or default_runtime_if_any() or await default_runtime()
         runtime.bind()
+        if self.agent.plugins:
+            self._equip(runtime)
         if not self._bound:
             self._set_out()
         self.runtime = runtime
@@ -289,6 +293,12 @@ class Ground(Generic[Ctx]):
 
             await session_began(self)
         return runtime
+
+    def _equip(self, runtime: Runtime) -> None:
+        """Have the agent with what the runtime's plugins offer by now."""
+        from .plugins.equipped import equipped
+
+        self.agent = equipped(self.agent, runtime)
 
     def _set_out(self) -> None:
         """What waits to become durable. Made here and not before: most sessions of a program that has many are asked nothing for now."""

@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 
 from ..core.protocols import Clock
+from ..models.secrets import mask
+from . import log
 
 PartState = Literal["ok", "degraded", "failed"]
 
@@ -28,13 +30,15 @@ class PartStatus(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """The parts that have said how they stand. `changed` is called with each change, on the thread that says it; it must not raise."""
+    """The parts that have said how they stand; `degraded` are those that do not work as they should. `changed` is called with each change,
+    on the thread that says it; it must not raise. All methods may be called from any thread."""
 
-    __slots__ = ("_clock", "_parts", "changed")
+    __slots__ = ("_clock", "_parts", "changed", "degraded")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._parts: dict[str, PartStatus] = {}
+        self.degraded: tuple[PartStatus, ...] = ()
         self.changed: list[Callable[[PartStatus], None]] = []
 
     def degrade(self, part: str, code: str, message: str, *, state: PartState = "degraded") -> None:
@@ -57,8 +61,10 @@ class Health:
 
     def _note(self, part: str, state: PartState, code: str, message: str) -> None:
         before = self._parts.get(part)
-        if before is not None and (before.state, before.code, before.message) == (state, code, message):
+        if before is not None and (before.state, before.code, before.message) == (state, code, mask(message)):
             return
-        status = self._parts[part] = PartStatus(part, state, self._clock.wall(), code, message)
+        status = self._parts[part] = PartStatus(part, state, self._clock.wall(), code, mask(message))
+        self.degraded = tuple([one for one in self.parts if one.state != "ok"])
+        log.part_changed(status)
         for told in tuple(self.changed):
             told(status)

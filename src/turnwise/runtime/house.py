@@ -102,7 +102,8 @@ class House:
         self._titling = None if titles is None else Titling(titles)
         self._recover_every_s = recover_every_s
         self._drain_s = drain_s
-        self._places = Places(max_turns, max_waiting)
+        self._places = places = Places(max_turns, max_waiting)
+        self._queue = ("turns", lambda: places.waiting)
         self._running: dict[Turn, Session[Any]] = {}
         self._quiet: asyncio.Future[None] | None = None
         self._loading: dict[str, asyncio.Task[Session[Any]]] = {}
@@ -125,6 +126,7 @@ class House:
             runtime.bind()
             if self._runtime is None:
                 self._runtime = runtime
+                runtime.queues.append(self._queue)
                 self._shelf = Shelf(runtime, self._max_open, self._idle_s, self._save, self._wake)
                 self._tapes = Tapes(self.store, runtime)
         else:
@@ -320,6 +322,8 @@ class House:
             return Drained()
         drained = await self.drain(self._drain_s if drain_s is None else drain_s)
         self._closed = True
+        if self._queue in self._runtime.queues:
+            self._runtime.queues.remove(self._queue)
         for watcher in list(self._watchers):
             watcher.close()
         tasks = [task for task in self._own if task is not asyncio.current_task()]

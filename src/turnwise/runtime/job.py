@@ -19,7 +19,8 @@ class Job:
     """One call that passed its checks. It may run once entry `begun_at` of the journal, its beginning, is durable. `why` says who stopped it, `usage` what models took that were asked on its behalf.
     `result` is what the body has come to while it is still being made fit for the model; `ticket` is for a body that runs in a
     thread (`claim`). `hooked`: hooks have had their say in whether it runs; `instead` is name and arguments of the call that it runs as, if
-    they have made another one of it. `tries` counts the runs that hooks asked for."""
+    they have made another one of it. `tries` counts the runs that hooks asked for; `untimed` while it is hooks that are waited for, which have a
+    time of their own."""
 
     __slots__ = (
         "abandoned",
@@ -37,6 +38,7 @@ class Job:
         "timer",
         "tool",
         "tries",
+        "untimed",
         "usage",
         "why",
     )
@@ -61,6 +63,7 @@ class Job:
         self.hooked = hooked
         self.instead: tuple[str, str | None] = ("", None)
         self.tries = 1
+        self.untimed = False
 
     def claim(self) -> bool:
         """Take the ticket: True for the first to ask, be it the thread that is to run the body, or whoever stops the call

@@ -25,6 +25,7 @@ from .extensions import extended_of
 from .ground import Ground
 from .home import at_home
 from .mailbox import TERMINAL
+from .observer import tell_observers
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -45,10 +46,14 @@ def behind_last_word(counts: list[int], events: list[Event]) -> tuple[list[int],
     for entry, count in enumerate(counts, 1):
         begins += count
         if count and type(events[begins - 1]) in TERMINAL:
-            return (counts, events, None) if begins == len(events) else (
-                counts[:entry],
-                events[:begins],
-                (counts[entry:], events[begins:]),
+            return (
+                (counts, events, None)
+                if begins == len(events)
+                else (
+                    counts[:entry],
+                    events[:begins],
+                    (counts[entry:], events[begins:]),
+                )
             )
     return counts, events, None
 
@@ -78,11 +83,15 @@ class Journalled(Ground[Ctx]):
         """Whether entries wait to be appended with whatever comes next, as after `reload`: nobody is told of them but from the journal."""
         return self._created is None and bool(self._entries)
 
-    def observed(self, turn: Turn | None, events: list[Event]) -> None:
-        """Tell whoever watches all turns, and hooks, of what is durable."""
-        for observer in self.runtime.observers:
-            observer.told(cast("Actor[Any]", self), turn, events)
-        if events and extended_of(self) is not None:
+    def observed(
+        self, turn: Turn | None, events: list[Event], counts: Sequence[int] = (), entries: Sequence[Entry] = ()
+    ) -> None:
+        """Tell whoever watches all turns, and hooks, of what is durable: `entries`, and how many of the events each has given."""
+        if self.runtime.probe is not None:
+            self.runtime.probe.appended(cast("Actor[Any]", self), turn, entries)
+        if self.runtime.observers:
+            tell_observers(cast("Actor[Any]", self), turn, events, counts)
+        if events and (extended := extended_of(self)) is not None and extended.when_told:
             from .hooks.at_turn import events_told
 
             events_told(cast("Actor[Any]", self), turn, events)
@@ -96,12 +105,29 @@ class Journalled(Ground[Ctx]):
         self._puts.add(put)
         put.add_done_callback(self._puts.discard)
 
+    async def put(self, after: int, entries: Sequence[Entry]) -> None:
+        """Append to a store that takes its time."""
+        probe, claims, store = self.runtime.probe, self.claims, self._store
+        assert store is not None
+        began = 0.0 if probe is None else self.runtime.loop.time()
+        try:
+            if claims is None:
+                await store.append(self.id, after, entries)
+            else:
+                await claims.append(after, entries)
+        except Exception as error:
+            if probe is not None:
+                probe.stored(cast("Actor[Any]", self), len(entries), began, error)
+            raise
+        if probe is not None:
+            probe.stored(cast("Actor[Any]", self), len(entries), began, None)
+
     def tell_outside(self, counts: Sequence[int], events: Sequence[Event]) -> None:
         """Entries became durable that are of no turn."""
         if self.hub is not None:
             self.hub.told(None, self.told, counts, events)
         self.told += len(counts)
-        self.observed(None, events)
+        self.observed(None, list(events), counts)
 
     async def until_durable(self) -> None:
         """Wait until all that was folded is durable."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ConfigError, config_error
 from ..models.facts import Facts
+from .degraded import prices_fail, works
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -39,9 +40,28 @@ async def window_of(facts: Facts, runtime: Runtime) -> int | None:
     """How many tokens the model reads; None if that is not known. A catalogue that cannot be read knows nothing."""
     try:
         await learned(facts, runtime)
-        return facts.info(runtime.clock.wall()).context_window if facts.at_hand else None
-    except Exception:
+        if not facts.at_hand:
+            return None
+        window = facts.info(runtime.clock.wall()).context_window
+    except Exception as error:
+        prices_fail(runtime, error)
         return None
+    works(runtime, "prices")
+    return window
+
+
+async def learn_prices(facts: Facts, runtime: Runtime) -> None:
+    """Have at hand what the model costs, if that can be known: a catalogue that cannot be read must not cost the answer. Raises `ConfigError`
+    for overrides that cannot be used."""
+    try:
+        await learned(facts, runtime)
+    except ConfigError:
+        raise
+    except Exception as error:
+        facts.give_up(runtime.clock.wall())
+        prices_fail(runtime, error)
+    else:
+        works(runtime, "prices")
 
 
 async def learn_needed(targets: Sequence[Target], runtime: Runtime, *, needs_prices: bool) -> None:
@@ -50,7 +70,7 @@ async def learn_needed(targets: Sequence[Target], runtime: Runtime, *, needs_pri
     for target in targets:
         facts = target.facts
         if needs_prices or facts.has_overrides:
-            await learned(facts, runtime)
+            await learn_prices(facts, runtime)
         if needs_prices and not facts.is_priced(runtime.clock.wall()):
             raise _unpriced(target)
 

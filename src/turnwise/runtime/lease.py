@@ -14,6 +14,7 @@ import platform
 from typing import TYPE_CHECKING, Protocol
 
 from ..core.store import Claim, Owner, Store
+from .degraded import store_fails, store_works
 from .parts import append_at_once_of
 from .timers import Timer
 
@@ -70,6 +71,11 @@ class Lease:
         clock = self._runtime.clock
         return clock.monotonic() < self._until and clock.wall() < self._until_wall
 
+    @property
+    def held(self) -> int:
+        """How many sessions are claimed under it."""
+        return len(self._holders)
+
     def claim(self, fence: int = 0, hold: bool = True) -> Claim:
         """For an append; see `Claim`."""
         return Claim(self.owner.id, fence, hold)
@@ -117,6 +123,7 @@ class Lease:
         began, began_wall = clock.monotonic(), clock.wall()
         try:
             await self.store.heartbeat(self.owner, self.ttl_s)
+            store_works(self._runtime, self.store)
             self._until, self._until_wall = began + self.ttl_s, began_wall + self.ttl_s
         finally:
             self._renewing = None
@@ -142,7 +149,8 @@ class Lease:
             if self._renewing is None:
                 self._renewing = asyncio.current_task()
                 await self._renew()
-        except Exception:
+        except Exception as error:
+            store_fails(self._runtime, self.store, "lease_not_renewed", f"The lease cannot be renewed: {error}")
             again_s = self.ttl_s / BEATS / 4
         else:
             again_s = self.ttl_s / BEATS

@@ -51,7 +51,8 @@ class Mailbox:
     the others never more than `size` wait. `cursor` is the last entry of the journal all of whose events were taken. Only while it is
     `live` it is offered events; else its watcher reads the journal from `cursor` on. It is `complete` when nothing will
     follow. `turn` is the one that it belongs to, if it belongs to one; `skip` the number of events, of those that are offered next,
-    that its snapshot has in it already; `last_word` an end that is not in the journal."""
+    that its snapshot has in it already; `last_word` an end that is not in the journal; `dropped` how many events it has let go
+    that were not counted yet."""
 
     __slots__ = (
         "_items",
@@ -60,6 +61,7 @@ class Mailbox:
         "_waiter",
         "complete",
         "cursor",
+        "dropped",
         "last_word",
         "live",
         "policy",
@@ -78,6 +80,7 @@ class Mailbox:
         self.complete = False
         self.skip = 0
         self.waiting = 0
+        self.dropped = 0
         self.last_word: Event | None = None
         self._items: deque[Event | Mark | Joined] = deque()
         self._packed = 0
@@ -106,12 +109,12 @@ class Mailbox:
             self._items.extend(events)
             self.waiting += len(events)
             return
-        for event in events:
+        for at, event in enumerate(events):
             if self.waiting < self.size:
                 self._items.append(event)
                 self.waiting += 1
             elif self.policy == "drop_to_cursor" or not self._squeeze_in(event):
-                self._drop()
+                self._drop(len(events) - at)
                 return
 
     def slip_in(self, event: Event) -> None:
@@ -164,15 +167,16 @@ class Mailbox:
         self.waiting += 1
         return True
 
-    def _drop(self) -> None:
+    def _drop(self, coming: int) -> None:
         """Throw away what waits; but of an entry that was taken in part the rest stays, for it will not be told again."""
         rest: list[Event | Mark | Joined] = []
         if self._midway:
             items = list(self._items)
             end = next((at for at, item in enumerate(items) if type(item) is Mark), -1)
             rest = items[: end + 1]
-        self._items = deque(rest)
+        before, self._items = self.waiting, deque(rest)
         self.waiting = self._packed = max(0, len(rest) - 1)
+        self.dropped += before - self.waiting + coming
         self.live = False
 
     def end(self, last_word: Event | None = None) -> None:

@@ -24,6 +24,7 @@ from .claims import is_left
 from .follow_ups import WELL
 from .history_ops import Move, moment
 from .plan import Wishes
+from .runtime import default_runtime
 from .session import Session
 from .turn import Turn
 
@@ -52,6 +53,10 @@ async def open_stored(
         raise unknown_session(session_id)
     state, snapshot = found
     created = SessionCreated(state.id, state.principal, state.created_at)
+    if agent.plugins:
+        from .plugins.equipped import equipped
+
+        agent = equipped(agent, runtime or agent.runtime or await default_runtime())
     overrides = overrides_of(agent, state.settings, None)
     session = Session(agent, created, context=context, store=store, overrides=overrides, runtime=runtime, state=state)
     await session.bind()

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 from ..core.errors import TurnwiseError
 from ..core.events import Event, Notice, StepStarted, ToolProgress
 from ..core.inputs import CallModel, Input, Interrupt, ModelFailed
+from ..core.result import TurnWarning
 from ..tools import ToolHost
-from . import process
+from . import log, process
 from .artifacts import SessionArtifacts
+from .attempt import Attempt
+from .extensions import enter, extended_of, wrapped
+from .observer import tell_beside
 from .plan import Begin, Target, TurnPlan
 from .spending import Spending
 from .timers import Timer
@@ -24,9 +28,9 @@ if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Actor
     from .attachments import Prompt
-    from .attempt import Attempt
     from .extensions import Extended
     from .hooks.hooked import Hooked
+    from .middleware.turns import Wrapping
     from .output import Answered
     from .turn import Turn
 
@@ -36,7 +40,8 @@ MAX_UNREAD_PROGRESS = 1000
 
 class Overseen(WatchedStream):
     """The part of a turn that looks at the time, and that its tools and hooks talk to. `extended` is what is added to it by now (hooks,
-    middleware), `hooked` what it knows of its hooks, if it has any."""
+    middleware), `hooked` what it knows of its hooks, if it has any, and `wrapping` what is around all of it. `warnings` are of what it has
+    lost; `rewords`: its result is not told as the journal has it."""
 
     __slots__ = (
         "_context",
@@ -48,7 +53,11 @@ class Overseen(WatchedStream):
         "extended",
         "hooked",
         "plan",
+        "probed",
+        "rewords",
         "spending",
+        "warnings",
+        "wrapping",
     )
     plan: TurnPlan
     spending: Spending
@@ -60,9 +69,13 @@ class Overseen(WatchedStream):
         self._watch: Timer | None = None
         self._deadline: float | None = None
         self._progress = 0
+        self.warnings: tuple[TurnWarning, ...] = ()
+        self.rewords = False
+        self.probed: Any = None
         self._told = (0, 0)
         self.extended: Extended | None = None
         self.hooked: Hooked | None = None
+        self.wrapping: Wrapping | None = None
 
     @property
     def session(self) -> Actor[Any]:
@@ -74,11 +87,17 @@ class Overseen(WatchedStream):
         """The context variables that its caller had."""
         return self._context
 
+    @variables.setter
+    def variables(self, context: contextvars.Context) -> None:
+        self._context = context
+
     @property
     def guards_results(self) -> bool:
-        """Whether a hook has to see what tools say before anybody else does."""
-        chain = None if self.extended is None else self.extended.hooks.get("tool.after")
-        return chain is not None and chain.guards
+        """Whether a hook or middleware has to see what tools say before anybody else does."""
+        if self.extended is None:
+            return False
+        chain, around = self.extended.hooks.get("tool.after"), self.extended.middleware.get("tool")
+        return (chain is not None and chain.guards) or (around is not None and around.guards)
 
     @staticmethod
     def answers_to(output: OutputSpec) -> Answered:
@@ -106,6 +125,32 @@ class Overseen(WatchedStream):
 
         return await before_turn(self._session, cast("Turn", self), opening, body, plan)
 
+    def attempt_of(self, asked: CallModel, target: Target) -> Attempt:
+        """The attempt that is to be made, with what is around it by now."""
+        session = self._session
+        extended = self.extended = extended_of(session)
+        if extended is not None and (chain := extended.middleware.get("model")) is not None:
+            return wrapped(chain, cast("Turn", self), asked, target)
+        return Attempt(asked, target, self.plan.deadlines, session.runtime, cast("Turn", self).answered)
+
+    async def begin_within(self, extended: Extended, opening: Prompt | Begin) -> Prompt | Begin:
+        """What the turn begins with, once the middleware around it has let it through. Raises what refuses it."""
+        self.extended = extended
+        chain = extended.middleware.get("turn")
+        return opening if chain is None else await enter(chain, cast("Turn", self), opening)
+
+    def never_began(self, error: BaseException) -> None:
+        """It was refused before it began."""
+        if self.wrapping is not None:
+            self.wrapping.never_began(error)
+
+    def call_off(self) -> None:
+        """It is not wanted any more, and has not begun."""
+        if self.wrapping is not None:
+            self.wrapping.call_off()
+        if self.hooked is not None:
+            self.hooked.cut()
+
     def hook_step(self, attempt: Attempt) -> bool:
         """Give the attempt the hooks of its step; True if they come before it is told that it begins."""
         from .hooks.at_step import hook_step
@@ -128,6 +173,7 @@ class Overseen(WatchedStream):
         for observer in self._session.runtime.observers:
             observer.told(self._session, cast("Turn", self), (began,))
         if asked.attempt > 1:
+            log.tried_again(self._session, asked, target)
             target.budget.take()
 
     def replied(self, attempt: Attempt, given: Input) -> None:
@@ -149,6 +195,7 @@ class Overseen(WatchedStream):
                 SessionArtifacts(self._session),
                 self.spending.remaining,
                 self._state_for,
+                lambda: runtime.transport,
             )
         return self._host
 
@@ -162,6 +209,12 @@ class Overseen(WatchedStream):
         """Hand events to the consumer, which need not be waiting."""
         self._out += events
         self.wake()
+
+    def tell_all(self, events: list[Event]) -> None:
+        """Tell what is in no entry of the journal: the consumer, and the bus."""
+        self.tell(events)
+        if self._session.runtime.observers:
+            tell_beside(self._session, cast("Turn", self), events)
 
     def _report(self, call_id: str, message: str, data: Any) -> None:
         """A tool's progress, from any thread."""
@@ -181,6 +234,8 @@ class Overseen(WatchedStream):
             self.tell([progress])
         elif self._progress == MAX_UNREAD_PROGRESS + 1:
             self.tell([Notice("progress_dropped", "Progress reports are dropped until the stream is read.")])
+        if self._progress > MAX_UNREAD_PROGRESS:
+            self._session.runtime.count_dropped("progress")
 
     def _disarm_watch(self) -> None:
         if self._watch is not None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..models import catalogue
     from ..tools.output import OutputSpec, OutputType, Strategy
     from .agent import Agent
+    from .capabilities.composing import Parts
     from .reminders import Reminder
     from .runtime import Runtime
     from .spending import StopCondition
@@ -39,11 +40,14 @@ INHERITED: ContextVar[Any] = ContextVar("turnwise_context", default=None)
 
 
 class Overrides(msgspec.Struct, frozen=True):
-    """What a session has changed of its agent, with the models and tools that the names in `settings` stand for."""
+    """What a session has changed of its agent, with the models and tools that the names in `settings` stand for. `instructions` are what the
+    model is sent; `parts` is what the session comes to with its capabilities, if they are not those of its agent."""
 
     settings: SessionSettings
     models: tuple[Model, ...] | None = None
     tools: Mapping[str, Tool[..., Any]] | None = None
+    instructions: str | None = None
+    parts: Parts | None = None
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -209,7 +213,7 @@ def make_plan(agent: Agent[Any], wishes: Wishes, targets: tuple[Target, ...]) ->
         wishes.context,
         watch_of(agent.deadlines),
         output,
-        agent.reminders,
+        agent.reminders if overrides is None or overrides.parts is None else overrides.parts.reminders,
         (*agent.stop_when, *wishes.stop_when),
     )
 

@@ -274,6 +274,18 @@ def append_failed(error: Exception, session: str) -> ErrorInfo:
     )
 
 
+def media_lost(error: Exception) -> ErrorInfo:
+    """The blob store does not take what a model has made."""
+    if isinstance(error, TurnwiseError):
+        return error.info
+    return ErrorInfo(
+        "state",
+        "blob_failed",
+        f"What the model has made could not be kept: {type(error).__name__}: {error}",
+        "Check the blob store and run the turn again.",
+    )
+
+
 def silence(label: str, seconds: float, answering: bool) -> ErrorInfo:
     """The error of a provider that was given up because it said nothing."""
     hint, within = "Try again, or allow more time with Deadlines.", f"for {seconds:g} s."

@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from ..core.store import Journals, Records
     from ..store.scopes import State
     from .budgets.ledger import Ledger
+    from .bus.bus import Bus
     from .extensions import Registration
     from .ground import Ground
     from .hooks.chain import Outcome as HookOutcome
     from .hooks.hook import HookStatus
     from .lease import Lease
     from .observer import Observer
+    from .overview import RuntimeStatus
+    from .plugins.plugins import Plugins
+    from .telemetry.probe import Probe
 
 _CLOSE_GRACE_S = 5.0
 ENCODED_BYTES = 64 << 20
@@ -53,8 +57,10 @@ class Runtime:
     turns, waits for them at most their grace, and leaves no task, connection or child behind. `environ` is where keys and
     addresses are looked up (default: the process's environment). `limits` bound what is sent to each provider key, by provider
     name (`"*"`: all others): see `ProviderLimits`. `lease_s` is for how long this process may be silent before others may take over its
-    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md). `budgets` bound what the turns of each session, agent, user or tenant may
-    spend together, whatever the agent: see docs/limits.md.
+    sessions in a store that is shared: see docs/resume.md. `hooks` are called for all sessions (docs/hooks.md), and
+    `middleware` is around all that is done, outside of that of agents (docs/middleware.md). `budgets` bound what
+    the turns of each session, agent, user or tenant may spend together, whatever the agent: see docs/limits.md. `plugins` are started by `async with` and
+    stopped by `close`: see docs/plugins.md.
     """
 
     def __init__(
@@ -72,7 +78,9 @@ class Runtime:
         limits: Mapping[str, ProviderLimits] | None = None,
         lease_s: float = 30.0,
         hooks: Iterable[object] = (),
+        middleware: Iterable[object] = (),
         budgets: Iterable[Budget] = (),
+        plugins: Plugins | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.random: Random = random or SystemChance()
@@ -82,10 +90,15 @@ class Runtime:
         self.blobs = blobs
         self._records: Records | None = None
         self.retry_budgets = RetryBudgets(self.clock)
-        self.gates = Gates(limits or {})
+        self.gates = gates = Gates(limits or {})
         self.health = Health(self.clock)
         self.observers: tuple[Observer, ...] = ()
-        self.extensions = Extensions("runtime", hooks)
+        self.failing_stores: list[object] = []
+        self._bus: Bus | None = None
+        self.probe: Probe | None = None
+        self.dropped: dict[str, int] = {}
+        self.queues: list[tuple[str, Callable[[], int]]] = [("requests", lambda: gates.waiting)]
+        self.extensions = Extensions("runtime", hooks, middleware)
         self.closed = False
         self._transport = transport
         self._blocking = blocking
@@ -100,8 +113,11 @@ class Runtime:
         self.lease_s = lease_s
         self.ledger: Ledger | None = _ledger(self, tuple(budgets))
         self.leases: list[Lease] = []
+        self.plugins = None if plugins is None else plugins.on(self)
 
     async def __aenter__(self) -> Self:
+        if self.plugins is not None:
+            await self.plugins.start()
         self.bind()
         return self
 
@@ -197,6 +213,8 @@ class Runtime:
                     "session", "session_closed", "This runtime is closed.", "Open a new Runtime, or leave it out."
                 )
             )
+        if self.plugins is not None:
+            self.plugins.refuse_if_not_begun()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -246,6 +264,11 @@ class Runtime:
         if self._encoded_bytes > ENCODED_BYTES:
             self._drop_encoded()
 
+    @property
+    def encoded_bytes(self) -> int:
+        """What the encoded histories that are kept take, those of sessions that are gone included until they are counted anew."""
+        return self._encoded_bytes
+
     def _drop_encoded(self) -> None:
         """Sessions that are gone have taken theirs with them, so the sum is made anew first."""
         kept = self._encoded
@@ -270,6 +293,46 @@ class Runtime:
 
         return end
 
+    @property
+    def bus(self) -> Bus:
+        """The event bus, made when it is first asked for, on the runtime's loop. Raises `SessionClosed` if the runtime is closed by then."""
+        if self._bus is None:
+            from .bus.bus import Bus
+
+            self._bus = Bus(self)
+        return self._bus
+
+    def tell_bus(self, topic: str, data: Any = None) -> None:
+        """Publish something, if anybody ever asked for the bus. Callable from any thread; never raises."""
+        if self._bus is not None:
+            self._bus.publish(topic, data)
+
+    def status(self) -> RuntimeStatus:
+        """How the runtime stands: its parts, what runs, who listens, what was left behind."""
+        from .overview import status_of
+
+        return status_of(self, self._bus, self._turns, self._tasks)
+
+    def count_dropped(self, queue: str, events: int = 1) -> None:
+        """Events were not kept for somebody who is too slow, in the queue of that name."""
+        self.dropped[queue] = self.dropped.get(queue, 0) + events
+        if self.probe is not None:
+            self.probe.dropped(queue, events)
+
+    @property
+    def active_turns(self) -> int:
+        """How many turns and single requests run."""
+        return len(self._turns)
+
+    def waiting(self) -> dict[str, int]:
+        """How much waits in the runtime's queues, by their names."""
+        found: dict[str, int] = {}
+        for name, depth in self.queues:
+            found[name] = found.get(name, 0) + depth()
+        if self._blocking is not None and (threads := getattr(self._blocking, "waiting", None)) is not None:
+            found["threads"] = threads
+        return found
+
     def adopt(self, turn: Any) -> None:
         """A turn begins; it is ended by `close` if it still runs then."""
         self._turns.add(turn)
@@ -286,10 +349,14 @@ class Runtime:
         ended = [turn.close() for turn in list(self._turns)]
         if ended:
             await asyncio.wait([asyncio.ensure_future(e) for e in ended], timeout=_CLOSE_GRACE_S)
+        if self.plugins is not None:
+            await self.plugins.stop()
         if self.ledger is not None:
             await self.ledger.settled()
         for lease in self.leases:
             await lease.retire()
+        if self._bus is not None:
+            await self._bus.close()
         await self._cancel_tasks()
         if self._timers is not None:
             self._timers.close()

@@ -17,12 +17,14 @@ from ..core.messages import AssistantMessage, Message
 from ..core.protocols import Blobs, Response
 from ..core.reducer import Reducer
 from ..core.usage import Usage
+from ..models.secrets import masked
 from ..wire.base import Decoder
 from .attachments import stored
 from .gates import Gate
-from .learn import learned
+from .learn import learn_prices
 from .plan import Target
 from .prefix import Prefix
+from .refusals import media_lost
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -82,12 +84,14 @@ class Said:
         "_runtime",
         "asked",
         "context_limit",
+        "first_at",
         "head",
         "hooks",
         "opening",
         "patience_s",
         "reducer",
         "response",
+        "sent_at",
         "stopped",
         "target",
         "waiting_since",
@@ -114,11 +118,18 @@ class Said:
         self.opening: asyncio.Task[Any] | None = None
         self._decoder: Decoder | None = None
         self.waiting_since: float | None = None
+        self.sent_at: float | None = None
+        self.first_at: float | None = None
         self.patience_s: float | None = None
         self.stopped = False
         self.hooks: StepHooks | None = None
         self._body_bytes = 0
         self.context_limit: int | None = None
+
+    @property
+    def being_read(self) -> bool:
+        """Whether someone is in the midst of `read`."""
+        return self.response is not None and self.waiting_since is not None
 
     @property
     def phase(self) -> AttemptPhase:
@@ -187,13 +198,15 @@ class Said:
         may come before the catalogue is loaded."""
         facts, body, response = self.target.facts, message.body, message.response
         if not facts.prices_at_hand:
-            try:
-                await learned(facts, self._runtime)
-            except Exception:  # a package that cannot be read must not cost the answer
-                facts.give_up()
+            await learn_prices(facts, self._runtime)
             response = msgspec.structs.replace(response, usage=self._priced(response.usage))
         if type(body) is tuple:
-            body = await stored(body, asker)
+            try:
+                body = await stored(body, asker)
+            except Exception as error:
+                if not self.stopped:
+                    asker.post(self.failed(media_lost(error)))
+                return
         if not self.stopped:
             ended = self._heard(msgspec.structs.replace(message, body=body, response=response))
             if ended is not None:
@@ -206,7 +219,7 @@ class Said:
         # A stream that broke off has cost what was read of it, also when the provider could not say so any more.
         usage = self._priced(failed.usage) if failed is not None else self.usage_so_far() if begun else None
         usage = usage if used is None else used
-        named = msgspec.structs.replace(error, provider=target.handle.provider, model=target.handle.model)
+        named = msgspec.structs.replace(masked(error), provider=target.handle.provider, model=target.handle.model)
         return ModelFailed(
             named,
             reducer.shown,

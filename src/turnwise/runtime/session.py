@@ -246,6 +246,8 @@ class Session(Surface[Ctx]):
             await self.sizes.stop()
         if self._turn is not None and self._turn.opened:
             await self._turn.close("closed")
+        elif self._turn is not None:
+            self._turn.call_off()
         await self.come_to_rest()
         follow_ups.close(self)
         await self.hook_close()

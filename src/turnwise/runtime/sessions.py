@@ -21,6 +21,7 @@ from ..store.refusals import unknown_session
 from . import refusals
 from .agent import Agent
 from .claims import is_left
+from .degraded import search_fails, works
 from .elsewhere import StoredWatcher, cursor_from
 from .finding import find, find_or_create
 from .history_ops import forked
@@ -216,8 +217,14 @@ class Sessions(House):
     ) -> Sequence[Hit]:
         """Where messages and tool results have all words of `text`; words in double quotes stand together. `any_user`: of the whole
         tenant."""
-        user = None if any_user else principal.user
-        return await self.store.search(principal.tenant, text, user=user, session=session, limit=limit)
+        user, runtime = None if any_user else principal.user, await self._bind()
+        try:
+            hits = await self.store.search(principal.tenant, text, user=user, session=session, limit=limit)
+        except Exception as error:
+            search_fails(runtime, error)
+            raise
+        works(runtime, "search")
+        return hits
 
     async def audit(
         self,

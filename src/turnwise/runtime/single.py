@@ -28,6 +28,7 @@ from ..store.memory import MemoryBlobs
 from . import refusals
 from .attachments import Prompt, accept, without_bytes
 from .attempt import Attempt
+from .extensions import Extended, of_runtime, wrapped_alone
 from .pieces import pieces_of
 from .plan import Target, check_extras, target_of, watch_of
 from .prefix import Prefix
@@ -118,8 +119,11 @@ class ModelStream(EventStream):
         restart: Restart,
         deadlines: Deadlines | None,
         runtime: Runtime | None,
+        extended: Extended | None = None,
     ) -> None:
+        """`extended` is what the session that asks has around its model calls; without one it is what the runtime has."""
         super().__init__()
+        self._extended = extended
         self._given = request
         self._models = _models(request, model, models)
         self._retry = retry or Retry()
@@ -210,7 +214,7 @@ class ModelStream(EventStream):
         return ""
 
     def post(self, given: Ended) -> None:
-        """An answer whose media had to be put away first."""
+        """What came of an answer whose media had to be put away first, or a failure that a middleware has seen."""
         self._settle(given)
         self.wake()
 
@@ -242,7 +246,11 @@ class ModelStream(EventStream):
     def _begin(self, asked: CallModel) -> None:
         runtime, target = self._owner, self._targets[asked.model]
         self._out.append(StepStarted(asked.turn, asked.step, asked.attempt, target.handle.model))
-        attempt = self._attempt = Attempt(asked, target, self._deadlines, runtime)
+        extended = self._extended or of_runtime(runtime.extensions)
+        if extended is None or (chain := extended.middleware.get("model")) is None:
+            attempt = self._attempt = Attempt(asked, target, self._deadlines, runtime)
+        else:
+            attempt = self._attempt = wrapped_alone(chain, self, asked, target, self._deadlines, runtime)
         if asked.attempt > 1:
             target.budget.take()
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())

@@ -15,6 +15,7 @@ from ..core.messages import Message
 from ..core.state import SessionState
 from ..core.store import Snapshot, Store
 from ..store.projection import PART, Archive, Encoded, Encoding
+from .degraded import works
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -87,8 +88,11 @@ async def _save(session: Actor[Any], store: Store, saved: Saved, encoding: Encod
             await session.runtime.sleep(0)
         snapshot = encoding.snapshot()
         await store.save_snapshot(session.id, snapshot)
-    except Exception:  # it is made again after the next turn
+    except Exception as error:  # it is made again after the next turn
+        why = f"Sessions cannot be saved, so that opening them takes longer: {type(error).__name__}: {error}"
+        session.runtime.health.degrade("snapshots", "snapshot_failed", why)
         return False
+    works(session.runtime, "snapshots")
     saved.seq, saved.bytes, saved.parts = snapshot.seq, len(snapshot.data), encoding.parts
     return True
 

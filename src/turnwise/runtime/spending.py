@@ -22,7 +22,8 @@ from ..core.settings import AGENTS_OWN
 from ..core.state import TurnState
 from ..core.step import Step, last_step
 from ..core.usage import Usage
-from . import process
+from ..models.secrets import mask
+from . import log, process
 from .budget import CURRENT, Budget, Nested
 from .cache_breaks import cause_of_break, sent
 from .reminders import ReminderContext, to_conclude, written
@@ -137,7 +138,7 @@ class Spending:
             try:
                 text = reminder(context)
             except Exception as error:
-                what = f"{_name(reminder)} raised {type(error).__name__}: {error}"
+                what = mask(f"{_name(reminder)} raised {type(error).__name__}: {error}")
                 self._tell([Notice("reminder_failed", f"A reminder is left out: {what}")])
                 continue
             if text and text.strip():
@@ -192,6 +193,8 @@ class Spending:
         if isinstance(given, ModelReplied):
             self.budget.settle(given.message.usage, committed=True)
         elif isinstance(given, ModelFailed | Halted | Stop):
+            if isinstance(given, ModelFailed):
+                log.attempt_failed(self._session, given)
             self.budget.settle(given.usage, committed=False)
         elif isinstance(given, CompactionEnded | SpentElsewhere) and given.usage is not None and not self._is_counted:
             self.budget.add(given.usage)
@@ -235,7 +238,7 @@ class Spending:
 
     def _tell(self, events: list[Event]) -> None:
         if self._session.is_driving(self._turn):
-            self._turn.tell(events)
+            self._turn.tell_all(events)
 
 
 def costs_are_bounded(session: Actor[Any], plan: TurnPlan) -> bool:
@@ -292,7 +295,7 @@ def _broken(condition: StopCondition, error: Exception) -> ErrorInfo:
     return ErrorInfo(
         "hook",
         "stop_condition_failed",
-        f"The stop condition {_name(condition)} failed: {type(error).__name__}: {error}",
+        mask(f"The stop condition {_name(condition)} failed: {type(error).__name__}: {error}"),
         "Correct it: a turn whose condition cannot be told is not let run on.",
         detail=type(error).__name__,
     )

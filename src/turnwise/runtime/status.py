@@ -143,7 +143,7 @@ def in_force(agent: Agent[Any], overrides: Overrides | None) -> SessionSettings:
     stream = _first(said.stream, agent.streams)
     tools = agent.tools if overrides is None or overrides.tools is None else overrides.tools
     return SessionSettings(
-        agent.instructions if said.instructions is None else said.instructions,
+        agent.instructions if overrides is None or overrides.instructions is None else overrides.instructions,
         tuple(sorted(tools)),
         model.name,
         _first(said.max_output_tokens, own.max_output_tokens, most_output(model, own, stream)),
@@ -152,7 +152,18 @@ def in_force(agent: Agent[Any], overrides: Overrides | None) -> SessionSettings:
         stream,
         context_limit(model, said),
         compaction_in_force(agent.compaction, said.compaction) or False,
+        _capabilities(agent, overrides),
     )
+
+
+def _capabilities(agent: Agent[Any], overrides: Overrides | None) -> tuple[str, ...] | None:
+    """Their names; None without any. Their room is not entered for that."""
+    if not agent.capabilities and (overrides is None or overrides.parts is None):
+        return None
+    from .capabilities.capability import name_of
+    from .capabilities.in_session import in_force
+
+    return tuple([name_of(one) for one in in_force(agent, overrides)])
 
 
 def context_limit(model: Model, settings: SessionSettings) -> int | None:

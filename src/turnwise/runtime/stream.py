@@ -42,11 +42,15 @@ class EventStream:
         raise NotImplementedError
 
     @property
+    def attempt(self) -> Attempt | None:
+        """The model call that is under way."""
+        return self._attempt
+
+    @property
     def reading(self) -> bool:
         """Whether someone is in the midst of `pull`."""
         attempt = self._attempt
-        in_read = attempt is not None and attempt.response is not None and attempt.waiting_since is not None
-        return self._waiter is not None or in_read
+        return self._waiter is not None or (attempt is not None and attempt.being_read)
 
     def take(self) -> list[Event]:
         """The events at hand, for whoever passes them on."""

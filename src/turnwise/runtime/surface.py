@@ -7,8 +7,8 @@ brought to the loop on which the session lives.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import UNSET, UnsetType
 
@@ -32,7 +32,7 @@ from .extensions import Extensions, extended_of
 from .follow_ups import FollowUp
 from .home import at_home
 from .kept import Kept, kept_of, make_last
-from .plan import INHERITED, Wishes
+from .plan import INHERITED, Overrides, Wishes
 from .status import SessionStatus, in_force, status_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from ..core.budgets import BudgetStatus
     from ..core.store import Store
     from ..store.scopes import State
+    from .capabilities.capability import Capability
     from .extensions import Registration
+
+C = TypeVar("C", bound="Capability")
 
 
 class Surface(Answering[Ctx]):
@@ -193,9 +196,39 @@ class Surface(Answering[Ctx]):
             "compaction": compaction,
         }
         known = {name: value for name, value in given.items() if value is not UNSET}
+        return await self._change(lambda: changed(self.agent, self.overrides, known), by)
+
+    async def add(self, capability: Capability, *, by: Principal | None = None) -> SessionSettings:
+        """Have a capability in this session, too, from the next model call on, in a running turn as well; what then holds. It is journalled by
+        its name: whoever opens the session again needs an agent that has it. Raises `ConfigError` (`capability_conflict`) before anything is
+        journalled."""
+        from .capabilities.in_session import added
+
+        return await self._change(lambda: added(self.agent, self.overrides, capability), by)
+
+    async def remove(self, which: str | type[Capability], *, by: Principal | None = None) -> SessionSettings:
+        """Do without a capability from the next model call on, by its name or class; also one of the agent's. What it has in its state stays.
+        Raises `ConfigError`: `unknown_capability`; `capability_conflict` if another one requires it."""
+        from .capabilities.in_session import removed
+
+        return await self._change(lambda: removed(self.agent, self.overrides, which), by)
+
+    @overload
+    def capability(self, which: type[C]) -> C: ...
+    @overload
+    def capability(self, which: str) -> Capability: ...
+    def capability(self, which: str | type[Capability]) -> Capability:
+        """The capability of that class or name that this session has. Raises `ConfigError` (`unknown_capability`)."""
+        from .capabilities.composing import find
+        from .capabilities.in_session import in_force
+
+        return find(in_force(self.agent, self.overrides), which, "The session")
+
+    async def _change(self, make: Callable[[], Overrides], by: Principal | None) -> SessionSettings:
+        """Have other settings, if a turn can be planned with them."""
 
         def change() -> ChangeSettings:
-            overrides = changed(self.agent, self.overrides, known)
+            overrides = make()
             self.agent.plan(Wishes(watched=False, overrides=overrides), self.runtime)
             self.overrides = overrides
             return ChangeSettings(overrides.settings, by)

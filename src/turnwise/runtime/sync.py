@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..core.store import Store
     from ..tools.output import OutputType
     from .actor import Actor
+    from .capabilities.capability import Capability
     from .changed import Tools
     from .follow_ups import FollowUp
     from .history_ops import Move
@@ -218,6 +219,14 @@ class SyncSession:
     def budgets(self) -> tuple[BudgetStatus, ...]:
         """See `Session.budgets`."""
         return self._do(self._session.budgets)
+
+    def add(self, capability: Capability, *, by: Principal | None = None) -> SessionSettings:
+        """See `Session.add`."""
+        return self._do(lambda: self._session.add(capability, by=by))
+
+    def remove(self, which: str | type[Capability], *, by: Principal | None = None) -> SessionSettings:
+        """See `Session.remove`."""
+        return self._do(lambda: self._session.remove(which, by=by))
 
     def status(self) -> SessionStatus:
         """See `Session.status`."""

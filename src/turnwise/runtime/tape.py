@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from ..core.events import Event
+from ..core.entries import Entry
 from ..core.evolve import evolve
 from ..core.state import SessionState
 from ..core.store import Store
@@ -33,22 +33,27 @@ WAIT_S = 60.0
 """How long a store is asked to wait for more; then it is asked again."""
 
 
+Tell = Callable[[Entry, SessionState], Sequence[Any]]
+"""What is told of an entry that was just folded into the state: to watchers `told_again`."""
+
+
 class Told(NamedTuple):
     """What is told of the entry of this number."""
 
     seq: int
-    events: Sequence[Event]
+    events: Sequence[Any]
 
 
 class Reading:
     """A journal that is read and folded from somewhere on."""
 
-    __slots__ = ("_session", "_state", "_store")
+    __slots__ = ("_session", "_state", "_store", "_tell")
 
-    def __init__(self, store: Store, session: str, state: SessionState | None = None) -> None:
+    def __init__(self, store: Store, session: str, state: SessionState | None = None, tell: Tell = told_again) -> None:
         self._store = store
         self._session = session
         self._state = state or SessionState()
+        self._tell = tell
 
     @property
     def seq(self) -> int:
@@ -60,7 +65,7 @@ class Reading:
         state, told = self._state, list[Told]()
         for entry in await self._store.read(self._session, state.seq, PAGE):
             evolve(state, entry)
-            told.append(Told(state.seq, told_again(entry, state)))
+            told.append(Told(state.seq, self._tell(entry, state)))
         return told
 
 
@@ -80,11 +85,13 @@ class Tape:
         "store",
     )
 
-    def __init__(self, store: Store, runtime: Runtime, session: str, state: SessionState | None) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, session: str, state: SessionState | None, tell: Tell = told_again
+    ) -> None:
         self.store = store
         self.runtime = runtime
         self.session = session
-        self._reading = Reading(store, session, state)
+        self._reading = Reading(store, session, state, tell)
         self._kept: deque[Told] = deque()
         self.first = self._reading.seq
         self._lock = asyncio.Lock()

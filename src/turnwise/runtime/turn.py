@@ -18,16 +18,15 @@ from ..core.entries import InterruptCause
 from ..core.events import Event
 from ..core.inputs import CallModel, Halted, Interrupt
 from ..core.result import TurnResult
-from . import refusals
+from . import log, refusals
 from .attachments import Prompt
 from .attempt import Attempt
-from .budget import CURRENT
 from .calls import Calls
-from .extensions import extended_of
 from .overseen import Overseen
 from .plan import INHERITED, Begin, TurnPlan, Wishes
 from .said import AttemptPhase
 from .spending import Spending
+from .where import enter_turn
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -73,6 +72,7 @@ class Turn(Overseen):
         self._job: Job | None = None
         self.account = None
         self.answered = None if wishes.output is None else self.answers_to(wishes.output)
+        self.rewords = self.answered is not None
         self._calls: Calls | None = None
 
     # --- the consumer's side ----------------------------------------------------------------------------------------
@@ -91,17 +91,18 @@ class Turn(Overseen):
         await self._session.begin(self, self._opening)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object = None, *_: object) -> None:
         if self._result is not None:
             if self.closing:
                 await self.wait()
-            return
-        if self._on_leave == "stop":
+        elif self._on_leave == "stop":
             await self.close("left")
         else:
             from .watch import hub_of
 
             hub_of(self._session).detach(self)
+        if self.wrapping is not None and self._result is not None:
+            await self.wrapping.leave(quiet=kind is not None)
 
     def __aiter__(self) -> Self:
         if not self._begun:
@@ -155,7 +156,7 @@ class Turn(Overseen):
     def spend(self, plan: TurnPlan) -> None:
         """Open the turn's account, which the runs that its tools start will draw on. Raises `BudgetError` (`depth_limit`)."""
         self.spending = Spending(self._session, self, plan.limits)
-        self._context.run(CURRENT.set, self.spending.budget)
+        enter_turn(self, self._session, self._context)
 
     @property
     def calls(self) -> Calls:
@@ -185,8 +186,7 @@ class Turn(Overseen):
         if session.overrides is not self.wishes.overrides and not self.replan():
             return
         target = self.plan.target(asked.model)
-        attempt = self._attempt = Attempt(asked, target, self.plan.deadlines, runtime, self.answered)
-        self.extended = extended_of(session)
+        attempt = self._attempt = self.attempt_of(asked, target)
         if self.extended is None or not self.hook_step(attempt):
             self.announce(asked, target)
         attempt.opening = runtime.start(self._open(attempt), self._context.copy())
@@ -242,6 +242,7 @@ class Turn(Overseen):
     def finish(self, result: TurnResult) -> None:
         """The turn is over; what was told before stays for the consumer to read."""
         self._result = result
+        log.turn_ended(self._session, result)
         self._disarm_watch()
         self.spending.close()
         if self.extended is None or not self.hook_end(result):

@@ -87,6 +87,7 @@ class Watcher:
     async def _catch_up(self, mailbox: Mailbox) -> None:
         """Read on in the journal; become live, or come to the end, when there is no more of it."""
         hub = self._hub
+        hub.count_dropped(mailbox)
         last_word, turn = mailbox.last_word, mailbox.turn
         if last_word is not None:
             mailbox.last_word = None
@@ -199,8 +200,15 @@ class Hub:
             self._mailboxes.remove(mailbox)
         if self._turn is not None and self._turn.mailbox is mailbox:
             self._turn.mailbox = None
+        self.count_dropped(mailbox)
         mailbox.throw_away()
         self.made_room()
+
+    def count_dropped(self, mailbox: Mailbox) -> None:
+        """Put down what was dropped because the watcher is too slow."""
+        dropped, mailbox.dropped = mailbox.dropped, 0
+        if dropped and self.session.bound:
+            self.session.runtime.count_dropped("watchers", dropped)
 
     def made_room(self) -> None:
         """The pump may read again."""

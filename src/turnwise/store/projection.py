@@ -27,7 +27,7 @@ from ..core.state import SessionState
 from ..core.store import Journals, Snapshot
 from ..core.view import WHOLE, project
 
-PROJECTION_VERSION = 1
+PROJECTION_VERSION = 2
 """To be raised with every change of `SessionState` or of what `evolve` makes of an entry. A test holds the shape of the state."""
 
 PART = 128

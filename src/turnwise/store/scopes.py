@@ -17,7 +17,7 @@ from ..core.principal import LOCAL, Principal
 from ..core.store import Record, Records, Scope, ScopeKind
 from .board import DEFAULT_BUFFER, Mailbox
 from .changing import Pauses, Place, Reach, deleted, updated, write
-from .shapes import StateKey, StateRecord, check_text, key_of, record_of
+from .shapes import StateKey, StateRecord, check_key, check_text, key_of, record_of
 from .state_watch import StateWatcher
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class State:
 
     `session`, `user` and `agent` are the scopes of one session, user and agent (by its name) of the tenant, `global_` is that of
     the whole tenant. Raises `ConfigError` (`no_scope`) for a scope that it was not made for. `writer` is noted with what is written. A
-    value has at most `max_value_bytes` as JSON. With a `runtime`, an update that another process got in the way of waits a little
+    value has at most `max_value_bytes` as JSON. `prefix` is put before all keys, unseen (`within`). With a `runtime`, an update that another process got in the way of waits a little
     before it is tried again. A store is used on the loop that it belongs to.
     """
 
-    __slots__ = ("_agent", "_principal", "_reach", "_session", "max_value_bytes", "writer")
+    __slots__ = ("_agent", "_prefix", "_principal", "_reach", "_session", "max_value_bytes", "writer")
 
     def __init__(
         self,
@@ -52,11 +52,13 @@ class State:
         writer: str = "",
         max_value_bytes: int = MAX_VALUE_BYTES,
         runtime: Pauses | None = None,
+        prefix: str = "",
     ) -> None:
         self._reach = store if isinstance(store, Reach) else Reach(store, runtime)
         self._principal = principal
         self._agent = agent
         self._session = session
+        self._prefix = prefix
         self.writer: Final = writer
         self.max_value_bytes: Final = max_value_bytes
 
@@ -82,7 +84,21 @@ class State:
 
     def scope(self, kind: ScopeKind) -> ScopedState:
         """The scope of that kind."""
-        return ScopedState(self._reach, self._scope(kind), self.writer, self.max_value_bytes)
+        return ScopedState(self._reach, self._scope(kind), self.writer, self.max_value_bytes, self._prefix)
+
+    def within(self, namespace: str) -> State:
+        """The same scopes, of which only what is under `namespace/` is seen and written, by keys without it: for capabilities and plugins, which
+        then share no key. Raises `ConfigError` (`invalid_value`) for a namespace that is no key."""
+        check_key(namespace)
+        return State(
+            self._reach,
+            self._principal,
+            agent=self._agent,
+            session=self._session,
+            writer=self.writer,
+            max_value_bytes=self.max_value_bytes,
+            prefix=f"{self._prefix}{namespace}/",
+        )
 
     def _scope(self, kind: ScopeKind) -> Scope:
         tenant = check_text("tenant", self._principal.tenant)
@@ -104,10 +120,11 @@ class ScopedState:
     values are plain JSON data. Raises `ConfigError` (`invalid_value`, `not_json`) before anything is written, and what the store
     raises."""
 
-    __slots__ = ("_limit", "_reach", "scope", "writer")
+    __slots__ = ("_limit", "_prefix", "_reach", "scope", "writer")
 
-    def __init__(self, reach: Reach, scope: Scope, writer: str, max_value_bytes: int) -> None:
+    def __init__(self, reach: Reach, scope: Scope, writer: str, max_value_bytes: int, prefix: str = "") -> None:
         self._reach = reach
+        self._prefix = prefix
         self._limit = max_value_bytes
         self.scope: Final = scope
         self.writer: Final = writer
@@ -139,7 +156,9 @@ class ScopedState:
         """The value with version, times and writer. Raises `StateError`: `damaged_record` if it is not of the type, `newer_schema`,
         `no_migration`, `migration_failed`."""
         shape = key_of(key, type)
-        return record_of(shape, await self._reach.do(self.scope.kind, lambda r: r.get_record(self.scope, shape.name)))
+        name = self._name(shape)
+        found = await self._reach.do(self.scope.kind, lambda r: r.get_record(self.scope, name))
+        return record_of(shape, found, self._prefix)
 
     @overload
     async def list(self, prefix: StateKey[T], /, *, after: str = "", limit: int = 100) -> Sequence[StateRecord[T]]: ...
@@ -154,10 +173,11 @@ class ScopedState:
     ) -> Sequence[StateRecord[Any]]:
         """The records whose keys begin with `prefix`, by key, at most `limit`; the next page is that `after` the last key of this one. Of a
         `StateKey`: those that its `of` has made. Raises as `record`."""
-        begins = prefix.prefix if isinstance(prefix, StateKey) else prefix
+        begins = self._prefix + (prefix.prefix if isinstance(prefix, StateKey) else prefix)
+        after = self._prefix + after if after else after
         shape = prefix if isinstance(prefix, StateKey) else StateKey(prefix or "*", type)
         found = await self._reach.do(self.scope.kind, lambda r: r.records(self.scope, begins, after=after, limit=limit))
-        return [record for one in found if (record := record_of(shape, one)) is not None]
+        return [record for one in found if (record := record_of(shape, one, self._prefix)) is not None]
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -238,10 +258,11 @@ class ScopedState:
         `StateError`: `value_too_large`; `record_contended` after `UPDATE_TRIES` tries.
         """
         shape = key_of(key, type)
+        name = self._name(shape)
         first = None if default is UNSET else shape.write(default, self._limit)
 
         async def done(records: Records) -> Any:
-            place = self._place(records, shape.name)
+            place = self._place(records, name)
             return await updated(place, shape, change, first, ttl_s, self._limit, self._reach.pause)
 
         return await self._reach.do(self.scope.kind, done)
@@ -249,7 +270,7 @@ class ScopedState:
     async def delete(self, key: str | StateKey[Any], /, *, expected_version: int | None = None) -> bool:
         """Take the record away; False if there was none. Its version goes on if it is written again soon: who has seen the old one
         does not take the new one for it. Raises `StateError`: `version_conflict` if it has another version than the expected."""
-        name = key_of(key, Any).name
+        name = self._name(key_of(key, Any))
 
         async def done(records: Records) -> bool:
             return await deleted(self._place(records, name), expected_version, self._reach.pause)
@@ -273,9 +294,10 @@ class ScopedState:
         if buffer < 1:
             raise config_error("invalid_value", f"buffer={buffer} leaves no room for a change.", "Use 1 or more.")
         if isinstance(prefix, StateKey):
-            mailbox = Mailbox(self.scope, prefix.prefix, prefix.name, buffer)
-            return StateWatcher(self._reach, mailbox, prefix)
-        return StateWatcher(self._reach, Mailbox(self.scope, prefix, None, buffer), StateKey(prefix or "*", type))
+            mailbox = Mailbox(self.scope, self._prefix + prefix.prefix, self._prefix + prefix.name, buffer)
+            return StateWatcher(self._reach, mailbox, prefix, self._prefix)
+        mailbox = Mailbox(self.scope, self._prefix + prefix, None, buffer)
+        return StateWatcher(self._reach, mailbox, StateKey(prefix or "*", type), self._prefix)
 
     @property
     def sync(self) -> SyncScopedState:
@@ -284,17 +306,21 @@ class ScopedState:
 
         return SyncScopedState(self, self._reach)
 
+    def _name(self, shape: StateKey[Any]) -> str:
+        """The key as the store has it."""
+        return check_key(self._prefix + shape.name) if self._prefix else shape.name
+
     async def _put(self, shape: StateKey[Any], value: Any, expect: int | None, ttl_s: float | None) -> StateRecord[Any]:
-        data = shape.write(value, self._limit)
+        data, name = shape.write(value, self._limit), self._name(shape)
 
         async def done(records: Records) -> Record:
-            place = self._place(records, shape.name)
+            place = self._place(records, name)
             async with place.line():
                 return await write(
                     place, data, expect, shape.schema, ttl_s, lambda other: shape.write(other, self._limit)
                 )
 
-        made = record_of(shape, await self._reach.do(self.scope.kind, done))
+        made = record_of(shape, await self._reach.do(self.scope.kind, done), self._prefix)
         assert made is not None, "a record that was written is there"
         return made
 

@@ -132,12 +132,12 @@ class StateKey(msgspec.Struct, Generic[T], frozen=True, eq=False):
         return written
 
 
-def record_of(shape: StateKey[T], found: Record | None) -> StateRecord[T] | None:
-    """A record as its readers get it; None for one that was deleted. Raises as `StateKey.read`."""
+def record_of(shape: StateKey[T], found: Record | None, prefix: str = "") -> StateRecord[T] | None:
+    """A record as its readers get it, its key without `prefix`; None for one that was deleted. Raises as `StateKey.read`."""
     if found is None or found.schema == GONE:
         return None
     return StateRecord(
-        found.key,
+        found.key[len(prefix) :],
         shape.read(found),
         found.version,
         found.schema,

@@ -32,8 +32,9 @@ class StateWatcher(Generic[T]):
     cannot be read, and may go on.
     """
 
-    def __init__(self, reach: Reach, mailbox: Mailbox, shape: StateKey[T]) -> None:
+    def __init__(self, reach: Reach, mailbox: Mailbox, shape: StateKey[T], prefix: str = "") -> None:
         self._reach = reach
+        self._prefix = prefix
         self._mailbox = mailbox
         self._shape = shape
 
@@ -69,4 +70,4 @@ class StateWatcher(Generic[T]):
                 raise StopAsyncIteration
             await self._mailbox.wait()
         key, record = item
-        return StateChange(key, record_of(self._shape, record))
+        return StateChange(key[len(self._prefix) :], record_of(self._shape, record, self._prefix))

@@ -28,7 +28,7 @@ _CHILD = os.path.abspath(search_child.__file__)
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
-@tool(read_only=True, idempotent=True, timeout_s=30.0, max_result_chars=None)
+@tool(read_only=True, idempotent=True, timeout_s=30.0, max_result_chars=None, category="session")
 async def read_artifact(
     id: str,
     ctx: ToolContext[Any],

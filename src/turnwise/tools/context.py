@@ -14,7 +14,7 @@ import msgspec
 from ..core.budget import Remaining
 from ..core.errors import ErrorInfo, ToolError
 from ..core.principal import LOCAL, Principal
-from ..core.protocols import Artifacts, Clock, Spawn
+from ..core.protocols import Artifacts, Clock, Spawn, Transport
 from .process import DEFAULT_LIMIT_BYTES, Printed, ProcessResult, run_process
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class ToolHost(msgspec.Struct, frozen=True):
     artifacts: Artifacts | None = None
     remaining: Callable[[], Remaining] = Remaining
     state: Callable[[str], State] | None = None
+    transport: Callable[[], Transport] | None = None
 
 
 class ToolContext(msgspec.Struct, Generic[Ctx], eq=False):

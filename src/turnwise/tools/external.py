@@ -6,11 +6,11 @@ How a turn waits for an answer without a task, and how it comes in, is in `runti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from ..core.errors import ToolError
 from .cap import DEFAULT_RESULT_CHARS
-from .options import Kind
+from .options import AboutOptions, Kind
 from .plain import PlainArguments
 from .results import Body
 from .schema import ObjectArguments
@@ -26,6 +26,7 @@ def external_tool(
     answer: Callable[[Any, Any], Body] | None = None,
     expires_in_s: float | None = None,
     max_result_chars: int | None = DEFAULT_RESULT_CHARS,
+    **about: Unpack[AboutOptions],
 ) -> Tool[..., Any]:
     """See `Tool.external`. `answer` turns decoded arguments and what was handed in into what the model is told."""
     if isinstance(parameters, Mapping):
@@ -49,4 +50,5 @@ def external_tool(
         kind=kind,
         answer=answer,
         expires_in_s=expires_in_s,
+        **about,
     )

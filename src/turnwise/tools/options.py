@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypedDict
 
 from ..core.errors import config_error
@@ -9,14 +10,27 @@ from .cap import MIN_RESULT_CHARS
 from .extract import Extract
 from .resources import Resource
 from .summaries import Summary
+from .validation import Validate
 
 Isolation = Literal["none", "process"]
 Kind = Literal["function", "external", "question"]
 """Who answers a call: the tool's function, the program that runs the session, or the user."""
+Permission = Literal["read", "write", "execute", "network"]
+"""What a call may do to the world: look at it, change it, run programs, reach other machines. Data, for whoever decides what is allowed."""
 DEFAULT_TIMEOUT_S = 60.0
+_PERMISSIONS: tuple[str | None, ...] = (None, "read", "write", "execute", "network")
 
 
-class RunOptions(TypedDict, total=False):
+class AboutOptions(TypedDict, total=False):
+    """What a tool is, for whoever chooses among many. See `Tool`."""
+
+    validate: Validate | None
+    category: str
+    tags: Iterable[str]
+    permission: Permission | None
+
+
+class RunOptions(AboutOptions, total=False):
     """How a tool is run. See `Tool` for meanings and defaults."""
 
     timeout_s: float | None
@@ -49,6 +63,8 @@ def check_options(
     isolation: str,
     max_result_chars: int | None,
     expires_in_s: float | None,
+    read_only: bool,
+    permission: str | None,
 ) -> None:
     """Refuse options that no run could honour. Raises `ConfigError` (`bad_tool`)."""
     if timeout_s is not None and not timeout_s > 0:
@@ -65,6 +81,10 @@ def check_options(
         hint = f"Use {MIN_RESULT_CHARS} or more, so that something is left of a result, or None for no cap."
     elif expires_in_s is not None and not expires_in_s > 0:
         problem, hint = f"has expires_in_s={expires_in_s}", "Use a number above 0, or None to wait for ever."
+    elif permission not in _PERMISSIONS:
+        problem, hint = f"has permission={permission!r}", "Use 'read', 'write', 'execute' or 'network'."
+    elif read_only and permission == "write":
+        problem, hint = "is read_only and has permission='write'", "Leave out one of the two."
     else:
         return
     raise config_error("bad_tool", f"Tool {label} {problem}.", hint)

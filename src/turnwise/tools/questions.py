@@ -69,4 +69,5 @@ ask_user = external_tool(
     Question,
     kind="question",
     answer=answer_text,
+    category="user",
 )

@@ -12,6 +12,7 @@ import msgspec
 
 from ..core.content import Audio, Document, Image, ResultBlock, Text
 from ..core.errors import ErrorInfo, ToolError, TurnwiseError
+from ..models.secrets import mask, masked
 from .arguments import bounded
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def render_result(value: object) -> Body:
 def failure_of(error: BaseException) -> ErrorInfo:
     """An exception raised by a tool as data: a `TurnwiseError`'s own `info`, else type and message, bounded in length."""
     if isinstance(error, TurnwiseError):
-        info = error.info
+        info = masked(error.info)
         if info.message.isascii():
             return info
         return msgspec.structs.replace(info, message=well_formed(info.message))
@@ -57,7 +58,8 @@ def failure_of(error: BaseException) -> ErrorInfo:
         said = str(error)
     except Exception:
         said = ""
-    return ErrorInfo("tool", "tool_failed", bounded(f"{name}: {said}" if said else name, ERROR_CHARS), detail=name)
+    said = mask(f"{name}: {said}" if said else name)
+    return ErrorInfo("tool", "tool_failed", bounded(said, ERROR_CHARS), detail=name)
 
 
 def well_formed(text: str) -> str:

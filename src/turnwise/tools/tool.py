@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
@@ -24,7 +24,16 @@ from .cap import DEFAULT_RESULT_CHARS
 from .context import ToolContext
 from .docs import read_docstring
 from .extract import Extract
-from .options import DEFAULT_TIMEOUT_S, Isolation, Kind, RunOptions, ToolOptions, check_options
+from .options import (
+    DEFAULT_TIMEOUT_S,
+    AboutOptions,
+    Isolation,
+    Kind,
+    Permission,
+    RunOptions,
+    ToolOptions,
+    check_options,
+)
 from .parameters import (
     AnyFunction,
     Signature,
@@ -39,6 +48,7 @@ from .resources import Resource, names_of
 from .results import Body, render_result
 from .schema import Arguments, ObjectArguments
 from .summaries import Returned, Summary, returned, summariser
+from .validation import Validate, validated
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +74,9 @@ class Tool(Generic[P, R]):
     - `summary`: a function of the result, or of the decoded arguments and the result, that says in a few words what came of the
       call. Runs right after the tool; stands for the result when old results are masked. If it fails there is none.
     - `extract`: large results are read by a model first; see `Extract`.
+    - `validate`: a function of the decoded arguments that says what is wrong with them beyond their types; see `Validate`.
+    - `category`, `tags`: for choosing among many (`Tools`). `permission`: what a call may do (`read`, `write`, `execute`, `network`); without a
+      word, `read` if it is `read_only`, else None: not known.
 
     `kind` tells who answers its calls: the `function`, the caller (`external`, see `Tool.external`) or the user (`question`).
     `is_async` tells whether the function is a coroutine function; others block and belong into a thread.
@@ -89,6 +102,10 @@ class Tool(Generic[P, R]):
         max_result_chars: int | None = DEFAULT_RESULT_CHARS,
         summary: Summary | None = None,
         extract: Extract | None = None,
+        validate: Validate | None = None,
+        category: str = "",
+        tags: Iterable[str] = (),
+        permission: Permission | None = None,
         kind: Kind = "function",
         answer: Callable[[Any, Any], Body] | None = None,
         expires_in_s: float | None = None,
@@ -106,16 +123,20 @@ class Tool(Generic[P, R]):
         self.concurrency = concurrency
         self.max_result_chars = max_result_chars
         self.extract = extract
+        self.category = category
+        self.tags = (tags,) if isinstance(tags, str) else tuple(tags)
+        self.permission: Permission | None = permission or ("read" if read_only else None)
         self.kind: Kind = kind
         self.expires_in_s = expires_in_s
         self.is_async = _is_async(function)
         self.arguments = arguments
         self._summarise = summariser(summary, label)
         self._answer = answer
-        self.decode: Callable[[str], Any] = arguments.decode
-        """Raw arguments to what `invoke` takes: a struct with one field per parameter (a dict for `from_schema`).
+        self.decode: Callable[[str], Any] = validated(arguments.decode, validate, label)
+        """Raw arguments to what `invoke` takes: a struct with one field per parameter (a dict for `from_schema`); checked by `validate`.
 
-        Blank text means no arguments. Raises `ArgumentsError`, whose `problem` is written for the model, and nothing else.
+        Blank text means no arguments. Raises `ArgumentsError`, whose `problem` is written for the model, and nothing else but what a
+        validator that fails itself raises.
         """
         self.invoke: Callable[[Any, ToolContext[Any]], Any] = call
         """Call the function with decoded arguments and the context, if it takes one.
@@ -169,6 +190,7 @@ class Tool(Generic[P, R]):
         *,
         expires_in_s: float | None = None,
         max_result_chars: int | None = DEFAULT_RESULT_CHARS,
+        **about: Unpack[AboutOptions],
     ) -> Tool[..., Any]:
         """A tool without code: its calls are answered by the caller, with `session.submit`.
 
@@ -178,7 +200,7 @@ class Tool(Generic[P, R]):
         from .external import external_tool
 
         return external_tool(
-            name, description, parameters, expires_in_s=expires_in_s, max_result_chars=max_result_chars
+            name, description, parameters, expires_in_s=expires_in_s, max_result_chars=max_result_chars, **about
         )
 
     @functools.cached_property
@@ -232,6 +254,8 @@ class Tool(Generic[P, R]):
             isolation=self.isolation,
             max_result_chars=self.max_result_chars,
             expires_in_s=self.expires_in_s,
+            read_only=self.read_only,
+            permission=self.permission,
         )
 
 

@@ -12,7 +12,9 @@ import click
 from click.core import ParameterSource
 
 from ... import __version__
+from .commands_plugins import plugins
 from .commands_sessions import sessions
+from .commands_trace import trace
 from .kinds import WORDS
 
 _OWN_OPTIONS = ("-h", "--help", "--version")
@@ -162,4 +164,6 @@ def models(search: tuple[str, ...], providers: tuple[str, ...], remote: bool, as
     return models(Query(words=search, providers=providers, remote=remote, as_json=as_json))
 
 
+program.add_command(plugins)
 program.add_command(sessions)
+program.add_command(trace)

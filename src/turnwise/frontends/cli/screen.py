@@ -79,17 +79,17 @@ class Screen:
     def note(self, text: str) -> None:
         """One line beside the answer: what a tool does, what was chosen, why it stopped. Nothing if the screen is `quiet`."""
         if not self.quiet:
-            self._say(visible(text), "dim")
+            self._say(visible(_covered(text)), "dim")
 
     def report(self, line: str) -> None:
         """One line for a program to read."""
-        self._say(line)
+        self._say(_covered(line))
 
     def error(self, message: str, hint: str = "") -> None:
         """What happened and what to do, as one short block."""
-        first, *rest = visible(message).splitlines() or ["unknown"]
+        first, *rest = visible(_covered(message)).splitlines() or ["unknown"]
         self._say(first, "red", "Error: ")
-        for line in [*rest, *visible(hint).splitlines()]:
+        for line in [*rest, *visible(_covered(hint)).splitlines()]:
             self._say(f"  {line}")
 
     def _say(self, text: str, style: str = "", prefix: str = "") -> None:
@@ -103,6 +103,13 @@ class Screen:
         with contextlib.suppress(OSError):
             self._err.write(f"{line}\n")
             self._err.flush()
+
+
+def _covered(text: str) -> str:
+    """The text without secrets (rule P6). Loaded when something is said, which is never before the engine is."""
+    from ...models.secrets import mask
+
+    return mask(text)
 
 
 def visible(text: str) -> str:

@@ -88,7 +88,10 @@ def shortened(text: str, chars: int = _ARGUMENT_CHARS) -> str:
 
 
 def conclude(result: TurnResult, screen: Screen, timeout_s: float | None) -> None:
-    """Say why the turn ended, if it did not just complete."""
+    """Say what the turn had to do without, and why it ended, if it did not just complete."""
+    for warning in result.warnings:
+        if result.error is None or warning.code != result.error.code:
+            screen.note(f"Warning: {warning.message}")
     match result.reason:
         case "error":
             tell_error(result.error, screen)

@@ -36,12 +36,11 @@ if TYPE_CHECKING:
 
 
 class Place(Protocol):
-    """A call in the line, as it is seen here. `hooked`: it has been through `tool.before`; `changed`: that made another call of it, which is to
-    be asked for; `result`: it ends with this and does not run."""
+    """A call in the line, as it is seen here. `changed`: `tool.before` has made another call of it, which is to be asked for; `result`: it ends with
+    this and does not run; `run`: the hooks that are being asked, or have begun to be."""
 
     job: Job
     verdict: Verdict | None
-    hooked: bool
     changed: bool
     result: ToolResult | None
     run: Run | None
@@ -51,35 +50,44 @@ class Place(Protocol):
 def hear(session: Actor[Any], turn: Turn, place: Place, later: Callable[[], None]) -> bool:
     """Have the hooks heard that have a say in the verdict. False if the place can go on at once; else `later` is told when it can."""
     hooked, job, verdict = hooked_of(session, turn), place.job, place.verdict
-    if isinstance(verdict, Allow) and not place.hooked:
-        place.hooked = True
-        point, value = "tool.before", ToolRequest(job.call.name, job.call.arguments)
+    run, place.run = place.run, None
+    if isinstance(verdict, Allow):
+        value = ToolRequest(job.call.name, job.call.arguments)
+        run = hooked.before_call(job) if run is None else run
     elif isinstance(verdict, Ask):
         value = ApprovalRequest(job.id, job.tool.name, job.call.arguments, verdict.reason, verdict.expires_in_s)
-        point = "approval.requested"
+        chain = hooked.chain("approval.requested")
+        run = None if chain is None else hooked.heard(chain, value, call_id=job.id)
     else:
         return False
-    chain = hooked.chain(point)
-    if chain is None:
-        return False
+    return run is not None and _asked(session, turn, place, run, value, later)
 
-    def ended(outcome: chains.Outcome) -> None:
-        place.run = None
-        if not said(outcome):
-            later()
+
+def _asked(
+    session: Actor[Any],
+    turn: Turn,
+    place: Place,
+    run: Run,
+    value: ToolRequest | ApprovalRequest,
+    later: Callable[[], None],
+) -> bool:
+    """Hear what they have to say; True if `later` is told when that is done."""
 
     def said(outcome: chains.Outcome) -> bool:
+        place.run = None
         if isinstance(value, ToolRequest):
             return _before(session, turn, place, outcome, later)
         _requested(place, outcome)
         return False
 
-    run = place.run = hooked.run(chain, value, take=_taker(job.tool, value), call_id=job.id)
+    def ended(outcome: chains.Outcome) -> None:
+        if not said(outcome):
+            later()
+
+    run.take = _taker(place.job.tool, value)
+    place.run = run
     outcome = run.begin(ended)
-    if outcome is None:
-        return True
-    place.run = None
-    return said(outcome)
+    return True if outcome is None else said(outcome)
 
 
 def _taker(tool: AnyTool, value: ToolRequest | ApprovalRequest) -> Callable[[Any, Any], Any] | None:
@@ -137,16 +145,15 @@ def _redirected(turn: Turn, place: Place, outcome: chains.Outcome, halt: Redirec
         return _fail(
             place, f"Hook {outcome.by} wants the tool {halt.to!r}, which the turn does not have.", f"It has: {names}."
         )
-    current = turn.session.state.turn
-    own = None if current is None else current.limits.per_tool.get(tool.name)
-    if current is not None and own is not None and current.called.get(tool.name, 0) >= own:
-        place.result = no_result(job.id, Denied(denial(current.limits, f"calls:{tool.name}")))
+    if why := _beyond_limit(turn, tool.name):
+        place.result = no_result(job.id, Denied(why))
         return None
     raw = outcome.value.raw_arguments
     try:
         if halt.arguments is not None:
             raw = halt.arguments if isinstance(halt.arguments, str) else msgspec.json.encode(halt.arguments).decode()
         _change(place, msgspec.structs.replace(job.call, name=tool.name, arguments=raw), tool)
+        hooked_of(turn.session, turn).redirected.append((job.id, tool.name))
     except ArgumentsError as error:
         _fail(
             place, f"Hook {outcome.by} wants {tool.name} to be called, and the arguments do not fit it. {error.problem}"
@@ -154,6 +161,17 @@ def _redirected(turn: Turn, place: Place, outcome: chains.Outcome, halt: Redirec
     except Exception as error:
         _fail(place, f"Hook {outcome.by} wants {tool.name} to be called, and that failed: {error}")
     return None
+
+
+def _beyond_limit(turn: Turn, name: str) -> str:
+    """Why the tool may not be called any more in this turn, in words for the model; "" if it may (rule E9)."""
+    current = turn.session.state.turn
+    own = None if current is None else current.limits.per_tool.get(name)
+    if current is None or own is None:
+        return ""
+    redirected = [current.find(id) for id, to in hooked_of(turn.session, turn).redirected if to == name]
+    coming = sum(1 for c in redirected if c is not None and c.result is None and c.call.name != name)
+    return denial(current.limits, f"calls:{name}") if current.called.get(name, 0) + coming >= own else ""
 
 
 def _fail(place: Place, what: str, hint: str = "Give Redirect(…, arguments=…) what the tool takes.") -> None:

@@ -34,15 +34,18 @@ async def hear_result(
     after = hooked.chain("tool.after")
     if error is None and after is None:
         return result
-    timers = session.runtime.timers
+    job.untimed = True
     if job.timer is not None:
-        timers.cancel(job.timer)
+        session.runtime.timers.cancel(job.timer)
         job.timer = None
     for chain in (error, after):
         if chain is None:
             continue
         job.result = _without(chain, after, job, result)
-        outcome = await hooked.run(chain, result, call_id=job.id).wait()
+        run = hooked.heard(chain, result, call_id=job.id)
+        if run is None:
+            continue
+        outcome = await run.wait()
         if isinstance(outcome.halt, Retry):
             if await _repeated(session, turn, job, outcome, may_repeat):
                 return None
@@ -89,7 +92,7 @@ async def _repeated(
     if claims is not None and not await claims.ensure():
         raise asyncio.CancelledError
     job.tries += 1
-    job.result, job.why, job.ticket = None, None, []
+    job.result, job.why, job.ticket, job.untimed = None, None, [], False
     turn.calls.time(job)
     return True
 

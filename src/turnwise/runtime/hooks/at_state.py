@@ -43,7 +43,7 @@ class StateHooks:
             data = await self._heard(before, place, data, fits, old)
         record = await put(data)
         if after is not None:
-            await self.run(after, _write(place, data, fits is None), old, None).wait()
+            await self.run(after, _write(place, data, fits is None), old, _call_in(place)).wait()
         return record
 
     async def _heard(
@@ -53,7 +53,7 @@ class StateHooks:
             assert fits is not None  # a record that is taken away has no value to change
             return msgspec.structs.replace(value, value=msgspec.json.decode(fits(value.value)))
 
-        outcome = await self.run(chain, _write(place, data, fits is None), old, fitting).wait()
+        outcome = await self.run(chain, _write(place, data, fits is None), old, _call_in(place), fitting).wait()
         if outcome.error is not None:
             raise error_of(outcome.error)
         if outcome.halt is not None:
@@ -63,7 +63,7 @@ class StateHooks:
     def chain(self, point: str) -> Chain | None:
         raise NotImplementedError
 
-    def run(self, chain: Chain, value: StateWrite, old: Any, take: Take | None) -> Run:
+    def run(self, chain: Chain, value: StateWrite, old: Any, call_id: str, take: Take | None = None) -> Run:
         raise NotImplementedError
 
 
@@ -76,8 +76,8 @@ class OfSession(StateHooks):
     def chain(self, point: str) -> Chain | None:
         return chain_of(self._session, point)
 
-    def run(self, chain: Chain, value: StateWrite, old: Any, take: Take | None) -> Run:
-        return run_outside(self._session, chain, value, old=old, take=take)
+    def run(self, chain: Chain, value: StateWrite, old: Any, call_id: str, take: Take | None = None) -> Run:
+        return run_outside(self._session, chain, value, old=old, take=take, call_id=call_id)
 
 
 class OfRuntime(StateHooks):
@@ -91,13 +91,18 @@ class OfRuntime(StateHooks):
         made = extended(self._runtime.extensions, NONE)
         return None if made is None else made.hooks.get(point)
 
-    def run(self, chain: Chain, value: StateWrite, old: Any, take: Take | None) -> Run:
-        context = HookContext(chain.point.name, value, old, principal=self._principal)
+    def run(self, chain: Chain, value: StateWrite, old: Any, call_id: str, take: Take | None = None) -> Run:
+        context = HookContext(chain.point.name, value, old, principal=self._principal, call_id=call_id)
         return Run(chain, context, self._runtime, contextvars.copy_context(), take=take)
 
 
 NONE = Extensions("none")
 """Of an agent that there is none of."""
+
+
+def _call_in(place: Place) -> str:
+    """The call that writes, if one does: it is in the writer's name."""
+    return place.writer.partition("/")[2]
 
 
 def _write(place: Place, data: bytes, deleted: bool) -> StateWrite:

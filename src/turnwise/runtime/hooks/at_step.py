@@ -6,14 +6,13 @@ and going on with another answer are told to the machine, which weighs them like
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ...core.content import AssistantBlock, Text, ToolCall
+from ...core.content import ToolCall
 from ...core.errors import ErrorInfo, TurnwiseError
 from ...core.events import TextDelta
-from ...core.ids import call_id
 from ...core.inputs import ModelFailed
 from ...core.inputs_rare import Stop
 from ...core.messages import AssistantMessage, ResponseInfo
@@ -24,14 +23,12 @@ from .chain import Chain, Outcome
 from .hooked import Hooked, hooked_of
 from .points import Take
 from .results import Cancel, Redirect, Replace, Retry
-from .values import StepRequest, Unfit
+from .values import StepRequest, Unfit, an_answer, numbered
 
 if TYPE_CHECKING:
     from ..attempt import Attempt
     from ..said import Ended
     from ..turn import Turn
-
-Answer = str | tuple[AssistantBlock, ...]
 
 
 def hook_step(turn: Turn, attempt: Attempt) -> bool:
@@ -64,7 +61,11 @@ class StepHooks:
             return True
         target = attempt.target
         shown = StepRequest(target.handle.model, target.head.instructions, target.head.settings)
-        run = self._hooked.run(self._before, shown, take=_encodable(target), attempt=attempt.asked.attempt)
+        run = self._hooked.heard(self._before, shown, attempt=attempt.asked.attempt)
+        if run is None:
+            self._turn.announce(attempt.asked, target)
+            return None if attempt.stopped else True
+        run.take = _encodable(target)
         outcome = await run.wait()
         if attempt.stopped:
             return None
@@ -114,7 +115,7 @@ class StepHooks:
     async def _answered(self, attempt: Attempt, outcome: Outcome, result: Any) -> ModelFailed | None:
         """An answer that no model gave, told to watchers as if one had."""
         try:
-            body = _answer(result)
+            body = an_answer(result)
             if not isinstance(body, str):
                 body = await stored(body, self._turn.session)
         except Exception as error:
@@ -123,7 +124,7 @@ class StepHooks:
         calls = not isinstance(body, str) and any(type(block) is ToolCall for block in body)
         now = self._turn.session.runtime.clock.wall()
         info = ResponseInfo("hook", outcome.by, stop_reason="tool_calls" if calls else "stop", completed_at=now)
-        message = _numbered(AssistantMessage(body, asked.turn, asked.step, now, False, info), ())
+        message = numbered(AssistantMessage(body, asked.turn, asked.step, now, False, info), ())
         if message.text:
             self._turn.tell([TextDelta(message.text, 0, asked.attempt)])
         self._turn.replied(attempt, attempt.replied(message))
@@ -143,7 +144,9 @@ class StepHooks:
     def after(self, attempt: Attempt, message: AssistantMessage) -> Ended | None:
         """What comes of a response: at once if no hook has to be waited for; else the turn is told later, unless the attempt was stopped."""
         assert self._after is not None
-        run = self._hooked.run(self._after, message, take=_message, attempt=attempt.asked.attempt, tracked=True)
+        run = self._hooked.heard(self._after, message, attempt=attempt.asked.attempt, tracked=True)
+        if run is None:
+            return attempt.replied(message)
 
         def ended(outcome: Outcome) -> None:
             if not attempt.stopped:
@@ -225,41 +228,3 @@ def changed(target: Target, asked: StepRequest) -> Target:
     """The target as it is asked with these instructions and settings. Raises `ConfigError` if it cannot be."""
     head = msgspec.structs.replace(target.head, instructions=asked.instructions, settings=asked.settings)
     return msgspec.structs.replace(target, head=head, sealed=target.handle.seal(head))
-
-
-def _answer(given: Any) -> Answer:
-    if isinstance(given, str):
-        return given
-    if isinstance(given, AssistantMessage):
-        return given.body
-    blocks = tuple(cast("list[Any]", given)) if isinstance(given, list | tuple) else (given,)
-    if not blocks or not all(isinstance(block, msgspec.Struct) for block in blocks):
-        raise TypeError(f"a {type(cast('object', given)).__name__} is no answer of a model")
-    return blocks
-
-
-def _message(value: Any, old: AssistantMessage) -> AssistantMessage:
-    """Another message in place of the model's: what is known of the model call stays."""
-    if not isinstance(value, AssistantMessage):
-        value = msgspec.structs.replace(old, body=_answer(value))
-    if (value.turn, value.step, value.response) != (old.turn, old.step, old.response):
-        value = msgspec.structs.replace(old, body=value.body)
-    return _numbered(value, [call.id for call in old.tool_calls])
-
-
-def _numbered(message: AssistantMessage, known: Any) -> AssistantMessage:
-    """The message with ids of ours for calls that no model made (rule T4)."""
-    if isinstance(message.body, str):
-        return message
-    used, number, blocks = set[str](), len(known), list[AssistantBlock]()
-    for block in message.body:
-        ours = block
-        if type(block) is ToolCall and (block.id not in known or block.id in used):
-            ours = msgspec.structs.replace(block, id=call_id(message.turn, message.step, number))
-            number += 1
-        if type(ours) is ToolCall:
-            used.add(ours.id)
-        blocks.append(ours)
-    if all(type(block) is Text and block.native is None for block in blocks) and len(blocks) == 1:
-        return msgspec.structs.replace(message, body=message.text)
-    return msgspec.structs.replace(message, body=tuple(blocks))

@@ -19,7 +19,7 @@ CHAIN_S = 10.0
 class Chain:
     """The hooks of one point, the highest priority first, then in the order of registration. One deadline holds for all of them."""
 
-    __slots__ = ("deadline_s", "guards", "hooks", "point")
+    __slots__ = ("deadline_s", "guards", "hooks", "point", "waits")
 
     def __init__(self, point: Point, hooks: Iterable[Hook]) -> None:
         self.point = point
@@ -27,6 +27,8 @@ class Chain:
         self.deadline_s = max([CHAIN_S, *[hook.spec.timeout_s for hook in self.hooks]])
         self.guards = any(hook.spec.fail == "closed" for hook in self.hooks)
         """Whether nothing may pass that its hooks have not seen."""
+        self.waits = any(hook.waits for hook in self.hooks)
+        """Whether one of them has to be waited for."""
 
 
 def chains_of(hooks: Iterable[Hook]) -> Mapping[str, Chain]:

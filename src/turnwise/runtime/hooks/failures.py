@@ -102,12 +102,6 @@ def refused(by: str, point: str, reason: str) -> ErrorInfo:
 
 def tell(runtime: Runtime, session: Any, turn: Any, hook: Hook, error: ErrorInfo, call_id: str) -> None:
     """Say that a hook has failed: on the bus, and to the turn that it was called for."""
-    tell_bus(runtime, "hook.error", HookFailure(hook.id, hook.point.name, error, call_id))
+    runtime.tell_bus("hook.error", HookFailure(hook.id, hook.point.name, error, call_id))
     if turn is not None:
         session.notice(turn, Notice("hook_failed", error.message))
-
-
-def tell_bus(runtime: Any, topic: str, data: Any) -> None:
-    told = getattr(runtime, "tell_bus", None)
-    if told is not None:
-        told(topic, data)

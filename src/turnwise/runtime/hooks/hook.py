@@ -5,6 +5,7 @@ What is said at registration is checked there: the point, the results that it ma
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import sys
@@ -72,7 +73,7 @@ def hook(
         id: For lists and messages (default: its name).
         returns: The results that it may give, if no annotation says so. What the point does not honour is refused.
 
-    The function takes a `HookContext` and returns a result, or None to go on; it stays what it is, and may be decorated for several points.
+    The function takes a `HookContext` and returns a result, or None to go on; it can still be called, and may be decorated for several points.
     Raises `ConfigError`: `unknown_point`, `unhonoured_result`, `bad_hook`.
     """
     spec = HookSpec(point, priority, fail, timeout_s, blocking, id, None if returns is None else tuple(returns))
@@ -80,11 +81,30 @@ def hook(
     def decorate(function: F) -> F:
         known = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
         check(spec, function, label_of(function, spec), known)
-        made: Any = function
+        inner = getattr(function, "turnwise_call", function)
+        made: Any = _same(inner)
+        made.turnwise_call = inner
         made.turnwise_hooks = (spec, *getattr(function, "turnwise_hooks", ()))
-        return function
+        return made
 
     return decorate
+
+
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that does the same. What is decorated may be used elsewhere, and is left as it is."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def waits(*args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs)
+
+        return waits
+
+    @functools.wraps(function)
+    def calls(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return calls
 
 
 class HookStatus(msgspec.Struct, frozen=True):
@@ -184,7 +204,8 @@ def _share(times: Sequence[float], share: float) -> float:
 def hooks_of(given: object) -> list[Hook]:
     """The hooks that a decorated function, or an object with methods for points, is. Raises `ConfigError`."""
     if isinstance(given, _Decorated) and callable(given):
-        return [_made(given, spec, "", {}) for spec in given.turnwise_hooks]
+        function = getattr(given, "turnwise_call", given)
+        return [_made(function, spec, "", {}) for spec in given.turnwise_hooks]
     if inspect.isroutine(given) or isinstance(given, type):
         raise config_error(
             "bad_hook", f"{_name(given)} is no hook.", "Decorate it: @hook('tool.before'), or give an object."
@@ -300,9 +321,9 @@ def _check_parameters(function: Callable[..., Any], label: str) -> None:
 
 def _annotated(function: Callable[..., Any], label: str, known: Mapping[str, Any]) -> list[Any]:
     """The results that its annotation speaks of; none if there is no annotation, or one that cannot be read."""
-    plain: Any = inspect.unwrap(function)
+    plain: Callable[..., Any] = inspect.unwrap(function)
     if not inspect.isroutine(plain):
-        plain = getattr(type(plain), "__call__", plain)  # noqa: B004
+        plain = plain.__call__  # an object that can be called: what its class says of that
     said = getattr(plain, "__annotations__", {}).get("return")
     if said is None:
         return []
@@ -310,7 +331,8 @@ def _annotated(function: Callable[..., Any], label: str, known: Mapping[str, Any
         hint = get_type_hints(plain, localns={**_RESULT_NAMES, **known}).get("return")
     except Exception:  # a name that only type checkers know: what it gives is looked at when it is called
         hint = _in_words(said) if isinstance(said, str) else None
-    return [one for one in _members(hint) if one not in (Any, object, type(None), None)]
+    said_so = [one for one in _members(hint) if one not in (Any, object, type(None), None)]
+    return [] if set(said_so) == set(RESULTS) else said_so  # `HookResult` says nothing in particular
 
 
 _RESULT_NAMES = {one.__name__: one for one in RESULTS}

@@ -12,26 +12,29 @@ from ..extensions import extended_of
 from .chain import Chain
 from .context import HookContext
 from .points import Take
-from .run import Run
+from .run import Run, call_all
+from .values import ToolRequest
 
 if TYPE_CHECKING:
     from ...core.request import RequestHead
     from ..ground import Ground
+    from ..job import Job
     from ..plan import Target
     from ..turn import Turn
 
 
 class Hooked:
     """What a turn that has hooks knows of them. `under_way` are the chains that are waited for and that an interrupt cuts off; `kept` is a head
-    that hooks have changed last, and what was made of it."""
+    that hooks have changed last, and what was made of it; `redirected` are calls that run as another tool, which the machine may not know yet."""
 
-    __slots__ = ("_session", "_turn", "_variables", "kept", "under_way")
+    __slots__ = ("_session", "_turn", "_variables", "kept", "redirected", "under_way")
 
     def __init__(self, session: Ground[Any], turn: Turn, variables: contextvars.Context) -> None:
         self._session = session
         self._turn = turn
         self._variables = variables
         self.under_way: set[Run] = set()
+        self.redirected: list[tuple[str, str]] = []
         self.kept: tuple[RequestHead, Target] | None = None
 
     def chain(self, point: str) -> Chain | None:
@@ -50,11 +53,40 @@ class Hooked:
         tracked: bool = False,
     ) -> Run:
         """A chain for this turn. `tracked`: nothing else cuts it off at an interrupt."""
+        session, variables = self._session, self._variables.copy()
+        context = self._context(chain, value, call_id, attempt)
+        under_way = self.under_way if tracked else None
+        return Run(chain, context, session.runtime, variables, session, self._turn, take, under_way)
+
+    def heard(
+        self, chain: Chain, value: Any, *, call_id: str = "", attempt: int = 0, tracked: bool = False
+    ) -> Run | None:
+        """The same, begun as far as its hooks need not be waited for. None if that is all, and they had nothing to say."""
+        if chain.waits:
+            return self.run(chain, value, call_id=call_id, attempt=attempt, tracked=tracked)
+        session, variables = self._session, self._variables.copy()
+        context = self._context(chain, value, call_id, attempt)
+        called = variables.run(call_all, chain.hooks, context, session.runtime.loop.time)
+        if called is None:
+            return None
+        under_way = self.under_way if tracked else None
+        context.value = value
+        return Run(chain, context, session.runtime, variables, session, self._turn, None, under_way, called)
+
+    def before_call(self, job: Job) -> Run | None:
+        """`tool.before`, begun for a call that may run. None if its hooks have nothing to say."""
+        chain = self.chain("tool.before")
+        if chain is None or job.hooked:
+            return None
+        job.hooked = True
+        return self.heard(chain, ToolRequest(job.call.name, job.call.arguments), call_id=job.id)
+
+    def _context(self, chain: Chain, value: Any, call_id: str, attempt: int) -> HookContext:
         session, turn = self._session, self._turn
         state = session.state
         current = state.turn
         number, step = (state.turns + 1, 0) if not turn.opened or current is None else (current.number, current.step)
-        context = HookContext(
+        return HookContext(
             chain.point.name,
             value,
             value,
@@ -67,8 +99,6 @@ class Hooked:
             state.principal,
             turn.wishes.context,
         )
-        under_way = self.under_way if tracked else None
-        return Run(chain, context, session.runtime, self._variables.copy(), session, turn, take, under_way)
 
     def cut(self) -> None:
         """The turn is interrupted."""

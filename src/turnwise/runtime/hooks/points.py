@@ -72,6 +72,7 @@ _ALL = [
         Modify,
         Cancel,
         Retry,
+        take=values.a_message,
     ),
     _point(
         "tool.before",

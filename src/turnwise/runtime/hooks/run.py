@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ...core.errors import ErrorInfo
 from ..timers import Timer
@@ -32,14 +32,49 @@ GRACE_S = 0.05
 """How long a cancelled hook may take to end before it is left behind."""
 
 
+class Called(NamedTuple):
+    """A hook that has something to say, or went wrong: number `at` of its chain, called at `asked_at` (loop time). `made` is false if it was not
+    called yet, since that needs a closer look."""
+
+    at: int
+    asked_at: float
+    said: object
+    error: BaseException | None = None
+    made: bool = True
+
+
+def call_all(hooks: Sequence[Hook], context: HookContext, clock: Callable[[], float]) -> Called | None:
+    """Call hooks that need not be waited for, as long as none has anything to say: then that is all, and there is no `Run`."""
+    value, asked_at = context.value, clock()
+    for at, hook in enumerate(hooks):
+        if not hook.live:
+            continue
+        if hook.breaker.opened is not None:
+            return Called(at, asked_at, None, made=False)
+        context.value = value
+        try:
+            said = hook.call(context)
+        except (Exception, asyncio.CancelledError) as error:
+            return Called(at, asked_at, None, error)
+        now = clock()
+        took = now - asked_at
+        if said is not None or took > hook.spec.timeout_s or hook.breaker.failed:
+            return Called(at, asked_at, said)
+        hook.calls += 1
+        hook.ring[hook.calls % RING] = took
+        asked_at = now
+    return None
+
+
 class Run:
     """One chain under way. `variables` are the context variables that its hooks see; `session` and `turn` are told of failures. `take`, if
     given, checks what a `Modify` brings, after the point's own check, and gives the value to go on with. While it is waited for it is in
-    `under_way`."""
+    `under_way`. `called` is what `call_all` stopped at."""
 
     __slots__ = (
         "_asked_at",
         "_at",
+        "_called",
         "_chain",
         "_changed",
         "_deadline",
@@ -70,7 +105,9 @@ class Run:
         turn: Turn | None = None,
         take: Take | None = None,
         under_way: set[Run] | None = None,
+        called: Called | None = None,
     ) -> None:
+        self._called = called
         self._chain = chain
         self.context = context
         self.take = take
@@ -80,7 +117,7 @@ class Run:
         self._variables = variables
         self._session = session
         self._turn = turn
-        self._at = 0
+        self._at = 0 if called is None else called.at
         self._changed = False
         self._done: Callable[[Outcome], None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -95,7 +132,7 @@ class Run:
 
     def begin(self, done: Callable[[Outcome], None]) -> Outcome | None:
         """Call the hooks; the outcome, if none of them had to be waited for. Else None, and `done` is called with it later, once."""
-        self._asked_at = self._runtime.loop.time()
+        self._asked_at = self._runtime.loop.time() if self._called is None else self._called.asked_at
         self._deadline = self._asked_at + self._chain.deadline_s
         self._waiting = self._variables.run(self._call)
         if self.outcome is None:
@@ -139,46 +176,51 @@ class Run:
     def _call(self) -> Awaitable[Any] | None:
         """Call hooks from the next one on; what has to be waited for, or None when the chain has its outcome. `_asked_at` is now."""
         hooks, context, clock = self._chain.hooks, self.context, self._runtime.loop.time
+        called, self._called = self._called, None
         asked_at, deadline = self._asked_at, self._deadline
         for at in range(self._at, len(hooks)):
             hook = hooks[at]
-            if not hook.live:
-                continue
-            if (hook.breaker.opened is not None or asked_at >= deadline) and not self._may_ask(hook, asked_at):
-                if self.outcome is not None:
-                    return None
-                continue
-            try:
-                if hook.waits:
-                    self._at, self._asked_at = at, asked_at
-                    return self._waits(hook)
-                context.value = self._value
-                said = hook.call(context)
-                if self.outcome is not None:  # what the hook did has stopped what it was asked about
-                    return None
-                if said is not None and hasattr(said, "__await__"):
-                    self._at, self._asked_at = at, asked_at
-                    return cast("Awaitable[Any]", said)
-            except (Exception, asyncio.CancelledError) as error:
-                now = clock()
-                hook.took(now - asked_at)
-                asked_at = now
-                if self._failed(hook, failures.raised(hook, error), now):
-                    return None
-                continue
-            now = clock()
-            took = now - asked_at
-            hook.calls += 1
-            hook.ring[hook.calls % RING] = took
-            asked_at = now
-            if took > hook.spec.timeout_s:
-                self._was_slow(hook, now)
-            elif hook.breaker.failed or hook.breaker.opened is not None:
-                hook.breaker.went_well(hook.calls)
-            if said is not None and self._says(hook, said, now):
+            if called is not None and called.made:
+                said, error, called = called.said, called.error, None
+            else:
+                called = None
+                if not hook.live:
+                    continue
+                if (hook.breaker.opened is not None or asked_at >= deadline) and not self._may_ask(hook, asked_at):
+                    if self.outcome is not None:
+                        return None
+                    continue
+                said = error = None
+                try:
+                    if hook.waits:
+                        self._at, self._asked_at = at, asked_at
+                        return self._waits(hook)
+                    context.value = self._value
+                    said = hook.call(context)
+                except (Exception, asyncio.CancelledError) as raised:
+                    error = raised
+            if self.outcome is not None:  # what the hook did has stopped what it was asked about
                 return None
+            if error is None and said is not None and hasattr(said, "__await__"):
+                self._at, self._asked_at = at, asked_at
+                return cast("Awaitable[Any]", said)
+            now = clock()
+            if self._came_back(hook, said, error, now - asked_at, now):
+                return None
+            asked_at = now
         self._settle(Outcome(self._value, changed=self._changed))
         return None
+
+    def _came_back(self, hook: Hook, said: object, error: BaseException | None, took: float, now: float) -> bool:
+        """A hook that need not be waited for has said something, or failed; True if the chain is over."""
+        hook.took(took)
+        if error is not None:
+            return self._failed(hook, failures.raised(hook, error), now)
+        if took > hook.spec.timeout_s:
+            self._was_slow(hook, now)
+        elif hook.breaker.failed or hook.breaker.opened is not None:
+            hook.breaker.went_well(hook.calls)
+        return said is not None and self._says(hook, said, now)
 
     def _waits(self, hook: Hook) -> Awaitable[Any]:
         self.context.value = self._value

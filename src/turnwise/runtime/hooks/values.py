@@ -9,6 +9,9 @@ import msgspec
 
 from ...core.changes import Trigger
 from ...core.compaction import Compaction
+from ...core.content import AssistantBlock, Text, ToolCall
+from ...core.ids import call_id
+from ...core.messages import AssistantMessage
 from ...core.outcomes import ToolResult
 from ...core.principal import Principal
 from ...core.request import ModelSettings
@@ -132,6 +135,45 @@ def a_step_request(value: Any, old: StepRequest) -> StepRequest:
     if not isinstance(value.settings, ModelSettings):
         raise Unfit(f"settings are ModelSettings, not a {_name(value.settings)}")
     return value
+
+
+def an_answer(given: Any) -> str | tuple[AssistantBlock, ...]:
+    """What a hook gave in place of what a model says. Raises `Unfit`."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, AssistantMessage):
+        return given.body
+    blocks = tuple(cast("list[Any]", given)) if isinstance(given, list | tuple) else (given,)
+    if not blocks or not all(isinstance(block, msgspec.Struct) for block in blocks):
+        raise Unfit(f"a {_name(cast('object', given))} is no answer of a model")
+    return blocks
+
+
+def a_message(value: Any, old: AssistantMessage) -> AssistantMessage:
+    """Another message in place of the model's: what is known of the model call stays."""
+    if not isinstance(value, AssistantMessage):
+        value = msgspec.structs.replace(old, body=an_answer(value))
+    if (value.turn, value.step, value.response) != (old.turn, old.step, old.response):
+        value = msgspec.structs.replace(old, body=value.body)
+    return numbered(value, [call.id for call in old.tool_calls])
+
+
+def numbered(message: AssistantMessage, known: Any) -> AssistantMessage:
+    """The message with ids of ours for calls that no model made (rule T4)."""
+    if isinstance(message.body, str):
+        return message
+    used, number, blocks = set[str](), len(known), list[AssistantBlock]()
+    for block in message.body:
+        ours = block
+        if type(block) is ToolCall and (block.id not in known or block.id in used):
+            ours = msgspec.structs.replace(block, id=call_id(message.turn, message.step, number))
+            number += 1
+        if type(ours) is ToolCall:
+            used.add(ours.id)
+        blocks.append(ours)
+    if all(type(block) is Text and block.native is None for block in blocks) and len(blocks) == 1:
+        return msgspec.structs.replace(message, body=message.text)
+    return msgspec.structs.replace(message, body=tuple(blocks))
 
 
 def a_tool_request(value: Any, old: ToolRequest) -> ToolRequest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from psycopg.conninfo import conninfo_to_dict
 
 from ...core.errors import ConfigError, StateError, TurnwiseError, config_error, state_error
+from ...models.secrets import learn
 from ..refusals import disk_full, store_damaged
 
 
@@ -55,6 +56,7 @@ class Address:
             ) from None
         password = parts.get("password")
         self._password = str(password) if password else ""
+        learn(self._password)
         self.conninfo = dsn
         self.given = frozenset(parts)
         user, host, port = parts.get("user"), parts.get("host"), parts.get("port")

@@ -38,8 +38,8 @@ from ...core.entries import (
     Interrupted,
     PartialKept,
     SessionCreated,
-    StepCommitted,
     SteerAccepted,
+    StepCommitted,
     TurnEnded,
 )
 from ...core.events import Event, StepFinished
@@ -206,8 +206,15 @@ class Journal:
         bound = self.limits.steps
         if bound is not None and self.steps > bound + bool(self.concluding):
             raise Violation("E9", f"{self.session}: step {self.steps} with a limit of {bound}")
-        if self.limits.tokens is not None and self.tokens >= self.limits.tokens and not self.concluding and self.steps > 1:
-            raise Violation("E9", f"{self.session}: a step though {self.tokens} of {self.limits.tokens} tokens were used")
+        if (
+            self.limits.tokens is not None
+            and self.tokens >= self.limits.tokens
+            and not self.concluding
+            and self.steps > 1
+        ):
+            raise Violation(
+                "E9", f"{self.session}: a step though {self.tokens} of {self.limits.tokens} tokens were used"
+            )
         for call in message.tool_calls:
             if call.id in self.ids:
                 raise Violation("T4", f"{self.session}: call id {call.id} is used twice")

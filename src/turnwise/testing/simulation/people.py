@@ -222,7 +222,9 @@ class Person:
         try:
             match turn.how:
                 case "stream" | "slow_stream":
-                    return await self._stream(session.stream(opening, **options), 0.3 if turn.how == "slow_stream" else 0.0)
+                    return await self._stream(
+                        session.stream(opening, **options), 0.3 if turn.how == "slow_stream" else 0.0
+                    )
                 case "channel":
                     return await self._channel(session, opening, options)
                 case "steps":
@@ -374,7 +376,9 @@ def where_it_waits(task: asyncio.Task[Any]) -> str:
     waits: Any = task.get_coro()
     while waits is not None and len(names) < 12:
         names.append(str(getattr(waits, "__qualname__", type(waits).__name__)))
-        waits = getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None) or getattr(waits, "gi_yieldfrom", None)
+        waits = (
+            getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None) or getattr(waits, "gi_yieldfrom", None)
+        )
     return " > ".join(names)
 
 

@@ -67,7 +67,7 @@ def other_model(api: str, host: str) -> str:
 
 OTHERS = ("anthropic", "openai", "openai-responses", "gemini", "cohere", "ollama")
 """The APIs that people change to."""
-ENVIRON = {name: "test" for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY")}
+ENVIRON = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY"), "test")
 
 
 def name_of(callback: Any) -> str:
@@ -200,7 +200,9 @@ class Process:
             names = sorted([getattr(task.get_coro(), "__qualname__", "?") for task in left])
             raise Violation("leftovers", f"{self.name} is closed, and these tasks are left: {', '.join(names)}")
         if self.network.open_responses:
-            raise Violation("leftovers", f"{self.name} is closed, and {len(self.network.open_responses)} responses are open")
+            raise Violation(
+                "leftovers", f"{self.name} is closed, and {len(self.network.open_responses)} responses are open"
+            )
         if not abandoned and (timers := self.world.time.timers_of(self.loop)):
             raise Violation("leftovers", f"{self.name} is closed, and {timers} timers are left")
 

@@ -99,9 +99,13 @@ class Requests:
             raise Violation("S3", f"{name}: an answer that nobody gave")
         message, answer = entry.message, said.answer
         if answer.fault not in ("garbage", "error_event") and message.text != answer.text:
-            raise Violation("S5", f"{name}: the provider said {answer.text[:80]!r}, the journal has {message.text[:80]!r}")
+            raise Violation(
+                "S5", f"{name}: the provider said {answer.text[:80]!r}, the journal has {message.text[:80]!r}"
+            )
         if answer.fault != "garbage" and not _same_calls(message.tool_calls, answer.calls):
-            raise Violation("S6", f"{name}: the provider asked for {answer.calls}, {message.id} for {message.tool_calls}")
+            raise Violation(
+                "S6", f"{name}: the provider asked for {answer.calls}, {message.id} for {message.tool_calls}"
+            )
         usage = message.usage
         if said.usage is not None and usage is not None and usage.provenance == "reported":
             reported = said.usage.input_tokens, said.usage.output_tokens

@@ -123,7 +123,9 @@ def no_hanging() -> Iterator[None]:
     """A callback that never returns is found by the machine's own clock."""
 
     def hangs(*_: Any) -> None:
-        raise Hangs(f"one callback has not returned, or an episode has not ended, after {HANGS_S} s of the machine's time")
+        raise Hangs(
+            f"one callback has not returned, or an episode has not ended, after {HANGS_S} s of the machine's time"
+        )
 
     before = signal.signal(signal.SIGALRM, hangs)
     signal.alarm(HANGS_S)

@@ -64,7 +64,9 @@ class Eyes:
             self._text, self._attempt = [], event.attempt
             return
         if kind is StepSnapshot:
-            self._text = [block.text for block in event.content if hasattr(block, "text") and type(block).__name__ == "Text"]
+            self._text = [
+                block.text for block in event.content if hasattr(block, "text") and type(block).__name__ == "Text"
+            ]
             self._attempt = event.attempt
             return
         if kind is Notice and event.code not in _JOURNALLED_NOTICES:
@@ -83,7 +85,9 @@ class Eyes:
                 self.over = self.lost = True
                 return  # what was said by then may become durable yet, and is not said again
         if self.at >= len(journal.told):
-            raise Violation("D1", f"{self.name} is told {_short(event)}, which is not in the journal of {journal.session}")
+            raise Violation(
+                "D1", f"{self.name} is told {_short(event)}, which is not in the journal of {journal.session}"
+            )
         expected = journal.told[self.at]
         if expected is not event and expected != event:
             raise Violation(

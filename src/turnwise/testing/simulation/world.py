@@ -263,5 +263,3 @@ class World:
             self.fail(Violation("D1", f"{session}: {call_id} runs before its beginning is durable"))
         elif self.ledger.begun.get((session, call_id), 0) and not call.idempotent:
             self.fail(Violation("D2", f"{session}: {call_id} runs a second time"))
-
-

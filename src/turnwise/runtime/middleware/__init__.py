@@ -1,0 +1,1 @@
+"""Middleware: functions around whole turns, model calls, tool calls and embedding requests. Public as `turnwise.middleware`."""
