@@ -66,7 +66,9 @@ def _told(settings: Settings, runs: list[Run]) -> Reach:
         )
     turns = max(reach.turns, 1)
     ends = ", ".join([f"{reason} {count:,}" for reason, count in sorted(reach.reasons.items())])
-    print(f"{reach.steps / turns:.2f} steps and {reach.calls / turns:.2f} calls per turn, {reach.crashes:,} crashes; {ends}")
+    print(
+        f"{reach.steps / turns:.2f} steps and {reach.calls / turns:.2f} calls per turn, {reach.crashes:,} crashes; {ends}"
+    )
     return reach
 
 
@@ -76,7 +78,9 @@ def _explain(settings: Settings, failure: Failure, *, shrinks: bool) -> None:
         plan = shrink(failure.plan, lambda smaller: _breaks(smaller, failure.rule))
         trace = Trace(keep=SHOWN)
         _, again = play(plan, trace, Reach())
-        print(f"\nThe shortest trace it shrank to, {plan.turns} of {failure.plan.turns} turns (the last {SHOWN} lines):")
+        print(
+            f"\nThe shortest trace it shrank to, {plan.turns} of {failure.plan.turns} turns (the last {SHOWN} lines):"
+        )
         print("\n".join(trace.last))
         if again is not None:
             print(f"  {again.rule}: {again.what}")
@@ -106,7 +110,9 @@ def _reached(settings: Settings, reach: Reach, wanted: int) -> int:
         print(f"  {row.phase:7} {row.given:16} {row.met:9,} {row.least:7,} {row.under}")
     print(f"{len(rows)} pairs of phase and input must be met, {len(impossible())} cannot be.")
     if missed and (wanted or reach.turns >= REACH_FROM):
-        print(f"Not reached{f' {wanted} times' if wanted else ''}: " + ", ".join([f"{r.phase}/{r.given}" for r in missed]))
+        print(
+            f"Not reached{f' {wanted} times' if wanted else ''}: " + ", ".join([f"{r.phase}/{r.given}" for r in missed])
+        )
         return 1
     return 0
 
@@ -127,7 +133,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", type=int, default=None, metavar="EPISODE", help="this episode and no other")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the turns, with seeds S.0, S.1 …")
-    parser.add_argument("--reach", type=int, default=0, metavar="N", help="fail unless all was met N times under each fault")
+    parser.add_argument(
+        "--reach", type=int, default=0, metavar="N", help="fail unless all was met N times under each fault"
+    )
     parser.add_argument("--trace", action="store_true", help="print all that happens")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter trace of a failure")
     return parser.parse_args(arguments)

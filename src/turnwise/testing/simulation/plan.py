@@ -353,7 +353,17 @@ BESIDE = (
 )
 """What may be done at any time."""
 _BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 1)
-_IN_ENDING = ("steer", "follow_up", "drop_follow_ups", "set", "interrupt", "undo_compaction", "compact", "crash", "submit")
+_IN_ENDING = (
+    "steer",
+    "follow_up",
+    "drop_follow_ups",
+    "set",
+    "interrupt",
+    "undo_compaction",
+    "compact",
+    "crash",
+    "submit",
+)
 _PHASES: tuple[Phase, ...] = ("model", "tools", "parked", "ending", "idle")
 _PHASE_WEIGHTS = (24, 26, 16, 18, 16)
 

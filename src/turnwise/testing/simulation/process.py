@@ -117,7 +117,11 @@ class Process:
         )
         self.agents = {plan.name: self._agent(plan) for plan in world.plan.sessions}
         self.delegate = Agent(
-            model_at("openai", "delegate"), name="delegate", deadlines=DEADLINES, runtime=self.runtime, store=MemoryJournals()
+            model_at("openai", "delegate"),
+            name="delegate",
+            deadlines=DEADLINES,
+            runtime=self.runtime,
+            store=MemoryJournals(),
         )
         """Who does what a tool hands on."""
         self.sessions: Sessions | None = None

@@ -24,7 +24,10 @@ DEMANDED: dict[str, tuple[tuple[str, ...], str]] = {
     "ModelReplied": (("model",), "an attempt is under way in that phase only, and one that was stopped does not count"),
     "ModelFailed": (("model",), "an attempt is under way in that phase only, and one that was stopped does not count"),
     "CallBegins": (("tools",), "a call is admitted in that phase only"),
-    "CallEnded": (("tools", "parked", "ending"), "a call that has ended for the turn is dropped before: its job is abandoned"),
+    "CallEnded": (
+        ("tools", "parked", "ending"),
+        "a call that has ended for the turn is dropped before: its job is abandoned",
+    ),
     "Steer": (("model", "tools", "parked", "ending"), "without a turn the session says False, but for a race"),
     "Interrupt": (("idle", "model", "tools", "parked", "ending"), ""),
     "Halted": (("ending",), "the clean-up of a turn ends in that phase only"),

@@ -201,9 +201,13 @@ class World:
     def _taken_over(self, session: str, before: Process) -> None:
         """A turn may be taken from a process that was stopped or could not renew its lease, and from no other."""
         journal = self.journal(session)
-        well = not before.loop.stood_still and not before.over and not before.store.was_mute and not any(self.plan.skews)
+        well = (
+            not before.loop.stood_still and not before.over and not before.store.was_mute and not any(self.plan.skews)
+        )
         if journal.turn is not None and not journal.parked and well and not before.has_lost(session):
-            self.fail(Violation("D3", f"{session}: turn {journal.turn} is taken from {before.name}, which is alive and well"))
+            self.fail(
+                Violation("D3", f"{session}: turn {journal.turn} is taken from {before.name}, which is alive and well")
+            )
 
     def fed(self, state: SessionState, inputs: Sequence[Input], phase: str) -> None:
         """A machine was fed these, and was in this phase before."""
