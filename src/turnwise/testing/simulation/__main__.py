@@ -27,10 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     seed = options.seed or secrets.token_hex(4)
     settings = Settings(seed=seed, turns=options.turns, level=options.faults, store=options.store, only=options.only)
-    if options.trace:
-        runs = [run(settings, sys.stdout)]
-    else:
-        runs = _runs(settings, options.jobs)
+    runs = [run(settings, sys.stdout)] if options.trace else _runs(settings, options.jobs)
     done = _told(settings, runs)
     failures = [one.failure for one in runs if one.failure is not None]
     for failure in failures:
