@@ -164,7 +164,7 @@ class Actor(Journalled[Ctx]):
         self._counts += folded.counts
         for effect in folded.effects:
             if type(effect) is SkipCalls:
-                if self._turn is not None:
+                if self._turn is not None and self._turn.opened:
                     self._turn.calls.forget(effect.call_ids)
             elif type(effect) is not Halt:
                 self._effects.append(effect)

@@ -6,7 +6,7 @@ What the store decides (what shares a commit, what may be done at once, what wai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ...store.sqlite import SqliteStore
 from ...store.sqlite.jobs import Job, settle
+from ...store.sqlite.journal_sql import Append
 from ...store.sqlite.threads import Threads
 from ...store.sqlite.transactions import Transactions
 from ...store.sqlite.watch import Watch, last_of
@@ -30,6 +31,20 @@ LOOK_S = 0.25
 def sqlite_on(loop: SimulatedLoop, path: Path, wall: Callable[[], float]) -> SqliteStore:
     """The store of one process."""
     return SqliteStore(path, clock=wall, hands=InlineHands(loop))
+
+
+def on_commit(store: SqliteStore, told: Callable[[str, int, int], None]) -> None:
+    """Have each append told in the moment in which it is durable: session, entry behind which it stands, fence."""
+    transactions = store._transactions  # pyright: ignore[reportPrivateUsage]
+    before = transactions._committed  # pyright: ignore[reportPrivateUsage]
+
+    def committed(jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if type(job) is Append and job.error is None:
+                told(job.session, job.after, job.value)
+        before(jobs)
+
+    transactions._committed = committed  # pyright: ignore[reportPrivateUsage]
 
 
 def let_go(store: SqliteStore) -> None:

@@ -18,7 +18,7 @@ from ...core.errors import state_error
 from ...core.store import Claim, Owner
 from ...store.memory import MemoryStore
 from ...store.sqlite import SqliteStore
-from .inline import let_go, sqlite_on
+from .inline import let_go, on_commit, sqlite_on
 from .journals import Violation
 
 if TYPE_CHECKING:
@@ -87,14 +87,22 @@ class FaultyStore:
             raise state_error("disk_full", "The disk is full.", "Make room.", session=session)
         if fault == "lease_lost":
             self.was_mute, self._mute_until = True, world.time.now + MUTE_S
-        fence = await self._inner.append(session, after, entries, claim)
-        world.stores.fenced(session, claim, fence)
-        world.appended(session, after, tuple(entries), self._process)
+        fence = await self._effect(session, after, entries, claim)
         if fault == "append_fails_late":
             raise state_error("append_failed", "The disk does not answer.", "Try again.")
         if self._draw.random() < 0.3:
             await asyncio.sleep(self._draw.choice((0.001, 0.01)))
         return fence
+
+    async def _effect(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None) -> int:
+        """Append; the world is told in the moment in which it takes effect."""
+        fence = await self._inner.append(session, after, entries, claim)
+        self._tell(session, after, entries, claim, fence)
+        return fence
+
+    def _tell(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None, fence: int) -> None:
+        self._world.stores.fenced(session, claim, fence)
+        self._world.appended(session, after, tuple(entries), self._process)
 
     async def _wait(self, more_s: float = 0.0) -> None:
         """Until it is this one's turn; what comes later takes effect later."""
@@ -162,18 +170,37 @@ for _name in (
 
 
 class AtOnce(FaultyStore):
-    """The same of a store that can append before it returns."""
+    """The same of SQLite: it can append before it returns, and else an append takes effect with its commit, before anybody is told."""
+
+    def __init__(self, world: World, process: Process, inner: SqliteStore) -> None:
+        super().__init__(world, process, inner)
+        self._under_way: dict[tuple[str, int], tuple[Sequence[Entry], Claim | None]] = {}
+        on_commit(inner, self._committed)
+
+    def _committed(self, session: str, after: int, fence: int) -> None:
+        found = self._under_way.pop((session, after), None)
+        if found is not None:
+            self._tell(session, after, *found, fence)
+
+    async def _effect(self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None) -> int:
+        self._under_way[session, after] = entries, claim
+        try:
+            return await self._inner.append(session, after, entries, claim)
+        finally:
+            self._under_way.pop((session, after), None)
 
     def append_at_once(
         self, session: str, after: int, entries: Sequence[Entry], claim: Claim | None = None
     ) -> int | None:
         if self._free_at > self._process.loop.time() or self._draw.random() < 0.4 or self._world.stores.awaits(session):
             return None
-        fence = self._inner.append_at_once(session, after, entries, claim)
+        self._under_way[session, after] = entries, claim
+        try:
+            fence = self._inner.append_at_once(session, after, entries, claim)
+        finally:
+            self._under_way.pop((session, after), None)
         if fence is not None:
             self._world.stores.fault(session)
-            self._world.stores.fenced(session, claim, fence)
-            self._world.appended(session, after, tuple(entries), self._process)
         return fence
 
 
