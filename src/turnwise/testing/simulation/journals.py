@@ -7,7 +7,7 @@ which calls are open, what was accepted, what was used. What may follow what is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -173,7 +173,7 @@ class Journal:
 
     def _outside(self, entry: Any) -> None:
         """What may happen at any time."""
-        kind: type[Any] = type(entry)
+        kind = cast("type[Any]", type(entry))
         if kind in (Rewound, Cleared) and self.turn is not None:
             raise Violation("T1", f"{self.session}: {kind.__name__} while turn {self.turn} is open")
         if type(entry) is Compacted:

@@ -67,7 +67,7 @@ def other_model(api: str, host: str) -> str:
 
 OTHERS = ("anthropic", "openai", "openai-responses", "gemini", "cohere", "ollama")
 """The APIs that people change to."""
-ENVIRON = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY"), "test")
+ENVIRON: dict[str, str] = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY"), "test")
 
 
 def name_of(callback: Any) -> str:
@@ -112,7 +112,7 @@ class Process:
             blocking=Inline(self.loop, world.draw(f"blocking/{number}")),
             spawn=NoChildren(),
             store=self.store,
-            environ=dict[str, str](ENVIRON),
+            environ=dict(ENVIRON),
             lease_s=LEASE_S,
         )
         self.agents = {plan.name: self._agent(plan) for plan in world.plan.sessions}
