@@ -151,7 +151,10 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "one task per connection, all ended when it closes",
         "timers": "scripted delays",
     },
-    "testing/simulation/__main__.py": {"chance": "a seed if none is given", "threads": "processes that share the turns"},
+    "testing/simulation/__main__.py": {
+        "chance": "a seed if none is given",
+        "threads": "processes that share the turns",
+    },
     "testing/simulation/acts.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
     "testing/simulation/inline.py": {"timers": "of the virtual loop"},
     "testing/simulation/loop.py": {

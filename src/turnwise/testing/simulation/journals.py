@@ -135,7 +135,7 @@ class Journal:
     def _check(self, entry: Entry) -> None:
         """Whether the entry may follow, by the book."""
         kind = type(entry)
-        if kind is SessionCreated:
+        if type(entry) is SessionCreated:
             if self.entries:
                 raise Violation("T6", f"{self.session} is created twice")
             if repair(list(entry.history)) != list(entry.history):
@@ -173,12 +173,11 @@ class Journal:
 
     def _outside(self, entry: Any) -> None:
         """What may happen at any time."""
-        kind = type(entry)
-        if kind in (Rewound, Cleared) and self.turn is not None:
-            raise Violation("T1", f"{self.session}: {kind.__name__} while turn {self.turn} is open")
-        if kind is Compacted:
+        if isinstance(entry, Rewound | Cleared) and self.turn is not None:
+            raise Violation("T1", f"{self.session}: {type(entry).__name__} while turn {self.turn} is open")
+        if isinstance(entry, Compacted):
             self._compacted(entry)
-        if kind in (Compacted, CompactionFailed):
+        if isinstance(entry, Compacted | CompactionFailed):
             self._spend(entry.usage)
 
     def _compacted(self, entry: Compacted) -> None:

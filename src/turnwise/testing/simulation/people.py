@@ -145,10 +145,11 @@ class Person:
             self.watch(turn.watch, self.draw)  # type: ignore[arg-type]
         self.doing = turn.how
         self.cancels = 0
-        self.running = loop.create_task(self._turn(turn))
-        await asyncio.wait((self.running,))
-        if not self.running.cancelled():
-            self.running.result()
+        running: asyncio.Task[None] = loop.create_task(self._turn(turn))
+        self.running = running
+        await asyncio.wait((running,))
+        if not running.cancelled():
+            running.result()
             if self.cancels:
                 raise Violation("C3", f"{self.plan.name}: turn {turn.number} ({turn.how}) was cancelled, and went on")
         self.running = None

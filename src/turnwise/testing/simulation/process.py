@@ -67,7 +67,7 @@ def other_model(api: str, host: str) -> str:
 
 OTHERS = ("anthropic", "openai", "openai-responses", "gemini", "cohere", "ollama")
 """The APIs that people change to."""
-ENVIRON = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY"), "test")
+ENVIRON: dict[str, str] = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CO_API_KEY"), "test")
 
 
 def name_of(callback: Any) -> str:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, TextIO
 
 import msgspec
@@ -104,7 +104,7 @@ def play(plan: EpisodePlan, trace: Trace, reach: Reach) -> tuple[float, Failure 
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed() -> Generator[None]:
     """Nothing is collected while a world runs: when that happens is not in the seed."""
     gc.disable()
     hook = sys.unraisablehook
@@ -119,7 +119,7 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_hanging() -> Iterator[None]:
+def no_hanging() -> Generator[None]:
     """A callback that never returns is found by the machine's own clock."""
 
     def hangs(*_: Any) -> None:
@@ -137,7 +137,7 @@ def no_hanging() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def tapped(world: World) -> Iterator[None]:
+def tapped(world: World) -> Generator[None]:
     """Have the world see every input of every machine, and the phase that it met."""
     real = Machine.feed_all
 
@@ -148,7 +148,7 @@ def tapped(world: World) -> Iterator[None]:
         world.fed(machine.state, inputs, before)
         return folded
 
-    Machine.feed_all = feed_all
+    Machine.feed_all = feed_all  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:

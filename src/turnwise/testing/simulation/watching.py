@@ -5,6 +5,7 @@ One `Eyes` stands behind each stream and watcher and is shown every event that c
 
 from __future__ import annotations
 
+from ...core.content import Text
 from ...core.events import (
     AttemptRestarted,
     Event,
@@ -53,23 +54,21 @@ class Eyes:
         self.seen += 1
         if self.over and self.of_turn:
             raise Violation("H4", f"{self.name} gets {kind.__name__} after the last word")
-        if kind is TextDelta:
+        if type(event) is TextDelta:
             if event.attempt != self._attempt:
                 self._text, self._attempt = [], event.attempt
             self._text.append(event.text)
             return
         if kind in _PASSING:
             return
-        if kind is StepStarted:
+        if type(event) is StepStarted:
             self._text, self._attempt = [], event.attempt
             return
-        if kind is StepSnapshot:
-            self._text = [
-                block.text for block in event.content if hasattr(block, "text") and type(block).__name__ == "Text"
-            ]
+        if type(event) is StepSnapshot:
+            self._text = [block.text for block in event.content if type(block) is Text]
             self._attempt = event.attempt
             return
-        if kind is Notice and event.code not in _JOURNALLED_NOTICES:
+        if type(event) is Notice and event.code not in _JOURNALLED_NOTICES:
             return
         self._journalled(event)
 
@@ -77,9 +76,9 @@ class Eyes:
         journal, kind = self.journal, type(event)
         if not self._begun:
             self._begun = True
-            if kind is TurnStarted:
+            if type(event) is TurnStarted:
                 self.at = journal.starts.get(event.turn, self.at)
-        if kind is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
+        if type(event) is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
                 self.over = self.lost = True
