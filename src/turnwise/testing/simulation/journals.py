@@ -7,7 +7,7 @@ which calls are open, what was accepted, what was used. What may follow what is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -145,7 +145,7 @@ class Journal:
                 if isinstance(message, AssistantMessage):
                     self.ids.update([call.id for call in message.tool_calls])
             return
-        if type(entry) is InputAccepted or type(entry) is TurnContinued:
+        if kind is InputAccepted or kind is TurnContinued:
             self._begin(entry)
             return
         if kind in _OUTSIDE:
@@ -173,12 +173,11 @@ class Journal:
 
     def _outside(self, entry: Any) -> None:
         """What may happen at any time."""
-        kind = cast("type[Any]", type(entry))
-        if kind in (Rewound, Cleared) and self.turn is not None:
-            raise Violation("T1", f"{self.session}: {kind.__name__} while turn {self.turn} is open")
-        if type(entry) is Compacted:
+        if isinstance(entry, Rewound | Cleared) and self.turn is not None:
+            raise Violation("T1", f"{self.session}: {type(entry).__name__} while turn {self.turn} is open")
+        if isinstance(entry, Compacted):
             self._compacted(entry)
-        if kind in (Compacted, CompactionFailed):
+        if isinstance(entry, Compacted | CompactionFailed):
             self._spend(entry.usage)
 
     def _compacted(self, entry: Compacted) -> None:
@@ -318,7 +317,7 @@ class Journal:
             self.epoch += 1
         if state.seq != len(self.entries):
             raise Violation("D2", f"{self.session}: {state.seq} entries are counted of {len(self.entries)}")
-        if type(entry) is not TurnEnded or state.turn is None:
+        if kind is not TurnEnded or state.turn is None:
             return
         turn = state.turn
         if turn.usage != self.turn_usage or state.usage != self.usage:

@@ -145,7 +145,8 @@ class Person:
             self.watch(turn.watch, self.draw)  # type: ignore[arg-type]
         self.doing = turn.how
         self.cancels = 0
-        running = self.running = loop.create_task(self._turn(turn))
+        running: asyncio.Task[None] = loop.create_task(self._turn(turn))
+        self.running = running
         await asyncio.wait((running,))
         if not running.cancelled():
             running.result()

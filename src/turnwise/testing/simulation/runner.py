@@ -148,7 +148,7 @@ def tapped(world: World) -> Generator[None]:
         world.fed(machine.state, inputs, before)
         return folded
 
-    Machine.feed_all = feed_all  # type: ignore[method-assign,assignment]
+    Machine.feed_all = feed_all  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:
