@@ -29,6 +29,12 @@ RUNS: list[tuple[StoreKind, Level]] = [
 ]
 
 FOUND: list[tuple[str, StoreKind, Level, int]] = [
+    (
+        "million-a",
+        "stored",
+        "heavy",
+        59,
+    ),  # a watcher came while an interrupted attempt was still being read: two read the turn
     ("2", "memory", "heavy", 0),
     ("1", "memory", "heavy", 2),
     ("2", "memory", "light", 3),

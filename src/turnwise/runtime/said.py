@@ -127,11 +127,6 @@ class Said:
         self.context_limit: int | None = None
 
     @property
-    def being_read(self) -> bool:
-        """Whether someone is in the midst of `read`."""
-        return self.response is not None and self.waiting_since is not None
-
-    @property
     def phase(self) -> AttemptPhase:
         """What it does right now."""
         if self.response is not None:

@@ -271,7 +271,11 @@ class ModelStream(EventStream):
             if attempt is not None and (response := attempt.response) is not None:
                 if self.reading:
                     raise refusals.two_readers()
-                events, ended = await attempt.read(response, self)
+                self._in_read = True  # also when the attempt is dropped meanwhile
+                try:
+                    events, ended = await attempt.read(response, self)
+                finally:
+                    self._in_read = False
                 if not attempt.stopped:
                     self._out += events
                     if ended is not None:

@@ -13,13 +13,14 @@ from .attempt import Attempt
 class EventStream:
     """What a turn and a single request share. `_out` are the events at hand; `pull` waits for more."""
 
-    __slots__ = ("_attempt", "_out", "_ready", "_waiter")
+    __slots__ = ("_attempt", "_in_read", "_out", "_ready", "_waiter")
 
     def __init__(self) -> None:
         self._out: list[Event] = []
         self._ready: Iterator[Event] = iter(())
         self._waiter: asyncio.Future[None] | None = None
         self._attempt: Attempt | None = None
+        self._in_read = False
 
     async def __anext__(self) -> Event:
         for event in self._ready:
@@ -49,8 +50,7 @@ class EventStream:
     @property
     def reading(self) -> bool:
         """Whether someone is in the midst of `pull`."""
-        attempt = self._attempt
-        return self._waiter is not None or (attempt is not None and attempt.being_read)
+        return self._in_read or self._waiter is not None
 
     def take(self) -> list[Event]:
         """The events at hand, for whoever passes them on."""

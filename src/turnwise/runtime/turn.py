@@ -136,7 +136,11 @@ class Turn(Overseen):
                     continue
                 if self.reading:
                     raise refusals.two_readers()
-                events, ended = await attempt.read(response, self._session)
+                self._in_read = True  # also when the attempt is dropped meanwhile
+                try:
+                    events, ended = await attempt.read(response, self._session)
+                finally:
+                    self._in_read = False
                 if not attempt.stopped:
                     self._out += events
                     if ended is not None:

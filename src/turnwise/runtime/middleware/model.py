@@ -285,10 +285,6 @@ class WrappedAttempt(Attempt):
             self._leave()
 
     @property
-    def being_read(self) -> bool:
-        return self._pump.waited_for if self._pump is not None else super().being_read
-
-    @property
     def phase(self) -> AttemptPhase:
         if self._wire is not None or self._pump is not None:
             return "answering" if self._decoder is not None or not self._sent else "waiting"
