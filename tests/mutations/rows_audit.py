@@ -168,4 +168,32 @@ ROWS = [
         "])",
         (f"{OBSERVERS}::test_an_observer_that_has_ended_is_told_nothing[anthropic]",),
     ),
+    Row(
+        "P4",
+        "what hooks change or refuse is not on record",
+        "runtime/hooks/run.py",
+        "        if self._session is not None:\n            from .recorded import record\n",
+        "        if False:\n            from .recorded import record\n",
+        (
+            "tests/audit/test_heard.py::test_what_is_said_at_the_door_stands_among_the_verdicts[anthropic-streamed-memory]",
+        ),
+    ),
+    Row(
+        "P4",
+        "what a hook says at the door is journalled before the verdict that it follows",
+        "runtime/audit/said.py",
+        "    elif point in AT_THE_DOOR:",
+        "    elif False:",
+        (
+            "tests/audit/test_heard.py::test_what_is_said_at_the_door_stands_among_the_verdicts[anthropic-streamed-memory]",
+        ),
+    ),
+    Row(
+        "P6",
+        "settings of plugins that are credentials are printed",
+        "runtime/plugins/life.py",
+        "            note_secrets(use.settings)\n",
+        "            pass\n",
+        ("tests/plugins/test_lifecycle.py::test_settings_that_are_credentials_are_covered",),
+    ),
 ]

@@ -22,14 +22,6 @@ ROWS = [
         (f"{CHECK}test_decoding_includes_the_validator",),
     ),
     Row(
-        "E2",
-        "arguments that a hook has changed are not validated again",
-        "tools/validation.py",
-        "    return text, tool.decode(text)\n",
-        "    return text, given\n",
-        (f"{CHECK}test_changed_arguments_are_checked_like_those_of_a_model",),
-    ),
-    Row(
         "P1",
         "a validator that fails is taken for a yes",
         "tools/validation.py",

@@ -196,7 +196,7 @@ ROWS = [
         "D3",
         "a first append that is refused at once ends the turn instead of being folded again",
         "runtime/claims.py",
-        'told to `begun`, also if that is at once."""\n        self._beginning = True',
+        'told to `begun`, also if that is at once."""\n        self._beginning += 1',
         'told to `begun`, also if that is at once."""',
         (f"{CLAIMS}::test_who_is_behind_reads_on[anthropic-AtOnce]",),
     ),

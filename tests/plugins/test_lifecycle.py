@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from tests.plugins.conftest import Diary, fail, hang
 
@@ -391,3 +392,42 @@ def test_settings_are_a_struct() -> None:
     with pytest.raises(ConfigError) as raised:
         types.new_class("Wrong", (Plugin[int],))
     assert raised.value.code == "invalid_plugin"
+
+
+# --- what is seen from outside ----------------------------------------------------------------------------------------
+
+
+class Keys(msgspec.Struct, frozen=True):
+    api_key: str = ""
+    servers: dict[str, dict[str, str]] = {}
+    units: str = ""
+
+
+async def test_settings_that_are_credentials_are_covered(caplog: pytest.LogCaptureFixture) -> None:
+    """P6: in the error, the status, and the log of the plugin that quotes them."""
+
+    class Quotes(Plugin[Keys]):
+        name = "quotes"
+
+        @asynccontextmanager
+        async def open(self, context: PluginContext[Keys]) -> AsyncGenerator[None]:
+            given = context.settings
+            raise ConnectionError(f"refused {given.api_key} {given.servers['a']['db_password']} {given.units}")
+            yield
+
+    settings = {"api_key": "Qu0te-me-1", "servers": {"a": {"db_password": "Qu0te-me-2"}}, "units": "Metric-Units-3"}
+    async with Runtime(plugins=Plugins([Use(Quotes, settings=settings, required=False)])) as runtime:
+        (one,) = runtime.status().plugins
+        assert one.state == "failed" and one.error is not None
+        part = runtime.health.of("plugin.quotes")
+        assert part is not None
+        for said in (one.error.message, part.message, caplog.text):
+            assert "Qu0te-me" not in said
+        assert "refused *** *** Metric-Units-3" in one.error.message
+
+
+async def test_the_status_of_a_runtime_lists_its_plugins(diary: Diary) -> None:
+    async with Runtime(plugins=Plugins([diary.plugin("a"), Use(diary.plugin("b"), enabled=False)])) as runtime:
+        assert {one.name: one.state for one in runtime.status().plugins} == {"a": "running", "b": "disabled"}
+    async with Runtime() as runtime:
+        assert runtime.status().plugins == ()

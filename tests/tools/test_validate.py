@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from pydantic import BaseModel
 
 from turnwise import Agent, Ask, ProposedCall, Tool, ToolError, tool
 from turnwise.core.messages import ToolMessage
 from turnwise.errors import ConfigError
 from turnwise.testing import ScriptedProvider, call, reply
 from turnwise.tools import ArgumentsError
-from turnwise.tools.validation import checked
 
 ran: list[str] = []
 
@@ -141,42 +137,3 @@ def test_tools_of_a_schema_and_external_ones_have_validators_too() -> None:
             one.decode('{"n": 2}')
     with pytest.raises(ArgumentsError, match="not before"):
         elsewhere.decode('{"start": 20}')
-
-
-# --- arguments that somebody has changed ----------------------------------------------------------------------------------
-
-
-class Where(BaseModel):
-    city: str
-
-
-@tool
-def go(to: Where, log: Path = Path("log")) -> str:
-    """Go."""
-    return to.city
-
-
-def test_changed_arguments_are_checked_like_those_of_a_model() -> None:
-    text, decoded = checked(book, {"start": 2})
-    assert (text, decoded.start, decoded.end) == ('{"start":2}', 2, 10)
-    assert checked(book, '{"start": 3}')[1].start == 3
-    decoded.start = 4
-    assert checked(book, decoded) == ('{"start":4,"end":10}', decoded)
-    for wrong in (
-        {"start": 10},
-        {"start": "x"},
-        "{",
-        {"start": 1, "other": 2},
-        msgspec.structs.replace(decoded, start=99),
-    ):
-        with pytest.raises(ArgumentsError):
-            checked(book, wrong)
-    with pytest.raises(ArgumentsError, match="cannot be written as JSON"):
-        checked(book, {"start": object()})
-
-
-def test_changed_arguments_of_rich_types_come_back() -> None:
-    decoded = go.decode('{"to": {"city": "Rome"}}')
-    text, again = checked(go, decoded)
-    assert again.to.city == "Rome" and again.log == Path("log")
-    assert text == '{"to":{"city":"Rome"},"log":"log"}'

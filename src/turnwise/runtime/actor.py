@@ -93,7 +93,8 @@ class Actor(Journalled[Ctx]):
     def start(self, turn: Turn, given: Input) -> None:
         """Fold what a turn begins with."""
         self.take_on(given, turn.plan.policy)
-        self.post(given)
+        if self.fold_all((given, *(turn.hooked.decided if turn.hooked is not None else ()))):
+            self.advance()
         if turn.stop_asked is not None:
             self.post(turn.stop_asked)
 

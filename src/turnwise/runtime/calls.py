@@ -81,7 +81,7 @@ class Calls:
         self._bodies = Bodies(session, turn, self._late)
         self._schedule: Schedule[Job] = Schedule()
         self._inputs: list[Input] = []
-        self._door = Door(session, turn, context, self._enter, self._say, self._settled)
+        self._door = Door(session, turn, context, self._enter, self.say, self._settled)
         self._launching = False
         self._admitted: list[Job] = []
         self._stopping = False
@@ -119,7 +119,7 @@ class Calls:
         return self._door.bring(Job(call, tool, args, resources, hooked), allowed)
 
     def _refuse(self, call: ToolCall, outcome: Outcome) -> None:
-        self._say(CallEnded(result_of(call.id, outcome)))
+        self.say(CallEnded(result_of(call.id, outcome)))
 
     def _enter(self, job: Job) -> None:
         """A call that may run begins as soon as there is a place for it, if the turns above this one have room for it."""
@@ -129,7 +129,7 @@ class Calls:
         if self._schedule.enter(job, self._turn.plan.parallel_calls):
             self._begin(job)
 
-    def _say(self, given: Input) -> None:
+    def say(self, given: Input) -> None:
         self._inputs.append(given)
 
     def _begin(self, job: Job) -> None:

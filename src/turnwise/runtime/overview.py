@@ -12,6 +12,7 @@ from .health import PartStatus
 
 if TYPE_CHECKING:
     from .bus.bus import Bus
+    from .plugins.running import PluginStatus
     from .runtime import Runtime
 
 
@@ -28,12 +29,13 @@ class RuntimeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a runtime stands right now.
 
     `parts` are those that have ever said that they do not work as they should, and how they stand by now; `turns` run, single requests
-    included; `tasks` are all that the runtime owns; `abandoned_bodies` are coroutines of tools that did not stop when they were told to;
+    included; `plugins` are all that it was given, in the order of their start; `tasks` are all that the runtime owns; `abandoned_bodies` are coroutines of tools that did not stop when they were told to;
     `observers` are told of all turns; `bus` is None if nobody has asked for it; `encoded_bytes` is what encoded histories of idle sessions take.
     """
 
     closed: bool
     parts: tuple[PartStatus, ...]
+    plugins: tuple[PluginStatus, ...]
     turns: int
     tasks: int
     abandoned_bodies: int
@@ -57,6 +59,7 @@ def status_of(runtime: Runtime, bus: Bus | None, turns: Collection[Any], tasks: 
     return RuntimeStatus(
         closed=runtime.closed,
         parts=runtime.health.parts,
+        plugins=() if runtime.plugins is None else runtime.plugins.status(),
         turns=len(turns),
         tasks=len(tasks),
         abandoned_bodies=len(runtime.abandoned_bodies),

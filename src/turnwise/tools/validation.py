@@ -1,4 +1,4 @@
-"""What a tool wants of its arguments beyond their types: `@tool(validate=…)`, and arguments that somebody has changed.
+"""What a tool wants of its arguments beyond their types: `@tool(validate=…)`.
 
 A validator runs wherever arguments are decoded (rule E2), so whoever decodes cannot forget it: before the permission and the hooks, again
 after a hook has changed them, and once more in the process of an isolated tool.
@@ -7,17 +7,14 @@ after a hook has changed them, and once more in the process of an isolated tool.
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
-
-import msgspec
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import TurnwiseError, config_error
 from .arguments import PROBLEM_CHARS, ArgumentsError, bounded, quoted
 
 if TYPE_CHECKING:
-    from .tool import Tool
+    pass
 
 Validate = Callable[[Any], "str | bool | None"]
 """Looks at decoded arguments, which have a field per parameter (a dict for `from_schema`): what is wrong with them, as text for the model; None or
@@ -60,29 +57,3 @@ def _problem(validate: Validate, arguments: Any, label: str) -> str | None:
     if isinstance(said, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         return said or None
     raise TypeError(f"The validator of {label} gave {type(said).__name__}: text, True, False or None is expected.")
-
-
-def checked(tool: Tool[..., Any], given: Any) -> tuple[str, Any]:
-    """Arguments that somebody has changed, as JSON text and decoded: checked against types and validator like those of a model.
-
-    `given` is JSON text, a mapping, or decoded arguments. Raises `ArgumentsError` if they do not fit, and what the validator raises.
-    """
-    text = given if isinstance(given, str) else _as_text(given)
-    return text, tool.decode(text)
-
-
-def _as_text(given: Any) -> str:
-    try:
-        return msgspec.json.encode(
-            dict(cast("Mapping[str, Any]", given)) if isinstance(given, Mapping) else given, enc_hook=_as_data
-        ).decode()
-    except Exception as error:
-        raise ArgumentsError(f"These arguments cannot be written as JSON: {error}") from error
-
-
-def _as_data(value: Any) -> Any:
-    if isinstance(value, os.PathLike):
-        return os.fspath(cast("os.PathLike[str]", value))
-    if hasattr(value, "model_dump"):  # a pydantic model
-        return value.model_dump(mode="json")
-    raise TypeError(f"a value of type {type(value).__module__}.{type(value).__qualname__} is not data")

@@ -16,6 +16,7 @@ from .run import Run, call_all
 from .values import ToolRequest
 
 if TYPE_CHECKING:
+    from ...core.inputs_rare import Decide
     from ...core.request import RequestHead
     from ..ground import Ground
     from ..job import Job
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 class Hooked:
     """What a turn that has hooks knows of them. `under_way` are the chains that are waited for and that an interrupt cuts off; `kept` is a head
-    that hooks have changed last, and what was made of it; `redirected` are calls that run as another tool, which the machine may not know yet."""
+    that hooks have changed last, and what was made of it; `redirected` are calls that run as another tool, which the machine may not know yet; `decided` what they
+    said before the turn had begun, for its record."""
 
-    __slots__ = ("_session", "_turn", "_variables", "kept", "redirected", "under_way")
+    __slots__ = ("_session", "_turn", "_variables", "decided", "kept", "redirected", "under_way")
 
     def __init__(self, session: Ground[Any], turn: Turn, variables: contextvars.Context) -> None:
         self._session = session
@@ -35,6 +37,7 @@ class Hooked:
         self._variables = variables
         self.under_way: set[Run] = set()
         self.redirected: list[tuple[str, str]] = []
+        self.decided: list[Decide] = []
         self.kept: tuple[RequestHead, Target] | None = None
 
     def chain(self, point: str) -> Chain | None:

@@ -20,7 +20,7 @@ from .chain import Chain, Outcome
 from .context import HookContext
 from .hook import RING, Hook, continues
 from .points import Take
-from .results import HALTING, Cancel, Modify
+from .results import HALTING, Cancel, HookResult, Modify
 from .values import Unfit
 
 if TYPE_CHECKING:
@@ -362,6 +362,8 @@ class Run:
             return self._failed(hook, failures.unhonoured(hook, said), now)
         if kind in HALTING:
             hook.halted += 1
+            if self._on_record(hook, cast("HookResult", said)):
+                return True
             self._settle(Outcome(self._value, cast("Any", said), hook.id, changed=self._changed))
             return True
         try:
@@ -372,8 +374,8 @@ class Run:
         except Exception as error:
             return self._failed(hook, failures.unfit(hook, f"{type(error).__name__}: {error}"), now)
         hook.modified += 1
-        self._value, self._changed = value, True
-        return False
+        before, self._value, self._changed = self._value, value, True
+        return self._on_record(hook, cast("Modify", said), before)
 
     def _failed(self, hook: Hook, error: ErrorInfo, now: float, *, counted: bool = False) -> bool:
         """A hook has failed; True if that ends the chain."""
@@ -395,7 +397,25 @@ class Run:
             self._tell(hook, failures.left_alone(hook))
         self._tell(hook, error)
 
+    def _on_record(self, hook: Hook, said: HookResult | ErrorInfo, before: Any = None) -> bool:
+        """Have it journalled that a hook changed or refused something; True if what it was asked about has come to its end by that."""
+        if self._session is not None:
+            from .recorded import record
+
+            record(
+                self._session,
+                self._turn,
+                self.context,
+                hook,
+                said,
+                self._value if before is None else before,
+                self._value,
+            )
+        return self.outcome is not None
+
     def _block(self, hook: Hook, error: ErrorInfo) -> None:
+        if self._on_record(hook, error):
+            return
         self._settle(Outcome(self._value, Cancel(error.message), hook.id, error, self._changed))
 
     def _cut_off(self) -> Outcome:

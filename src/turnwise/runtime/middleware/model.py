@@ -345,6 +345,10 @@ class WrappedAttempt(Attempt):
         self._drop_wire("a middleware failed")
         self._over(failed.error, failed.usage)
         if isinstance(error, refusals.Tripped) and _is_session(self._asker):
+            from ..audit.said import audit
+
+            asker: Any = self._asker
+            audit(asker, "cancel", source="middleware", rule=error.name, point="model", reason=error.reason)
             return Stop(error.cause, failed.usage)
         return failed
 

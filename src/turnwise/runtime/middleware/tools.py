@@ -52,6 +52,9 @@ async def run_wrapped(chain: Chain, bodies: Bodies, turn: Turn, job: Job) -> Too
     try:
         result = await chain(request, terminal)
     except refusals.Tripped as error:
+        from ..audit.said import audit
+
+        audit(session, "cancel", source="middleware", rule=error.name, point="tool", call=job.call, reason=error.reason)
         if error.ends_turn:
             _end_after(turn, error.cause)
         return result_of(job.id, Denied(error.reason))

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from ...core.errors import ErrorInfo, TurnwiseError
+from ...models.secrets import mask
 from .configured import Use
 from .context import PluginContext
 from .contributions import Offered, tell
 from .plugin import Plugin
+from .settings import note_secrets
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
@@ -56,6 +58,8 @@ class Life:
         self.raised: BaseException | None = None
         self.plugin: Plugin[Any] | None = None
         self.context: PluginContext[Any] = PluginContext(self, use.settings)
+        if use.settings is not None:
+            note_secrets(use.settings)
         self._task: asyncio.Task[None] | None = None
 
     # --- starting -----------------------------------------------------------------------------------------------------
@@ -170,7 +174,7 @@ class Life:
 
 def _info(life: Life, code: str, what: str, gone: bool = True) -> ErrorInfo:
     more = "" if gone else ", and it does not end: it may still be running"
-    return ErrorInfo("hook", code, f"The plugin {life.use.name} {what}{more}.")
+    return ErrorInfo("hook", code, mask(f"The plugin {life.use.name} {what}{more}."))
 
 
 def _said(error: BaseException | None) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, Union, cast, get_args, g
 
 import msgspec
 
+from ...models.secrets import hide
 from .expected import expected, unfit
 from .problems import Path, joined, meant
 
@@ -32,6 +33,26 @@ def read(data: object, type_: type[T], at: Path = ()) -> tuple[T | None, list[Fa
     if faults:
         return None, faults
     return msgspec.convert(data, type_), []
+
+
+def note_secrets(settings: object) -> None:
+    """Have what is named like a credential covered wherever something is printed (rule P6): `api_key`, `token`, `db_password` …"""
+    hide(*_secrets(msgspec.to_builtins(settings, enc_hook=repr, str_keys=True)))
+
+
+_SECRET = re.compile(r"(?:^|_|-|(?<=[a-z])(?=[A-Z]))(?i:keys?|tokens?|secrets?|password|credentials?)$")
+"""Names of settings whose text is a credential: the whole name, or its last word. `max_tokens` is one, but no text."""
+
+
+def _secrets(data: object, named: bool = False) -> Iterator[str]:
+    if isinstance(data, dict):
+        for key, value in cast("dict[str, Any]", data).items():
+            yield from _secrets(value, _SECRET.search(key) is not None)
+    elif isinstance(data, list | tuple):
+        for value in cast("Sequence[Any]", data):
+            yield from _secrets(value, named)
+    elif named and isinstance(data, str):
+        yield data
 
 
 def _faults(data: object, type_: Any, at: Path) -> Iterator[Fault]:

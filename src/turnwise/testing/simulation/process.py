@@ -112,7 +112,7 @@ class Process:
             blocking=Inline(self.loop, world.draw(f"blocking/{number}")),
             spawn=NoChildren(),
             store=self.store,
-            environ=ENVIRON,
+            environ=dict(ENVIRON),
             lease_s=LEASE_S,
         )
         self.agents = {plan.name: self._agent(plan) for plan in world.plan.sessions}

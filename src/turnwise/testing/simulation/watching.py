@@ -73,7 +73,7 @@ class Eyes:
         self._journalled(event)
 
     def _journalled(self, event: Event) -> None:
-        journal, kind = self.journal, type(event)
+        journal = self.journal
         if not self._begun:
             self._begun = True
             if type(event) is TurnStarted:
@@ -92,12 +92,12 @@ class Eyes:
             raise Violation(
                 "D6", f"{self.name} gets {_short(event)} where {_short(expected)} is due ({journal.session}, {self.at})"
             )
-        if kind is StepFinished:
+        if type(event) is StepFinished:
             self._whole(self.journal.said[self.at])
-        elif kind is AttemptRestarted or kind is TurnRecovered:
+        elif type(event) is AttemptRestarted or type(event) is TurnRecovered:
             self._text = []
         self.at += 1
-        if kind is TurnFinished or kind is TurnParked:
+        if type(event) is TurnFinished or type(event) is TurnParked:
             self.over, self._text = True, []
 
     def _whole(self, said: str) -> None:
