@@ -97,7 +97,7 @@ BUGS = (
         (
             (
                 "runtime/mailbox.py",
-                '            elif self.policy == "drop_to_cursor" or not self._squeeze_in(event):\n                self._drop()\n                return\n',
+                '            elif self.policy == "drop_to_cursor" or not self._squeeze_in(event):\n                self._drop(len(events) - at)\n                return\n',
                 "            else:\n                self._items.append(event)\n                self.waiting += 1\n",
             ),
         ),

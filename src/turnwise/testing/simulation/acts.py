@@ -84,6 +84,7 @@ async def free(person: Person) -> None:
                     await recover(session)
                 except TurnwiseError as error:
                     expected(person, error)
+                await asyncio.sleep(5.0)
         await asyncio.sleep(0.5)
 
 
