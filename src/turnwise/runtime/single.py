@@ -271,6 +271,7 @@ class ModelStream(EventStream):
             if attempt is not None and (response := attempt.response) is not None:
                 if self.reading:
                     raise refusals.two_readers()
+                self._read = attempt
                 events, ended = await attempt.read(response, self)
                 if not attempt.stopped:
                     self._out += events

@@ -13,13 +13,14 @@ from .attempt import Attempt
 class EventStream:
     """What a turn and a single request share. `_out` are the events at hand; `pull` waits for more."""
 
-    __slots__ = ("_attempt", "_out", "_ready", "_waiter")
+    __slots__ = ("_attempt", "_out", "_read", "_ready", "_waiter")
 
     def __init__(self) -> None:
         self._out: list[Event] = []
         self._ready: Iterator[Event] = iter(())
         self._waiter: asyncio.Future[None] | None = None
         self._attempt: Attempt | None = None
+        self._read: Attempt | None = None
 
     async def __anext__(self) -> Event:
         for event in self._ready:

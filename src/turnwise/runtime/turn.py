@@ -136,6 +136,7 @@ class Turn(Overseen):
                     continue
                 if self.reading:
                     raise refusals.two_readers()
+                self._read = attempt
                 events, ended = await attempt.read(response, self._session)
                 if not attempt.stopped:
                     self._out += events
