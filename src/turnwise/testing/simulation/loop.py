@@ -82,9 +82,10 @@ class Time:
         """Nothing of this loop runs any more."""
         self.ready = [one for one in self.ready if one._loop is not loop]
 
-    def timers_of(self, loop: SimulatedLoop) -> int:
-        """How many timers of a loop wait and are not cancelled."""
-        return sum([timer._loop is loop and not timer._cancelled for _, _, timer in self._heap])
+    def timers_of(self, loop: SimulatedLoop) -> list[str]:
+        """Whose timers of a loop wait and are not cancelled, in words."""
+        waiting = [timer for _, _, timer in self._heap if timer._loop is loop and not timer._cancelled]  # pyright: ignore[reportPrivateUsage]
+        return sorted([_owner(timer) for timer in waiting])
 
     def run(self) -> None:
         """Let things happen until it is `over`. Raises `Stuck`."""

@@ -208,7 +208,7 @@ class Process:
                 "leftovers", f"{self.name} is closed, and {len(self.network.open_responses)} responses are open"
             )
         if not abandoned and (timers := self.world.time.timers_of(self.loop)):
-            raise Violation("leftovers", f"{self.name} is closed, and {timers} timers are left")
+            raise Violation("leftovers", f"{self.name} is closed, and timers are left: {', '.join(timers)}")
 
     def has_lost(self, session: str) -> bool:
         """Whether this process has let go of a session by itself: an append of it failed."""

@@ -154,7 +154,8 @@ class Inline:
 
     def run(self, function: Callable[[], Any]) -> Awaitable[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._loop.call_later(self._draw.choice((0.0, 0.0, 0.01, 0.5)), self._do, function, future)
+        timer = self._loop.call_later(self._draw.choice((0.0, 0.0, 0.01, 0.5)), self._do, function, future)
+        future.add_done_callback(lambda _: timer.cancel())
         return future
 
     def _do(self, function: Callable[[], Any], future: asyncio.Future[Any]) -> None:
