@@ -50,8 +50,8 @@ class EventStream:
     @property
     def reading(self) -> bool:
         """Whether someone is in the midst of `pull`."""
-        attempt = self._attempt
-        return self._waiter is not None or (attempt is not None and attempt.being_read)
+        read = self._read  # it may be stopped by now, and whoever reads it not know yet
+        return self._waiter is not None or (read is not None and read.being_read)
 
     def take(self) -> list[Event]:
         """The events at hand, for whoever passes them on."""
