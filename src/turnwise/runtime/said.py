@@ -128,8 +128,8 @@ class Said:
 
     @property
     def being_read(self) -> bool:
-        """Whether someone is in the midst of `read`."""
-        return self.response is not None and self.waiting_since is not None
+        """Whether someone is in the midst of `read`, of one that is read at all: it may have been stopped meanwhile."""
+        return self.waiting_since is not None
 
     @property
     def phase(self) -> AttemptPhase:
