@@ -54,6 +54,10 @@ FOUND: list[tuple[str, StoreKind, Level, int]] = [
     ("41", "stored", "heavy", 1),
     ("62", "memory", "heavy", 6),
     ("62", "memory", "light", 42),
+    ("long1", "stored", "heavy", 67),
+    ("long1", "sqlite", "heavy", 18),
+    ("bug-0", "stored", "heavy", 56),
+    ("bug-1", "stored", "heavy", 74),
 ]
 """Where the simulator found a bug of the runtime once; see the history of the files that were changed then."""
 
