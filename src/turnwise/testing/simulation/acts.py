@@ -261,7 +261,7 @@ async def _crash(person: Person, session: Session[Any], draw: Random) -> None:
 
 async def _pause(person: Person, session: Session[Any], draw: Random) -> None:
     assert person.process is not None
-    person.world.blow(person.process.slot, draw.choice((1.0, 40.0)))
+    person.world.blow(person.process.slot, draw.choice((1.0, 45.0, 60.0)))
 
 
 _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {

@@ -158,7 +158,7 @@ def episode(seed: str, store: StoreKind, level: Level, turns: int) -> EpisodePla
     sessions = draw.choice((1, 2, 3, 4)) if level != "none" else 2
     each = max(1, turns // sessions)
     shared = store != "memory"
-    processes = draw.choice((1, 1, 2)) if shared and level != "none" else 1
+    processes = draw.choice((1, 1, 2) if level == "light" else (1, 2, 2)) if shared and level != "none" else 1
     plans = tuple([_session(f"{seed}/{n}", f"s{n}", each, level, store) for n in range(sessions)])
     blows: list[Blow] = []
     skews = (0.0,) * processes
@@ -206,14 +206,15 @@ def turn(draw: Random, number: int, level: Level, store: StoreKind) -> TurnPlan:
         faults.append(_fault(draw, store))
         chance /= 4
     how = draw.choices(_HOW, _HOW_WEIGHTS)[0] if level != "none" else draw.choice(("run", "stream"))
-    answers = _answers(draw, faults, level)
+    acts = _acts(draw, level)
+    answers = _with_occasion(draw, _answers(draw, faults, level), acts)
     store_faults = tuple([(f, _early(draw)) for f in faults if f in STORE_FAULTS and f != "paused"])
     limits = draw.random()
     return TurnPlan(
         number=number,
         how=how,
         answers=answers,
-        acts=_acts(draw, level),
+        acts=acts,
         store_faults=store_faults,
         steps=draw.randrange(4) if limits < 0.04 else 25,
         calls=draw.randrange(4) if 0.04 <= limits < 0.08 else None,
@@ -352,20 +353,18 @@ BESIDE = (
     "pause",
 )
 """What may be done at any time."""
-_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 1)
-_IN_ENDING = (
-    "steer",
-    "follow_up",
-    "drop_follow_ups",
-    "set",
-    "interrupt",
-    "undo_compaction",
-    "compact",
-    "crash",
-    "submit",
-)
+_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 3)
+_CHANGES = ("steer", "follow_up", "drop_follow_ups", "set", "undo_compaction", "compact")
+_OFTEN: dict[str, tuple[str, ...]] = {
+    "model": _CHANGES,
+    "tools": (*_CHANGES, "approve", "deny", "approve", "deny", "crash"),
+    "parked": _CHANGES,
+    "ending": (*_CHANGES, "interrupt", "crash", "submit"),
+    "idle": ("undo", "clear", "rewind", "set", "compact", "undo_compaction", "follow_up", "drop_follow_ups"),
+}
+"""What is done more often in a phase than elsewhere, so that it is reached."""
 _PHASES: tuple[Phase, ...] = ("model", "tools", "parked", "ending", "idle")
-_PHASE_WEIGHTS = (24, 26, 16, 18, 16)
+_PHASE_WEIGHTS = (22, 25, 14, 25, 14)
 
 
 def _acts(draw: Random, level: Level) -> tuple[Act, ...]:
@@ -373,10 +372,25 @@ def _acts(draw: Random, level: Level) -> tuple[Act, ...]:
     acts: list[Act] = []
     while len(acts) < 4 and draw.random() < chance:
         phase = draw.choices(_PHASES, _PHASE_WEIGHTS)[0]
-        what = draw.choices(BESIDE, _BESIDE_WEIGHTS)[0] if phase != "ending" else draw.choice(_IN_ENDING)
-        after_s = draw.choice((0.0, 0.0, 0.01, 0.1, 1.0)) if phase != "ending" else draw.choice((0.0, 0.0, 0.01))
+        known = _OFTEN.get(phase, ()) if phase == "ending" or draw.random() < 0.5 else ()
+        what = draw.choice(known) if known else draw.choices(BESIDE, _BESIDE_WEIGHTS)[0]
+        after_s = (
+            draw.choice((0.0, 0.0, 0.01, 0.1, 1.0)) if phase != "ending" else draw.choice((0.0, 0.0, 0.0, 0.0, 0.01))
+        )
         acts.append(Act(what, phase, after_s, draw.choice((1, 1, 2)), draw.getrandbits(32)))
         chance *= 0.6
         if phase == "ending":
             acts.append(Act("interrupt", draw.choice(("model", "tools")), draw.choice((0.0, 0.01, 0.3)), 1, 0))
     return tuple(acts)
+
+
+def _with_occasion(draw: Random, answers: tuple[Answer, ...], acts: tuple[Act, ...]) -> tuple[Answer, ...]:
+    """What people have in mind to do while calls run or wait has an occasion."""
+    slow = CallPlan("work", '{"does":"ok","for_s":2.0,"n":2}')
+    if any(act.phase == "tools" and act.what in ("approve", "deny", "edit") for act in acts):
+        return (Answer(calls=(CallPlan("danger", '{"does":"ok","for_s":0.1,"n":2}'), slow)), *answers)
+    if any(act.phase == "parked" for act in acts) and draw.random() < 0.7:
+        waits = draw.choice(("danger", "outside", "ask_user"))
+        arguments = '{"question": "Which one?"}' if waits == "ask_user" else '{"does":"ok","for_s":0.0,"n":3}'
+        return (Answer(calls=(CallPlan(waits, arguments),)), *answers)
+    return answers

@@ -29,7 +29,7 @@ DEMANDED: dict[str, tuple[tuple[str, ...], str]] = {
         "a call that has ended for the turn is dropped before: its job is abandoned",
     ),
     "Steer": (("model", "tools", "parked", "ending"), "without a turn the session says False, but for a race"),
-    "Interrupt": (("idle", "model", "tools", "parked", "ending"), ""),
+    "Interrupt": (("model", "tools", "parked", "ending"), "nobody interrupts when nothing runs, but for a race"),
     "Halted": (("ending",), "the clean-up of a turn ends in that phase only"),
     "Approve": (("tools", "parked"), "the session looks whether the call waits"),
     "Deny": (("tools", "parked"), "the session looks whether the call waits"),
