@@ -187,6 +187,7 @@ class Process:
         self.closing = True
         if self.sessions is not None:
             await self.sessions.close()
+        await asyncio.sleep(1.0)  # a snapshot may be on its way yet
         timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
         if timers > 0 and not self.runtime.abandoned_bodies:
             whose = sorted([name_of(timer.callback) for timer in self.runtime.timers._heap])  # pyright: ignore[reportPrivateUsage]
