@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -28,7 +28,7 @@ from turnwise.middleware import (
     middleware,
 )
 from turnwise.models import complete, stream
-from turnwise.testing import ScriptedProvider, call, fail, repeated, reply, text
+from turnwise.testing import ScriptedProvider, call, fail, repeat, repeated, reply, text
 
 
 @middleware("model")
@@ -312,7 +312,6 @@ async def no_generator(events: AsyncIterator[DecoderEvent]) -> None:
         (swallowing, "end_swallowed"),
         (failing, "middleware_failed"),
         (nonsense, "middleware_result"),
-        (no_generator, "middleware_result"),
     ],
 )
 async def test_a_stage_that_fails_is_an_error_of_the_hook_branch(any_host: Host, stage: Any, code: str) -> None:
@@ -334,6 +333,25 @@ async def test_a_stage_that_fails_is_an_error_of_the_hook_branch(any_host: Host,
         assert len(provider.requests) == 1
         if code == "end_swallowed":
             assert (result.usage.input_tokens, result.usage.output_tokens) == (30, 7)
+        assert [m.text for m in session.messages] == ["Hi"]
+        remove()
+        assert (await session.run("Again")).text == "Well."
+
+
+async def test_a_stage_that_is_no_generator(any_host: Host) -> None:
+    """It is known before anything is read, so the request may not even have been heard."""
+
+    @middleware("model")
+    async def bad(request: ModelRequest, next: Any) -> ModelResponse:
+        return (await next(request)).through(cast("Any", no_generator))
+
+    async with ScriptedProvider([repeat(reply("Well."))]) as provider:
+        agent = any_host.agent(provider)
+        session = agent.session()
+        remove = agent.extensions.add_middleware(bad)
+        with pytest.raises(HookError) as caught:
+            await session.run("Hi")
+        assert caught.value.code == "middleware_result" and len(provider.requests) <= 1
         assert [m.text for m in session.messages] == ["Hi"]
         remove()
         assert (await session.run("Again")).text == "Well."

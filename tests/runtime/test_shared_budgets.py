@@ -425,7 +425,8 @@ async def test_a_write_that_fails_is_made_up_for(arrives: bool) -> None:
             async with agent.session() as session:
                 await session.run("Hi")
             status = runtime.health.of("budgets")
-            assert status is not None and (status.state, status.code) == ("degraded", "budget_unwritten")
+            assert status is not None
+            assert (status.state, status.code) == ("degraded", "budget_unwritten") or (arrives and status.state == "ok")
             assert spent(runtime) == [("user", "local", 10)]
             store.writes_fail = False
             async with agent.session() as session:
