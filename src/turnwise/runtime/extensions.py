@@ -48,7 +48,7 @@ class Extensions:
     """What one owner has: its hooks and its middleware, in the order of registration. `version` grows with each change; 0 means that
     there was never anything."""
 
-    __slots__ = ("__weakref__", "_compiled", "hooks", "label", "middleware", "seen", "version")
+    __slots__ = ("__weakref__", "compiled", "hooks", "label", "middleware", "seen", "version")
 
     def __init__(self, label: str, hooks: Iterable[object] = (), middleware: Iterable[object] = ()) -> None:
         self.label = label
@@ -58,7 +58,8 @@ class Extensions:
         self.middleware: tuple[Any, ...] = ()
         self.seen: WeakSet[Extensions] | None = None
         """Of a runtime: those of the agents and sessions that have run in it."""
-        self._compiled: tuple[_Key, Extended | None] | None = None
+        self.compiled: tuple[_Key, Extended | None] | None = None
+        """What `extended` made of it last, with those beside it, and of which state of all of them."""
         for hook in hooks:
             self.register(hook)
         for one in middleware:
@@ -136,7 +137,7 @@ def extended(
     owner, so it goes when that one goes."""
     keeper = agent if own is None else own
     key: _Key = (runtime, runtime.version, agent, agent.version, own, 0 if own is None else own.version, *bundled)
-    kept = keeper._compiled  # pyright: ignore[reportPrivateUsage]
+    kept = keeper.compiled
     if kept is not None and kept[0] == key:
         return kept[1]
     owners = [one for one in (runtime, agent, *bundled, own) if one is not None]
@@ -144,7 +145,7 @@ def extended(
         runtime.seen = WeakSet()
     runtime.seen.update(owners[1:])
     made = _compile(owners)
-    keeper._compiled = key, made  # pyright: ignore[reportPrivateUsage]
+    keeper.compiled = key, made
     return made
 
 
@@ -153,11 +154,11 @@ def of_runtime(runtime: Extensions) -> Extended | None:
     if not runtime.version:
         return None
     key: _Key = (runtime, runtime.version, runtime, runtime.version, None, 0)
-    kept = runtime._compiled  # pyright: ignore[reportPrivateUsage]
+    kept = runtime.compiled
     if kept is not None and kept[0] == key:
         return kept[1]
     made = _compile([runtime])
-    runtime._compiled = key, made  # pyright: ignore[reportPrivateUsage]
+    runtime.compiled = key, made
     return made
 
 
