@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from threading import Lock
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -71,6 +70,8 @@ class Secrets:
 
     def _compiled(self) -> re.Pattern[str] | None:
         """One pattern for all of them, the longest first, each in the forms in which it may come along."""
+        from urllib.parse import quote  # here, so that an agent is made without it
+
         with self._lock:
             forms: set[str] = set()
             for secret in (*self._lasting, *self._passing):
@@ -95,6 +96,10 @@ def hide(*secrets: str) -> None:
 
 def learn_from_url(url: str) -> None:
     """Note the password of an address that has one."""
+    if "@" not in url:
+        return
+    from urllib.parse import urlsplit
+
     try:
         learn(urlsplit(url).password)
     except ValueError:
