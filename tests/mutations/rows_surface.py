@@ -136,4 +136,20 @@ ROWS = [
         "    if True:\n",
         (f"{SYNC}test_from_another_loop[anthropic]",),
     ),
+    Row(
+        "C2",
+        "the finalizer of a watcher keeps its session, and so the watcher",
+        "runtime/watch.py",
+        "_left, weakref.ref(hub), weakref.ref(mailbox), leave)",
+        "_left, lambda: hub, weakref.ref(mailbox), leave)",
+        (f"{R}test_let_go.py::test_who_waits_for_a_watcher_or_the_bus_does_not_keep_them_alive",),
+    ),
+    Row(
+        "C2",
+        "the finalizer of a subscription keeps the bus, and so the subscription",
+        "runtime/bus/subscription.py",
+        "_left, weakref.ref(bus), weakref.ref(inlet))",
+        "_left, lambda: bus, lambda: inlet)",
+        (f"{R}test_let_go.py::test_who_waits_for_a_watcher_or_the_bus_does_not_keep_them_alive",),
+    ),
 ]

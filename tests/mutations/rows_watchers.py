@@ -9,8 +9,8 @@ ROWS = [
         "C2",
         "a channel that is dropped does not stop its turn",
         "runtime/channel.py",
-        '    if on_drop == "stop":\n        _stop(',
-        '    if on_drop == "never":\n        _stop(',
+        '    if on_drop == "stop" and (running',
+        '    if on_drop == "never" and (running',
         (f"{R}test_channel.py::test_dropping_stops_the_turn[anthropic-streamed-memory-collected]",),
     ),
     Row(

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from ..core.entries import InterruptCause
 from ..core.errors import config_error
@@ -90,7 +91,7 @@ class Opening:
         mailbox = turn.mailbox = Mailbox("block", self._buffer, session.told)
         turn.pumped = True
         await turn.__aenter__()
-        drop = partial(_dropped, hub, turn, self._on_drop)
+        drop = partial(_dropped, ref(turn), self._on_drop)
         return Channel(hub, mailbox, drop), TurnHandle(hub, turn)
 
     async def __aenter__(self) -> tuple[Channel, TurnHandle]:
@@ -107,11 +108,11 @@ class Opening:
             await self._turn.close("consumer_dropped")
 
 
-def _dropped(hub: Hub, turn: Turn, on_drop: OnLeave, mailbox: Mailbox) -> None:
+def _dropped(turn: ref[Turn], on_drop: OnLeave, hub: Hub, mailbox: Mailbox) -> None:
     """The reader is gone. Collecting it may happen at any moment and in any thread, so nothing is folded here."""
     hub.leave(mailbox)
-    if on_drop == "stop":
-        _stop(hub, turn, "consumer_dropped")
+    if on_drop == "stop" and (running := turn()) is not None:
+        _stop(hub, running, "consumer_dropped")
 
 
 def _stop(hub: Hub, turn: Turn, cause: InterruptCause) -> None:

@@ -55,6 +55,7 @@ class Mailbox:
     that were not counted yet."""
 
     __slots__ = (
+        "__weakref__",
         "_items",
         "_midway",
         "_packed",

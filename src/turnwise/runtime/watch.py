@@ -40,11 +40,16 @@ class Watcher:
 
     __slots__ = ("__weakref__", "_finalizer", "_folded", "_hub", "_mailbox")
 
-    def __init__(self, hub: Hub, mailbox: Mailbox, leave: Callable[[Mailbox], None] | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        mailbox: Mailbox,
+        leave: Callable[[Hub, Mailbox], None] = lambda hub, mailbox: hub.leave(mailbox),
+    ) -> None:
         self._hub = hub
         self._mailbox = mailbox
         self._folded: SessionState | None = None
-        self._finalizer = weakref.finalize(self, leave or hub.leave, mailbox)
+        self._finalizer = weakref.finalize(self, _left, weakref.ref(hub), weakref.ref(mailbox), leave)
         self._finalizer.atexit = False
 
     @property
@@ -135,10 +140,17 @@ def hub_of(session: Actor[Any]) -> Hub:
     return hub
 
 
+def _left(hub: weakref.ref[Hub], mailbox: weakref.ref[Mailbox], leave: Callable[[Hub, Mailbox], None]) -> None:
+    """A watcher was closed or collected. Finalizers are kept by the interpreter: one that held the session would keep the watcher, too."""
+    left, own = hub(), mailbox()
+    if left is not None and own is not None:
+        leave(left, own)
+
+
 class Hub:
     """All watchers of one session, and the pump of its running turn."""
 
-    __slots__ = ("_mailboxes", "_marks", "_pumped", "_turn", "closed", "session")
+    __slots__ = ("__weakref__", "_mailboxes", "_marks", "_pumped", "_turn", "closed", "session")
 
     def __init__(self, session: Actor[Any]) -> None:
         self.session = session

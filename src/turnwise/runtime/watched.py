@@ -26,7 +26,18 @@ class WatchedStream(EventStream):
     waits for the consumer, if there is one. `pumped`: the turn has no consumer that pulls. `opened`: the session has taken the turn on and tells it what happens. `hold`, if set, may keep a model call back.
     `closing`: the turn is over, and its reader comes to the end when hooks have seen that."""
 
-    __slots__ = ("_ended", "_result", "_session", "closing", "hold", "hub", "mailbox", "opened", "pumped")
+    __slots__ = (
+        "__weakref__",
+        "_ended",
+        "_result",
+        "_session",
+        "closing",
+        "hold",
+        "hub",
+        "mailbox",
+        "opened",
+        "pumped",
+    )
 
     def __init__(self, session: Actor[Any]) -> None:
         super().__init__()

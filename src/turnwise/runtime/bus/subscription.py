@@ -32,7 +32,7 @@ class Subscription:
         self._cursor = 0
         self._finalizer = None
         if not isinstance(inlet, Handled):
-            self._finalizer = weakref.finalize(self, bus.forget, inlet)
+            self._finalizer = weakref.finalize(self, _left, weakref.ref(bus), weakref.ref(inlet))
             self._finalizer.atexit = False
 
     @property
@@ -112,3 +112,10 @@ class Subscription:
                 "Subscribe again, with more room or another policy; what sessions told is in their journals: bus.follow(…, after=…).",
             )
         raise StopAsyncIteration
+
+
+def _left(bus: weakref.ref[Bus], inlet: weakref.ref[Inlet]) -> None:
+    """A subscription was collected. Finalizers are kept by the interpreter: one that held the bus would keep the subscription, too."""
+    left, own = bus(), inlet()
+    if left is not None and own is not None:
+        left.forget(own)

@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from concurrent.futures import ProcessPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
 
-from .plan import FAULTS, STORE_FAULTS
+from .campaign import Done, campaign, digest_of, portions, reach_of, told
+from .plan import FAULTS, STORE_FAULTS, EpisodePlan, Level, StoreKind
 from .reach import Reach, impossible, table, unknown_inputs
-from .runner import Failure, Run, Settings, play, run
+from .runner import Failure, Settings, play, run
 from .shrink import shrink
 from .trace import Trace
 
@@ -26,40 +30,52 @@ def main(arguments: list[str] | None = None) -> int:
     """0 if every invariant held and all was reached, 1 if not."""
     options = _options(arguments)
     seed = options.seed or secrets.token_hex(4)
-    settings = Settings(seed=seed, turns=options.turns, level=options.faults, store=options.store, only=options.only)
-    runs = [run(settings, sys.stdout)] if options.trace else _runs(settings, options.jobs)
-    done = _told(settings, runs)
-    failures = [one.failure for one in runs if one.failure is not None]
-    for failure in failures:
-        _explain(settings, failure, shrinks=not options.trace and not options.no_shrink)
-    if failures:
+    began = time.monotonic()
+    if options.trace or options.only is not None:
+        one = Settings(
+            seed=seed, turns=options.turns, level=options.faults[0], store=options.store[0], only=options.only
+        )
+        all_done = [told(one, run(one, sys.stdout if options.trace else None))]
+    else:
+        asked = portions(seed, options.turns, options.store, options.faults, options.jobs)
+        all_done = campaign(asked, options.jobs, options.log, _tell if len(asked) > 1 else None)
+    reach = _told(all_done, time.monotonic() - began)
+    failed = [done for done in all_done if done.failure is not None]
+    _explain_all(failed, shrinks=not options.trace and not options.no_shrink)
+    if failed:
         return 1
-    if settings.level == "none" or settings.only is not None:
+    if options.faults == ["none"] or options.only is not None:
         return 0
-    return _reached(settings, done, options.reach)
+    return _reached(reach, options.store, options.reach)
 
 
-def _runs(settings: Settings, jobs: int) -> list[Run]:
-    """The run, or its share of each job, with seeds of their own."""
-    if jobs == 1:
-        return [run(settings)]
-    share = -(-settings.turns // jobs)
-    parts = [
-        Settings(seed=f"{settings.seed}.{n}", turns=share, level=settings.level, store=settings.store)
-        for n in range(jobs)
-    ]
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(run, parts))
+def _line(done: Done) -> str:
+    hours = done.simulated_s / 3600
+    return (
+        f"seed {done.seed}: {done.turns:,} turns ({done.level} faults, {done.store}), {hours:,.1f} simulated hours "
+        f"in {done.took_s:,.1f} s, {done.turns / max(done.took_s, 1e-9):,.0f} turns/s; trace {done.digest}"
+    )
 
 
-def _told(settings: Settings, runs: list[Run]) -> Reach:
-    reach = Reach()
-    for one in runs:
-        reach.add(one.reach)
-        hours = one.simulated_s / 3600
+def _tell(done: Done) -> None:
+    failure = done.failure
+    print(_line(done) + ("" if failure is None else f"\n  {failure.rule}, {failure.seed}: {failure.what}"), flush=True)
+
+
+def _told(all_done: Sequence[Done], took_s: float) -> Reach:
+    reach = reach_of(all_done)
+    if len(all_done) == 1:
+        print(_line(all_done[0]))
+    else:
+        for store, level in sorted({(done.store, done.level) for done in all_done}):
+            some = [done for done in all_done if (done.store, done.level) == (store, level)]
+            turns, cpu_s = sum([done.turns for done in some]), sum([done.took_s for done in some])
+            print(
+                f"{store}, {level} faults: {turns:,} turns in {cpu_s:,.0f} s of one core, {turns / cpu_s:,.0f} turns/s"
+            )
+        hours = sum([done.simulated_s for done in all_done]) / 3600
         print(
-            f"seed {one.seed}: {one.turns:,} turns ({settings.level} faults, {settings.store}), {hours:,.1f} simulated hours "
-            f"in {one.took_s:,.1f} s, {one.turns / max(one.took_s, 1e-9):,.0f} turns/s; trace {one.digest}"
+            f"In all {reach.turns:,} turns, {hours:,.0f} simulated hours in {took_s:,.0f} s; trace {digest_of(all_done)}"
         )
     turns = max(reach.turns, 1)
     ends = ", ".join([f"{reason} {count:,}" for reason, count in sorted(reach.reasons.items())])
@@ -69,7 +85,16 @@ def _told(settings: Settings, runs: list[Run]) -> Reach:
     return reach
 
 
-def _explain(settings: Settings, failure: Failure, *, shrinks: bool) -> None:
+def _explain_all(failed: Sequence[Done], *, shrinks: bool) -> None:
+    """All failures, the first of each invariant with a short trace."""
+    seen: set[str] = set()
+    for done in failed:
+        if done.failure is not None:
+            _explain(done, done.failure, shrinks=shrinks and done.failure.rule not in seen)
+            seen.add(done.failure.rule)
+
+
+def _explain(done: Done, failure: Failure, *, shrinks: bool) -> None:
     print(f"\n{failure.rule} does not hold, seed {failure.seed}\n  {failure.what}")
     if shrinks:
         plan = shrink(failure.plan, lambda smaller: _breaks(smaller, failure.rule))
@@ -84,21 +109,21 @@ def _explain(settings: Settings, failure: Failure, *, shrinks: bool) -> None:
     seed, _, episode = failure.seed.rpartition("/")
     print(
         f"\nAgain: python -m turnwise.testing.simulation --seed {seed} --only {episode} "
-        f"--faults {settings.level} --store {settings.store} --trace"
+        f"--faults {done.level} --store {done.store} --trace"
     )
 
 
-def _breaks(plan: object, rule: str) -> bool:
-    _, failure = play(plan, Trace(), Reach())  # type: ignore[arg-type]
+def _breaks(plan: EpisodePlan, rule: str) -> bool:
+    _, failure = play(plan, Trace(), Reach())
     return failure is not None and failure.rule == rule
 
 
-def _reached(settings: Settings, reach: Reach, wanted: int) -> int:
+def _reached(reach: Reach, stores: Sequence[StoreKind], wanted: int) -> int:
     """Show what was met least often; whether that is enough."""
     if unknown := unknown_inputs():
         print(f"The table of what must be reached does not know: {', '.join(unknown)}")
         return 1
-    stored = settings.store != "memory"
+    stored = any(store != "memory" for store in stores)
     never = () if stored else (*STORE_FAULTS, "crash", "two_owners", "clock_skew")
     rows = table(reach, [fault for fault in FAULTS if fault not in never], recovers=stored)
     missed = [row for row in rows if row.met == 0 or row.least < wanted]
@@ -120,22 +145,48 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         description="Run the real runtime in virtual time, under faults, and check every invariant.",
     )
     parser.add_argument("--seed", default="", help="everything follows from it; default: a new one, which is printed")
-    parser.add_argument("--turns", type=int, default=1000, help="how many (default 1000)")
-    parser.add_argument("--faults", choices=("none", "light", "heavy"), default="light")
+    parser.add_argument("--turns", type=int, default=1000, help="how many in all (default 1000)")
+    parser.add_argument(
+        "--faults",
+        type=_some_of(get_args(Level)),
+        default=["light"],
+        metavar="LEVELS",
+        help="none, light (default) or heavy, or several with commas between, which share the turns",
+    )
     parser.add_argument(
         "--store",
-        choices=("memory", "stored", "sqlite"),
-        default="memory",
-        help="journals in memory that never wait; a store in memory that takes its time and fails; the same with SQLite",
+        type=_some_of(get_args(StoreKind)),
+        default=["memory"],
+        metavar="STORES",
+        help="memory: journals in memory that never wait (default); stored: a store in memory that takes its time and fails; "
+        "sqlite: the same with SQLite; or several with commas between",
     )
     parser.add_argument("--only", type=int, default=None, metavar="EPISODE", help="this episode and no other")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the turns, with seeds S.0, S.1 …")
     parser.add_argument(
         "--reach", type=int, default=0, metavar="N", help="fail unless all was met N times under each fault"
     )
-    parser.add_argument("--trace", action="store_true", help="print all that happens")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="keep what was done there; the same command goes on behind it",
+    )
+    parser.add_argument("--trace", action="store_true", help="print all that happens, in one process")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter trace of a failure")
     return parser.parse_args(arguments)
+
+
+def _some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def some(said: str) -> list[str]:
+        names = said.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return some
 
 
 if __name__ == "__main__":
