@@ -54,11 +54,12 @@ How = Literal["run", "stream", "slow_stream", "channel", "steps", "follow_up", "
 Phase = Literal["model", "tools", "parked", "ending", "idle"]
 
 
-class CallPlan(msgspec.Struct, frozen=True):
-    """A call that the model asks for, with its raw arguments."""
+class CallPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that the model asks for, with its raw arguments. `fault` is what is wrong with the call itself."""
 
     tool: str
     arguments: str
+    fault: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,11 +201,11 @@ _HOW_WEIGHTS = (44, 26, 6, 5, 5, 6, 4, 4)
 
 def turn(draw: Random, number: int, level: Level, store: StoreKind) -> TurnPlan:
     """One turn. With faults, one kind of them is likely to strike it, and now and then a second one."""
-    chance = {"none": 0.0, "light": 0.15, "heavy": 0.8}[level]
+    chance = {"none": 0.0, "light": 0.15, "heavy": 0.92}[level]
     faults: list[str] = []
     while len(faults) < 3 and draw.random() < chance:
         faults.append(_fault(draw, store))
-        chance /= 4
+        chance /= 2.5
     how = draw.choices(_HOW, _HOW_WEIGHTS)[0] if level != "none" else draw.choice(("run", "stream"))
     acts = _acts(draw, level)
     answers = _with_occasion(draw, _answers(draw, faults, level), acts)
@@ -295,9 +296,10 @@ _TOOL_WEIGHTS = (28, 12, 24, 10, 12, 6, 4, 3)
 
 def _call(draw: Random, fault: str) -> CallPlan:
     if fault == "unknown_tool":
-        return CallPlan("nowhere", "{}")
+        return CallPlan("nowhere", "{}", fault)
     if fault == "bad_arguments":
-        return CallPlan("work", draw.choice(('{"does": 5}', "{", "[1]", '{"does": "ok", "for_s": "long"}', "null")))
+        arguments = draw.choice(('{"does": 5}', "{", "[1]", '{"does": "ok", "for_s": "long"}', "null"))
+        return CallPlan("work", arguments, fault)
     does = {
         "tool_fails": "fail",
         "tool_slow": "slow",
@@ -357,28 +359,28 @@ _BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4,
 _CHANGES = ("steer", "follow_up", "drop_follow_ups", "set", "undo_compaction", "compact")
 _OFTEN: dict[str, tuple[str, ...]] = {
     "model": _CHANGES,
-    "tools": (*_CHANGES, "approve", "deny", "approve", "deny", "crash"),
+    "tools": (*_CHANGES, *_CHANGES, "approve", "deny", "approve", "deny", "crash"),
     "parked": _CHANGES,
-    "ending": (*_CHANGES, "interrupt", "crash", "submit"),
-    "idle": ("undo", "clear", "rewind", "set", "compact", "undo_compaction", "follow_up", "drop_follow_ups"),
+    "ending": (*_CHANGES[:5], *_CHANGES[:5], "compact", "interrupt", "interrupt", "crash", "crash", "submit"),
+    "idle": ("undo", "clear", "clear", "rewind", "set", "compact", "undo_compaction", "follow_up", "drop_follow_ups"),
 }
 """What is done more often in a phase than elsewhere, so that it is reached."""
 _PHASES: tuple[Phase, ...] = ("model", "tools", "parked", "ending", "idle")
-_PHASE_WEIGHTS = (22, 25, 14, 25, 14)
+_PHASE_WEIGHTS = (14, 28, 17, 29, 12)
 
 
 def _acts(draw: Random, level: Level) -> tuple[Act, ...]:
-    chance = {"none": 0.0, "light": 0.35, "heavy": 0.75}[level]
+    chance, known_share = {"none": (0.0, 0.0), "light": (0.35, 0.5), "heavy": (0.92, 0.65)}[level]
     acts: list[Act] = []
-    while len(acts) < 4 and draw.random() < chance:
+    while len(acts) < 6 and draw.random() < chance:
         phase = draw.choices(_PHASES, _PHASE_WEIGHTS)[0]
-        known = _OFTEN.get(phase, ()) if phase == "ending" or draw.random() < 0.5 else ()
+        known = _OFTEN.get(phase, ()) if phase == "ending" or draw.random() < known_share else ()
         what = draw.choice(known) if known else draw.choices(BESIDE, _BESIDE_WEIGHTS)[0]
         after_s = (
             draw.choice((0.0, 0.0, 0.01, 0.1, 1.0)) if phase != "ending" else draw.choice((0.0, 0.0, 0.0, 0.0, 0.01))
         )
         acts.append(Act(what, phase, after_s, draw.choice((1, 1, 2)), draw.getrandbits(32)))
-        chance *= 0.6
+        chance *= 0.75
         if phase == "ending":
             acts.append(Act("interrupt", draw.choice(("model", "tools")), draw.choice((0.0, 0.01, 0.3)), 1, 0))
     return tuple(acts)

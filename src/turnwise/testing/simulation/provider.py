@@ -96,6 +96,9 @@ class Provider:
             self.last[session] = said
         if answer.fault:
             self.struck(session, answer.fault)
+        for call in answer.calls:
+            if call.fault:
+                self.struck(session, call.fault)
         return said, answer, exchange, place.codec, streams
 
     def _next(self, session: str) -> Answer:
