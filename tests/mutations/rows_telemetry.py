@@ -112,7 +112,7 @@ ROWS = [
         "C6",
         "the span of a parked turn stays open",
         "runtime/telemetry/tracing.py",
-        "isinstance(event, TurnFinished | TurnParked)",
+        "isinstance(event, (TurnFinished, TurnParked))",
         "isinstance(event, TurnFinished)",
         (f"{SPANS}test_a_parked_turn_ends_its_span_and_the_next_one_is_linked_to_it",),
     ),
