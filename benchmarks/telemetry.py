@@ -1,19 +1,21 @@
 """What telemetry costs: CPU of a turn with it off and on, in blocks that alternate in one process, relative to the same turn without.
 
-    python benchmarks/telemetry.py [--before REVISION] [--rounds N] [--turns N] [--only w1]
+    python benchmarks/telemetry.py [--before REVISION] [--rounds N] [--turns N] [--only w1] [--variants off,before]
 
 All of these run in one process; the server is another one. W1 is a turn of 200 deltas that come in a burst, W2 five rounds of four tool calls.
 
 - `cut` is Turnwise as it is here with the seams of telemetry cut out of a copy of its source: what the others are relative to.
-- `off` is the code here with nothing set up.
+- `off` is the code here with nothing set up. A copy differs from what it is copied of by some percent, for where things come to lie in memory;
+  so `off x 20` has each seam twenty times, and a twentieth of what that costs is what a seam costs.
 - `on` has spans and metrics of the OpenTelemetry SDK, with `SimpleSpanProcessor`, its in-memory exporter and reader; `content` captures what is
   said, too.
 - `sdk` is the least that a program of one's own could do: `off`, and around it by hand the very spans, attributes and measurements that `on`
   makes, with the bare SDK, and nothing to find out about any of it.
 - `before` is Turnwise at a revision (default: BEFORE), from before there were hooks, middleware, a bus or telemetry.
 
-A copy is loaded under another name beside the one that is here: all imports are relative. Each round has a block of turns of each variant, in a
-new order; the first turn of a block is not counted. What is told are medians over the rounds of the ratios in one round, with the 95 % interval
+A copy is loaded under another name beside the one that is here: all imports are relative. A round has four passes, each with a short
+block of turns of each variant, in a new order; the first turn of a block is not counted. A round is long enough for everything to be in it that
+telemetry does once in a while. What is told are medians over the rounds of the ratios in one round, with the 95 % interval
 of that median by bootstrap.
 """
 
@@ -40,7 +42,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 BEFORE = "75f5a72"
 """The last revision without the seams of telemetry."""
-WORKLOADS = {"w1": ("text-200", 16), "w2": ("tools-5-4", 8)}
+WORKLOADS = {"w1": ("text-200", 4), "w2": ("tools-5-4", 2)}
+PASSES = 4
 SEAMS = (
     (
         "runtime/journalled.py",
@@ -49,21 +52,18 @@ SEAMS = (
         if self.runtime.observers:
             tell_observers(cast("Actor[Any]", self), turn, events, counts)
 """,
-        "",
     ),
     (
         "runtime/overseen.py",
         """        for observer in self._session.runtime.observers:
             observer.told(self._session, cast("Turn", self), (began,))
 """,
-        "",
     ),
     (
         "runtime/overseen.py",
         """        if self._session.runtime.observers:
             tell_beside(self._session, cast("Turn", self), events)
 """,
-        "",
     ),
     (
         "runtime/where.py",
@@ -71,19 +71,18 @@ SEAMS = (
     if probe is not None:
         turn.probed = probe.turn_begins(context)
 """,
-        "",
     ),
-    ("runtime/where.py", "    SESSION.set(ref(session))\n", ""),
+    ("runtime/where.py", "    SESSION.set(ref(session))\n"),
     (
         "runtime/where.py",
         """    own.run(CALL.set, call_id)
     if runtime.probe is not None:
         runtime.probe.call_begins(turn.probed, call_id, own)
 """,
-        "",
     ),
 )
 """What a turn with the store in memory meets of telemetry when it is off: looks at None and at an empty tuple, and the ids for log records."""
+MANIFOLD = 20
 EVENT = (
     'data: {"id":"chatcmpl-C9xkQ0aYlB7mT3Zr8WsD","object":"chat.completion.chunk","created":1760000000,"model":"a-model",'
     '"service_tier":"default","system_fingerprint":"fp_44709d6fcb","choices":[%s],"usage":%s}\n\n'
@@ -254,18 +253,20 @@ def load_before(revision: str, folder: Path) -> Any:
     return importlib.import_module("turnwise_before")
 
 
-def load_cut(folder: Path) -> Any:
-    """Turnwise as it is here, without SEAMS, as the package `turnwise_cut`."""
-    shutil.copytree(ROOT / "src/turnwise", folder / "turnwise_cut", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, seam, instead in SEAMS:
-        path = folder / "turnwise_cut" / name
+def load_copy(name: str, times: int, folder: Path) -> Any:
+    """Turnwise as it is here, with each of SEAMS so many times, as the package of that name."""
+    shutil.copytree(ROOT / "src/turnwise", folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file, seam in SEAMS:
+        path = folder / name / file
         source = path.read_text()
-        assert source.count(seam) == 1, f"{name} has another seam than this one:\n{seam}"
-        path.write_text(source.replace(seam, instead))
-    return importlib.import_module("turnwise_cut")
+        assert source.count(seam) == 1, f"{file} has another seam than this one:\n{seam}"
+        path.write_text(source.replace(seam, seam * times))
+    return importlib.import_module(name)
 
 
-async def measure(url: str, name: str, before: Any, cut: Any, rounds: int, turns: int | None) -> None:
+async def measure(
+    url: str, name: str, before: Any, cut: Any, manifold: Any, rounds: int, turns: int | None, asked: Sequence[str]
+) -> None:
     here = importlib.import_module("turnwise")
     model, usual = WORKLOADS[name]
     on = Variant(here, url, model, Telemetry())
@@ -276,17 +277,23 @@ async def measure(url: str, name: str, before: Any, cut: Any, rounds: int, turns
         "cut": Variant(cut, url, model),
         "before": Variant(before, url, model),
         "off": Variant(here, url, model),
+        "off x 20": Variant(manifold, url, model),
         "on": on,
         "content": Variant(here, url, model, Telemetry(content=True)),
         "sdk": Variant(here, url, model, Telemetry(spans=made)),
     }
+    variants = {key: one for key, one in variants.items() if key == "cut" or not asked or key in asked}
     seen: dict[str, list[float]] = {key: [] for key in variants}
     for variant in variants.values():
         await variant.block(usual)
     for _ in range(rounds):
-        for key in random.sample(list(variants), len(variants)):
-            gc.collect()
-            seen[key].append(await variants[key].block(turns or usual))
+        spent = dict.fromkeys(variants, 0.0)
+        gc.collect()
+        for key in [key for _ in range(PASSES) for key in random.sample(list(variants), len(variants))]:
+            gc.collect(1)
+            spent[key] += await variants[key].block(turns or usual) / PASSES
+        for key, took in spent.items():
+            seen[key].append(took)
     print(f"{name}: {len(made)} spans, cut {statistics.median(seen['cut']):.3f} ms a turn")
     for key, times in seen.items():
         ratios = [a / b for a, b in zip(times, seen["cut"], strict=True)]
@@ -304,7 +311,7 @@ async def measure(url: str, name: str, before: Any, cut: Any, rounds: int, turns
         on.telemetry.reader.collect()
         collected.append((time.process_time_ns() - began) / 1e3)
     print(f"  collecting the metrics once: {statistics.median(collected):.0f} us")
-    for variant in variants.values():
+    for variant in {*variants.values(), on}:
         await variant.runtime.close()
 
 
@@ -320,6 +327,7 @@ def main() -> None:
     parser.add_argument("--before", default=BEFORE)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--turns", type=int, help="of a block")
+    parser.add_argument("--variants", type=lambda text: text.split(","), default=())
     parser.add_argument("--only", choices=list(WORKLOADS))
     asked = parser.parse_args()
     if asked.serve:
@@ -334,9 +342,10 @@ def main() -> None:
             os.sched_setaffinity(0, {0})
         with tempfile.TemporaryDirectory() as folder:
             sys.path.insert(0, folder)
-            before, cut = load_before(asked.before, Path(folder)), load_cut(Path(folder))
+            before = load_before(asked.before, Path(folder))
+            cut, manifold = [load_copy(f"turnwise_{n}", n, Path(folder)) for n in (0, MANIFOLD)]
             for name in WORKLOADS if asked.only is None else (asked.only,):
-                asyncio.run(measure(url, name, before, cut, asked.rounds, asked.turns))
+                asyncio.run(measure(url, name, before, cut, manifold, asked.rounds, asked.turns, asked.variants))
     finally:
         server.kill()
         server.wait()

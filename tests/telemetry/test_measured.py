@@ -60,7 +60,7 @@ def test_no_more_is_held_back_than_so_many(collector: Collector) -> None:
     """Also with a provider that never collects."""
     made = instruments_of(collector.meters, "0")
     for number in range(10 * MOST_HELD):
-        made.measure(made.duration, number, {})
+        made.measure([(made.duration, number, {})])
         assert len(made._held) < MOST_HELD
 
 
@@ -79,7 +79,7 @@ def test_threads_that_measure_and_collect_at_once_lose_nothing(collector: Collec
 
     def measure() -> None:
         for number in range(each):
-            made.measure(made.tokens, number, {"of": "thread"})
+            made.measure([(made.tokens, number, {"of": "thread"})])
 
     def collect() -> None:
         while not over.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -20,8 +20,10 @@ NOWHERE = set_value("turnwise.nowhere", True, Context())
 """Measurements are made without a span: an exemplar for each would cost more than what it tells. Not empty, for the SDK takes an empty context
 for none given, and the current one instead."""
 
+Measurement = tuple[Histogram, float, Mapping[str, Any]]
+
 MOST_HELD = 64
-"""Measurements that are held back at most. A model call makes up to four; made one by one, each after other work, they cost two to three times
+"""Fewer measurements than these are held back. A model call makes up to four; made one by one, each after other work, they cost two to three times
 of what they do at once."""
 
 
@@ -80,7 +82,7 @@ class Instruments:
             c.DROPPED_METRIC, "{event}", "Events that were not kept for somebody too slow, by queue."
         )
         self.runtimes: WeakSet[Runtime] = WeakSet()
-        self._held: deque[tuple[Histogram, float, Mapping[str, Any]]] = deque()
+        self._held: deque[Measurement] = deque()
         self._failed: Exception | None = None
         self._sums: dict[str, dict[tuple[str, str], tuple[float, Mapping[str, Any]]]] = {}
         for name, unit, what in _SUMS:
@@ -96,9 +98,9 @@ class Instruments:
         before = series.get(of)
         series[of] = (amount if before is None else before[0] + amount), attributes
 
-    def measure(self, histogram: Histogram, value: float, attributes: Mapping[str, Any]) -> None:
+    def measure(self, made: Sequence[Measurement]) -> None:
         """Measure, at the latest when metrics are collected: nothing is lost, or told later than by the collection that follows. Never raises."""
-        self._held.append((histogram, value, attributes))
+        self._held.extend(made)
         if len(self._held) >= MOST_HELD:
             self.settle()
 

@@ -314,4 +314,4 @@ def _append_over(
             kit.whole_span(name, traced, attributes, began_at, ended_at, problem)
         elif error is None:  # the turn begins with these very entries
             traced.appends = [*traced.appends, (name, attributes, began_at, ended_at)]
-    kit.metrics.measure(kit.metrics.append, took, measured)
+    kit.metrics.measure(((kit.metrics.append, took, measured),))
