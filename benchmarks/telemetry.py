@@ -9,8 +9,8 @@ All of these run in one process; the server is another one. W1 is a turn of 200 
   so `off x 20` has each seam twenty times, and a twentieth of what that costs is what a seam costs.
 - `on` has spans and metrics of the OpenTelemetry SDK, with `SimpleSpanProcessor`, its in-memory exporter and reader; `content` captures what is
   said, too.
-- `sdk` is the least that a program of one's own could do: `off`, and around it by hand the very spans, attributes and measurements that `on`
-  makes, with the bare SDK, and nothing to find out about any of it.
+- `sdk` is what a program of one's own would do: `off`, and around it by hand the very spans, attributes and measurements that `on` makes, with the
+  bare SDK, each at once, and nothing to find out about any of it.
 - `before` is Turnwise at a revision (default: BEFORE), from before there were hooks, middleware, a bus or telemetry.
 
 A copy is loaded under another name beside the one that is here: all imports are relative. A round has four passes, each with a short
