@@ -5,6 +5,7 @@ from __future__ import annotations
 from row import Row
 
 SPANS, TROUBLE = "tests/telemetry/test_spans.py::", "tests/telemetry/test_trouble.py::"
+MEASURED = "tests/telemetry/test_measured.py::"
 SECRETS, LOGS, TREE = (
     "tests/telemetry/test_secrets.py::",
     "tests/telemetry/test_logs.py::",
@@ -112,7 +113,7 @@ ROWS = [
         "C6",
         "the span of a parked turn stays open",
         "runtime/telemetry/tracing.py",
-        "isinstance(event, TurnFinished | TurnParked)",
+        "isinstance(event, (TurnFinished, TurnParked))",
         "isinstance(event, TurnFinished)",
         (f"{SPANS}test_a_parked_turn_ends_its_span_and_the_next_one_is_linked_to_it",),
     ),
@@ -129,6 +130,38 @@ ROWS = [
         "        except ZeroDivisionError as error:\n"
         "            self._trouble(traced, error)",
         (f"{TROUBLE}test_a_turn_goes_on_when_its_spans_cannot_be_made",),
+    ),
+    Row(
+        "C4",
+        "what is held back to be measured is not there when metrics are collected",
+        "runtime/telemetry/instruments.py",
+        "        self.settle()\n        return ()",
+        "        return ()",
+        (f"{MEASURED}test_each_collection_sees_all_that_was_measured_before_it",),
+    ),
+    Row(
+        "C4",
+        "measurements are held back without end",
+        "runtime/telemetry/instruments.py",
+        "        if len(self._held) >= MOST_HELD:",
+        "        if False:",
+        (f"{MEASURED}test_no_more_is_held_back_than_so_many",),
+    ),
+    Row(
+        "H2",
+        "a measurement that fails takes those after it along, and nobody is told",
+        "runtime/telemetry/instruments.py",
+        "                self._failed = error",
+        "                return",
+        (f"{TROUBLE}test_a_turn_goes_on_when_measuring_fails",),
+    ),
+    Row(
+        "C4",
+        "an empty context stands for none, so that measurements have exemplars of whatever span is current",
+        "runtime/telemetry/instruments.py",
+        'NOWHERE = set_value("turnwise.nowhere", True, Context())',
+        "NOWHERE = Context()",
+        (f"{MEASURED}test_measurements_have_no_exemplars",),
     ),
     Row(
         "C4",

@@ -57,16 +57,24 @@ async def test_a_turn_goes_on_when_its_spans_cannot_be_made(at: str) -> None:
 
 
 async def test_a_turn_goes_on_when_measuring_fails(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ScriptedProvider([reply("Done.")]) as provider, Runtime() as runtime:
+    """It is told by the turn after the measurements were made, and is over with a turn after which they can be made again."""
+    async with ScriptedProvider([repeat(reply("Done."))]) as provider, Runtime() as runtime:
         watching = collector.watch(runtime)
+        session = agent_of(provider, runtime).session()
 
         def fails(*_: Any, **__: Any) -> None:
             raise ValueError("no meter")
 
         monkeypatch.setattr(watching._kit.metrics.tokens, "record", fails)
-        assert (await agent_of(provider, runtime).session().run("Hi")).text == "Done."
+        assert (await session.run("Hi")).text == "Done."
+        assert collector.metrics()["gen_ai.client.operation.duration"], "what can be measured is"
+        assert (await session.run("Hi")).text == "Done."
         status = runtime.health.of("telemetry")
-        assert status is not None and "no meter" in status.message
+        assert status is not None and status.state == "degraded" and "no meter" in status.message
+        monkeypatch.undo()
+        assert (await session.run("Hi")).text == "Done."
+        status = runtime.health.of("telemetry")
+        assert status is not None and status.state == "ok"
 
 
 async def test_without_a_set_up_nothing_is_made() -> None:

@@ -10,7 +10,7 @@ from ...core.result import TurnReason
 from ...core.usage import Usage
 from . import conventions as c
 from .content import messages_as_json, text_capped
-from .instruments import NOWHERE
+from .instruments import NOWHERE, Measurement
 from .kit import Kit, Traced, add_usage
 from .targets import Asked
 
@@ -97,17 +97,17 @@ def _over(
     add_usage(attributes, usage)
     if first_s is not None:
         attributes[c.RESPONSE_FIRST_CHUNK] = first_s
-        metrics.first_chunk.record(first_s, asked.measured, NOWHERE)
     kit.whole_span(asked.span_name, traced, attributes, began_at, ended_at, None if error is None else error.message)
     measured = asked.measured if error is None else {**asked.measured, c.ERROR_TYPE: error.code}
-    metrics.duration.record(ended_at - began_at, measured, NOWHERE)
-    if usage is None:
-        return
-    if usage.input_tokens is not None:
-        metrics.tokens.record(usage.input_tokens, asked.measured_input, NOWHERE)
-    if usage.output_tokens is not None:
-        metrics.tokens.record(usage.output_tokens, asked.measured_output, NOWHERE)
-    if usage.cost_usd:
+    made: list[Measurement] = [(metrics.duration, ended_at - began_at, measured)]
+    if first_s is not None:
+        made.append((metrics.first_chunk, first_s, asked.measured))
+    if usage is not None and usage.input_tokens is not None:
+        made.append((metrics.tokens, usage.input_tokens, asked.measured_input))
+    if usage is not None and usage.output_tokens is not None:
+        made.append((metrics.tokens, usage.output_tokens, asked.measured_output))
+    metrics.measure(made)
+    if usage is not None and usage.cost_usd:
         metrics.add(c.COST_METRIC, usage.cost_usd, (asked.provider, asked.model), asked.measured)
 
 

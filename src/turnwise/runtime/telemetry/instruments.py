@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.context import Context, set_value
+from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
 
 from . import conventions as c
 
 if TYPE_CHECKING:
     from ..runtime import Runtime
 
-NOWHERE = Context()
-"""Measurements are made without a span: an exemplar for each would cost more than what it tells."""
+NOWHERE = set_value("turnwise.nowhere", True, Context())
+"""Measurements are made without a span: an exemplar for each would cost more than what it tells. Not empty, for the SDK takes an empty context
+for none given, and the current one instead."""
+
+Measurement = tuple[Histogram, float, Mapping[str, Any]]
+
+MOST_HELD = 64
+"""Fewer measurements than these are held back. A model call makes up to four; made one by one, each after other work, they cost two to three times
+of what they do at once."""
 
 
 _SUMS = (
@@ -30,6 +38,8 @@ class Instruments:
     """What is measured. `runtimes` are looked at when metrics are collected."""
 
     __slots__ = (
+        "_failed",
+        "_held",
         "_sums",
         "append",
         "dropped",
@@ -72,10 +82,12 @@ class Instruments:
             c.DROPPED_METRIC, "{event}", "Events that were not kept for somebody too slow, by queue."
         )
         self.runtimes: WeakSet[Runtime] = WeakSet()
+        self._held: deque[Measurement] = deque()
+        self._failed: Exception | None = None
         self._sums: dict[str, dict[tuple[str, str], tuple[float, Mapping[str, Any]]]] = {}
         for name, unit, what in _SUMS:
             self._sums[name] = {}
-            meter.create_observable_counter(name, [partial(self._observed, name)], unit, what)
+            meter.create_observable_counter(name, [self._collecting, partial(self._observed, name)], unit, what)
         meter.create_observable_gauge(c.DEPTH_METRIC, [self._depths], "{item}", "How much waits in a queue.")
         meter.create_observable_gauge(c.ACTIVE_METRIC, [self._active], "{turn}", "Turns and single requests under way.")
 
@@ -86,18 +98,47 @@ class Instruments:
         before = series.get(of)
         series[of] = (amount if before is None else before[0] + amount), attributes
 
+    def measure(self, made: Sequence[Measurement]) -> None:
+        """Measure, at the latest when metrics are collected: nothing is lost, or told later than by the collection that follows. Never raises."""
+        self._held.extend(made)
+        if len(self._held) >= MOST_HELD:
+            self.settle()
+
+    def settle(self) -> None:
+        """Make the measurements that are held back. On any thread, by several at a time if need be: each measurement is made once."""
+        held = self._held
+        while held:
+            try:
+                histogram, value, attributes = held.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                histogram.record(value, attributes, NOWHERE)
+            except Exception as error:
+                self._failed = error
+
+    def take_failed(self) -> Exception | None:
+        """Why a measurement could not be made since this was asked last."""
+        failed, self._failed = self._failed, None
+        return failed
+
+    def _collecting(self, _: CallbackOptions) -> Iterable[Observation]:
+        """The SDK calls back for all that is observed before it looks at any histogram, and shows what is recorded meanwhile."""
+        self.settle()
+        return ()
+
     def _observed(self, name: str, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(amount, attributes) for amount, attributes in tuple(self._sums[name].values())]
+        return [Observation(amount, attributes, NOWHERE) for amount, attributes in tuple(self._sums[name].values())]
 
     def _depths(self, _: CallbackOptions) -> Iterable[Observation]:
         found: dict[str, int] = {}
         for runtime in self._living():
             for name, depth in runtime.waiting().items():
                 found[name] = found.get(name, 0) + depth
-        return [Observation(depth, {c.QUEUE: name}) for name, depth in found.items()]
+        return [Observation(depth, {c.QUEUE: name}, NOWHERE) for name, depth in found.items()]
 
     def _active(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(sum([runtime.active_turns for runtime in self._living()]))]
+        return [Observation(sum([runtime.active_turns for runtime in self._living()]), context=NOWHERE)]
 
     def _living(self) -> Iterator[Runtime]:
         """Collected on a thread of the reader's."""

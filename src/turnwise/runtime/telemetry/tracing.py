@@ -121,6 +121,7 @@ class Telemetry:
         self._kit.metrics.runtimes.discard(runtime)
         for traced in list(self._running):
             self._guarded(traced, lambda traced=traced: self._close(traced, runtime.clock.wall()))
+        self._kit.metrics.settle()
 
     # --- the seams (`Probe`, `Observer`) ------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class Telemetry:
             for event in events:
                 if type(event) is StepStarted:
                     traced.attempt = turn.attempt
-                elif isinstance(event, TurnFinished | TurnParked):
+                elif isinstance(event, (TurnFinished, TurnParked)):
                     self._over(session, traced, event.result)
         except Exception as error:
             self._trouble(traced, error)
@@ -239,7 +240,9 @@ class Telemetry:
         self._close(traced, at)
         agent = session.agent.name
         kit.metrics.add(c.TURN_METRIC, 1, (agent, result.reason), {c.AGENT_NAME: agent, c.REASON: result.reason})
-        if not traced.troubled:
+        if (failed := kit.metrics.take_failed()) is not None:
+            self._trouble(traced, failed)
+        elif not traced.troubled:
             kit.runtime.health.restore(PART)
 
     def _close(self, traced: Traced, at: float) -> None:
@@ -311,4 +314,4 @@ def _append_over(
             kit.whole_span(name, traced, attributes, began_at, ended_at, problem)
         elif error is None:  # the turn begins with these very entries
             traced.appends = [*traced.appends, (name, attributes, began_at, ended_at)]
-    kit.metrics.append.record(took, measured, NOWHERE)
+    kit.metrics.measure(((kit.metrics.append, took, measured),))
