@@ -152,4 +152,20 @@ ROWS = [
         "_left, lambda: bus, lambda: inlet)",
         (f"{R}test_let_go.py::test_who_waits_for_a_watcher_or_the_bus_does_not_keep_them_alive",),
     ),
+    Row(
+        "E1",
+        "a follow-up that another process has begun is waited for for ever",
+        "runtime/journalled.py",
+        "        if self.follow_up_handles:\n",
+        "        if False:\n",
+        (f"{R}test_claims.py::test_a_follow_up_that_another_process_has_dealt_with_is_not_waited_for[anthropic]",),
+    ),
+    Row(
+        "E1",
+        "a follow-up of a session that is lost is waited for for ever",
+        "runtime/actor.py",
+        "        if self.follow_up_handles:\n",
+        "        if False:\n",
+        (f"{R}test_claims.py::test_a_follow_up_of_a_session_that_is_lost_is_not_waited_for[anthropic]",),
+    ),
 ]

@@ -52,6 +52,53 @@ async def test_a_parked_turn_is_nobodys(host: Host) -> None:
         assert parked.reason == "parked" and store.held == {}
 
 
+async def test_a_follow_up_that_another_process_has_dealt_with_is_not_waited_for(host: Host) -> None:
+    """E1, C4: who waits for its account learns that it is not to be had here as soon as the session has read its journal again."""
+    from turnwise.tools.approval import Ask
+
+    store = Leased()
+    async with Runtime() as one, Runtime() as two, ScriptedProvider([repeat(found)]) as provider:
+        agent = host.agent(provider, look, store=store, runtime=one, approvals=lambda _: Ask())
+        session = agent.session()
+        assert (await session.run("Hi")).reason == "parked"
+        handles = [await session.follow_up("And this."), await session.follow_up("And that.")]
+        waiting = [asyncio.create_task(handle.result()) for handle in handles]
+        other = await run_beside(host, provider, store, two, session.id)
+        assert await other.drop_follow_ups() == 2
+        await session.set(temperature=0.5)
+        for one in waiting:
+            with pytest.raises(StateError) as raised:
+                await one
+            assert raised.value.code == "follow_up_elsewhere"
+        assert all(handle.over for handle in handles)
+
+
+async def test_a_follow_up_of_a_session_that_is_lost_is_not_waited_for(host: Host) -> None:
+    """E1: its caller is told what the turn before it is told; it stays in the queue, for whoever goes on."""
+    store, begun = Leased(), asyncio.Event()
+
+    @tool(name="look")
+    async def slow(what: str) -> str:
+        await begun.wait()
+        store.now += 100.0
+        await store.take_for("another", session.id)
+        return what
+
+    async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+        session = host.agent(provider, slow, store=store, runtime=runtime).session()
+        running = asyncio.create_task(session.run("Hi"))
+        follow_up = await session.follow_up("And this.")
+        begun.set()
+        with pytest.raises(StateError) as raised:
+            await follow_up.result()
+        assert raised.value.code == "lease_lost"
+        with pytest.raises(StateError):
+            await running
+        store.now += 100.0
+        await session.set(temperature=0.5)
+        assert session.follow_ups == ("And this.",)
+
+
 async def run_beside(host: Host, provider: ScriptedProvider, store: Leased, runtime: Runtime, id: str) -> Any:
     return await open_stored(host.agent(provider, look), id, store=store, runtime=runtime)
 

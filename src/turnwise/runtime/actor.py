@@ -19,7 +19,7 @@ from ..core.inputs import CallModel, Effect, Finish, Halt, Halted, Input, Interr
 from ..core.inputs_rare import Expire, Recover, Resume
 from ..core.result import TurnResult, result_of
 from ..tools.context import Ctx
-from . import process, refusals
+from . import follow_ups, process, refusals
 from .attachments import Prompt, accept
 from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
@@ -342,6 +342,8 @@ class Actor(Journalled[Ctx]):
         self.observed(turn, over)
         turn.tell(over)
         turn.finish(result)
+        if self.follow_up_handles:
+            follow_ups.lost(self, error)
         if self.keeper is not None:
             self.keeper.left(self, turn)
         return stopping

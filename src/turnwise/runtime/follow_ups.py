@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.changes import FollowUpQueued
 from ..core.content import Body, text_of
-from ..core.errors import TurnwiseError
+from ..core.errors import ErrorInfo, TurnwiseError, error_of
 from ..core.inputs import UserInput
 from ..core.inputs_rare import DropFollowUps
 from ..core.inputs_rare import FollowUp as Queue
@@ -33,7 +33,18 @@ WELL: frozenset[TurnReason] = frozenset(("completed", "stopped", "limit", "loop"
 class FollowUp:
     """A message that waits for its turn, and then that turn. It may be awaited from any task of any loop."""
 
-    __slots__ = ("_context", "_error", "_result", "_session", "_waiters", "client_ref", "number", "text", "wishes")
+    __slots__ = (
+        "_context",
+        "_error",
+        "_result",
+        "_session",
+        "_waiters",
+        "client_ref",
+        "in_queue",
+        "number",
+        "text",
+        "wishes",
+    )
 
     def __init__(self, session: Actor[Any], text: str, wishes: Wishes, number: int = 0) -> None:
         self._session = session
@@ -44,6 +55,8 @@ class FollowUp:
         self.text = text
         self.wishes = wishes
         self.client_ref = wishes.client_ref
+        self.in_queue = number > 0
+        """Whether it is in the journal, and nobody has begun its turn here: whoever has will tell of it."""
         self.number = number
         """Which follow-up of the session it is, counted from 1."""
 
@@ -64,7 +77,9 @@ class FollowUp:
         """The account of its turn, when that is over (or parked), however it ended: a turn's error is in it and is not raised.
 
         Waits as long as the queue does. Raises `SessionError` (`follow_up_dropped`) if it was dropped, `SessionClosed` if the
-        session was closed before, and what beginning a turn raises. Cancelling this stops the waiting only.
+        session was closed before, what beginning a turn raises, and `StateError`: if the journal cannot be written (it may be in the queue
+        yet, and begin with whoever goes on), and `follow_up_elsewhere` if another process has taken the session on and begun or dropped it,
+        which is learnt when the session is next used here. Cancelling this stops the waiting only.
         """
         return await at_home(self._session, self._wait)
 
@@ -97,6 +112,7 @@ class FollowUp:
         """Begin its turn, in a task of the runtime; from now on nobody else can begin one."""
         turn = Turn(session, Begin(partial(self._input, session)), self.wishes)
         session.claim(turn)
+        self.in_queue = False
 
         def ended(_: asyncio.Task[None]) -> None:
             session.unclaim(turn)
@@ -151,6 +167,7 @@ async def queue(session: Actor[Any], body: Body, wishes: Wishes) -> FollowUp:
     except BaseException:
         session.follow_up_handles.pop(handle.number, None)
         raise
+    handle.in_queue = True
     begin_next(session)
     return handle
 
@@ -196,6 +213,21 @@ async def drop(session: Actor[Any], *numbers: int) -> int:
         if (handle := session.follow_up_handles.get(number)) is not None:
             handle.fail(refusals.follow_up_dropped(session.id, number))
     return len(gone)
+
+
+def read_again(session: Actor[Any]) -> None:
+    """The journal was read again: what waited here and is not in the queue any more was begun or dropped by another process."""
+    queued = {q.number for q in session.state.queue}
+    for number, handle in list(session.follow_up_handles.items()):
+        if number not in queued and handle.in_queue:
+            handle.fail(refusals.follow_up_elsewhere(session.id, number))
+
+
+def lost(session: Actor[Any], error: ErrorInfo) -> None:
+    """The journal cannot be written from here: nobody knows when what waits begins, and where."""
+    for handle in list(session.follow_up_handles.values()):
+        if handle.in_queue:
+            handle.fail(error_of(error))
 
 
 def close(session: Actor[Any]) -> None:

@@ -19,7 +19,7 @@ from ..core.inputs_rare import Recover
 from ..core.turn import Machine, Policy
 from ..store.projection import read_state
 from ..tools.context import Ctx
-from . import refusals
+from . import follow_ups, refusals
 from .changed import overrides_of
 from .extensions import extended_of
 from .ground import Ground
@@ -213,6 +213,8 @@ class Journalled(Ground[Ctx]):
         self.last_sent = None
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
         self.machine = Machine(self.state, Policy(), resting=True)
+        if self.follow_up_handles:
+            follow_ups.read_again(cast("Actor[Any]", self))
         current = self.state.turn
         ours = self.claims is None or current is None or self.claims.drove == current.number
         if ours and self.state.under_way:

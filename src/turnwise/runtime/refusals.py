@@ -147,6 +147,18 @@ def follow_up_dropped(session: str, number: int) -> SessionError:
     )
 
 
+def follow_up_elsewhere(session: str, number: int) -> StateError:
+    return StateError(
+        ErrorInfo(
+            "state",
+            "follow_up_elsewhere",
+            f"Another process has taken the session on and begun follow-up {number}, or taken it out of the queue.",
+            "What became of it is in the session's transcript: read that before queueing it again.",
+            session=session,
+        )
+    )
+
+
 def too_many_waiting(most: int) -> SessionError:
     return SessionError(
         ErrorInfo(

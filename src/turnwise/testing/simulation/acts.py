@@ -38,6 +38,7 @@ _EXPECTED = frozenset(
         "nothing_said",
         "not_parked",
         "follow_up_dropped",
+        "follow_up_elsewhere",
         "session_closed",
         "invalid_answer",
         "draining",
