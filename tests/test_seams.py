@@ -153,8 +153,9 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "testing/simulation/__main__.py": {
         "chance": "a seed if none is given",
-        "threads": "processes that share the turns",
+        "clock": "how long a run took",
     },
+    "testing/simulation/campaign.py": {"threads": "processes that share the turns"},
     "testing/simulation/acts.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
     "testing/simulation/inline.py": {"timers": "of the virtual loop"},
     "testing/simulation/loop.py": {

@@ -164,8 +164,16 @@ ROWS = [
         "E1",
         "a follow-up of a session that is lost is waited for for ever",
         "runtime/actor.py",
-        "        if self.follow_up_handles:\n",
-        "        if False:\n",
+        "        follow_ups.lost(self, error)\n",
+        "",
         (f"{R}test_claims.py::test_a_follow_up_of_a_session_that_is_lost_is_not_waited_for[anthropic]",),
+    ),
+    Row(
+        "D6",
+        "a watcher here does not get the text of a turn elsewhere",
+        "runtime/stored.py",
+        "            told = told_again(entry, self.state)\n",
+        "            from ..core.narrate import narrate\n\n            told = narrate(entry, self.state)\n",
+        (f"{R}test_watch_elsewhere.py::test_a_watcher_of_a_session_here_gets_the_text_of_a_turn_elsewhere",),
     ),
 ]

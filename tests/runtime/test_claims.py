@@ -66,9 +66,9 @@ async def test_a_follow_up_that_another_process_has_dealt_with_is_not_waited_for
         other = await run_beside(host, provider, store, two, session.id)
         assert await other.drop_follow_ups() == 2
         await session.set(temperature=0.5)
-        for one in waiting:
+        for waits in waiting:
             with pytest.raises(StateError) as raised:
-                await one
+                await waits
             assert raised.value.code == "follow_up_elsewhere"
         assert all(handle.over for handle in handles)
 

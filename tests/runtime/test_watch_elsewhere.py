@@ -85,6 +85,28 @@ async def test_a_watcher_elsewhere_is_told_what_the_journal_says() -> None:
             assert watcher.cursor == len(await store.read(session.id))
 
 
+async def test_a_watcher_of_a_session_here_gets_the_text_of_a_turn_elsewhere() -> None:
+    """D6: the session reads on when it is opened again; what the model said there comes as a whole, before its step is finished."""
+    async with ScriptedProvider([*SCRIPT, OK]) as provider:
+        store, agent = SharedStore(), ANTHROPIC.agent(provider, look)
+        async with (
+            Runtime() as one,
+            Runtime() as other,
+            Sessions(store, agent, runtime=one) as here,
+            Sessions(store, agent, runtime=other) as there,
+        ):
+            session = await here.open("a")
+            await session.write_down()
+            reading = asyncio.create_task(read_turns(session.watch(), 1))
+            await asyncio.sleep(0)
+            await (await there.open("a")).run("Hi")
+            assert await here.open("a") is session
+            events = await reading
+            said = [e.content[0].text for e in events if isinstance(e, StepSnapshot)]  # type: ignore[union-attr]
+            assert said == ["Let me look.", "Once more.", "Done."]
+            assert lasting(events) == (await told_by(store, session.id))[-len(lasting(events)) :]
+
+
 async def test_a_watcher_joins_the_turn_that_runs_here() -> None:
     """In its own process it gets the deltas as well, a snapshot of the step so far first, and nothing twice."""
     async with ScriptedProvider([reply(text("One ", "two ", "three"), stall_after_event=4), OK]) as provider:

@@ -24,7 +24,6 @@ from .attachments import Prompt, accept
 from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
 from .extensions import extended_of
-from .follow_ups import WELL, begin_next
 from .journalled import LAST, Behind, Journalled, behind_last_word
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
@@ -321,8 +320,8 @@ class Actor(Journalled[Ctx]):
             self.claims.turn_over()
         if self.keeper is not None:
             self.keeper.left(self, turn)
-        if self.state.queue and result.reason in WELL:
-            begin_next(self)
+        if self.state.queue and result.reason in follow_ups.WELL:
+            follow_ups.begin_next(self)
 
     def lose(self, error: ErrorInfo, *, lets_go: bool = True) -> asyncio.Task[None] | None:
         """The journal can no longer be written: the turn ends here with this error, and the session is read anew from its
@@ -342,8 +341,7 @@ class Actor(Journalled[Ctx]):
         self.observed(turn, over)
         turn.tell(over)
         turn.finish(result)
-        if self.follow_up_handles:
-            follow_ups.lost(self, error)
+        follow_ups.lost(self, error)
         if self.keeper is not None:
             self.keeper.left(self, turn)
         return stopping

@@ -11,7 +11,6 @@ import msgspec
 
 from ..core.events import Event
 from ..core.evolve import evolve
-from ..core.narrate import narrate
 from ..core.protocols import Blobs
 from ..core.state import SessionState
 from ..core.store import Store
@@ -22,6 +21,7 @@ from ..tools.context import Ctx
 from . import refusals, snapshots
 from .actor import Actor
 from .changed import overrides_of
+from .watch import told_again
 
 
 class Stored(Actor[Ctx]):
@@ -40,7 +40,7 @@ class Stored(Actor[Ctx]):
         events: list[Event] = []
         for entry in entries:
             evolve(self.state, entry)
-            told = narrate(entry, self.state)
+            told = told_again(entry, self.state)
             counts.append(len(told))
             events += told
         self.overrides = overrides_of(self.agent, self.state.settings, self.overrides)
