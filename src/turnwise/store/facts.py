@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ..core.changes import Compacted, Parked, Resumed, TurnContinued
-from ..core.content import Audio, BlobRef, Document, Image, Text
+from ..core.content import Audio, BlobRef, Document, Image, Text, ToolCall
 from ..core.entries import (
     CallOutcome,
     CallStarted,
@@ -80,6 +80,31 @@ def text_of(entry: Entry) -> str:
 def blobs_of(entry: Entry) -> set[str]:
     """The sha256 of the blobs that an entry refers to."""
     return {ref.sha256 for ref in _refs(entry)}
+
+
+def blobs_among(entries: Sequence[Entry]) -> set[str] | None:
+    """The same of entries that are appended together; None, quickly, if there are none, as in most appends."""
+    found: set[str] | None = None
+    for entry in entries:
+        if not _is_plain(entry) and (referred := blobs_of(entry)):
+            found = referred if found is None else found | referred
+    return found
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether an entry can refer to no blob, as one look tells: it has nothing of the kind, or nothing but text and calls."""
+    kind = type(entry)
+    if kind is CallStarted or kind is TurnEnded:
+        return True
+    if isinstance(entry, CallOutcome):
+        return type(entry.result.body) is str and entry.result.artifact is None
+    if isinstance(entry, (StepCommitted, InputAccepted)):
+        body = entry.message.body
+        return isinstance(body, str) or _PLAIN.issuperset(map(type, body))
+    return False
+
+
+_PLAIN: frozenset[type] = frozenset((Text, ToolCall))
 
 
 def _texts(entry: Entry) -> Iterator[str]:
