@@ -86,16 +86,13 @@ def blobs_among(entries: Sequence[Entry]) -> set[str] | None:
     """The same of entries that are appended together; None, quickly, if there are none, as in most appends."""
     found: set[str] | None = None
     for entry in entries:
-        if not _is_plain(entry) and (referred := blobs_of(entry)):
+        if type(entry) not in _BARE and not _is_plain(entry) and (referred := blobs_of(entry)):
             found = referred if found is None else found | referred
     return found
 
 
 def _is_plain(entry: Entry) -> bool:
-    """Whether an entry can refer to no blob, as one look tells: it has nothing of the kind, or nothing but text and calls."""
-    kind = type(entry)
-    if kind is CallStarted or kind is TurnEnded:
-        return True
+    """Whether an entry has nothing but text and calls, as one look tells."""
     if isinstance(entry, CallOutcome):
         return type(entry.result.body) is str and entry.result.artifact is None
     if isinstance(entry, (StepCommitted, InputAccepted)):
@@ -105,6 +102,8 @@ def _is_plain(entry: Entry) -> bool:
 
 
 _PLAIN: frozenset[type] = frozenset((Text, ToolCall))
+_BARE: frozenset[type] = frozenset((CallStarted, TurnEnded))
+"""Frequent entries that have nothing in which a blob could be referred to."""
 
 
 def _texts(entry: Entry) -> Iterator[str]:

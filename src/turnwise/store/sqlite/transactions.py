@@ -179,7 +179,9 @@ class Transactions:
     def _count(self, batch: Sequence[Job]) -> None:
         self.commits += 1
         self.jobs += len(batch)
-        self._pages += PAGES_PER_COMMIT + sum([job.pages for job in batch])
+        self._pages += PAGES_PER_COMMIT
+        for job in batch:
+            self._pages += job.pages
         if self._pages >= CHECKPOINT_PAGES:
             self._pages = 0
             with self._keeping:
