@@ -100,8 +100,8 @@ ROWS = [
         "D3",
         "the claim is not given back",
         "runtime/claims.py",
-        "        elif isinstance(entry, ENDS):\n            held = False",
-        "        elif isinstance(entry, ENDS):\n            pass",
+        "        elif kind in ENDS:\n            held = False",
+        "        elif kind in ENDS:\n            pass",
         (f"{CLAIMS}::test_a_turn_takes_the_claim_and_gives_it_back[anthropic-streamed-Leased]",),
     ),
     Row(

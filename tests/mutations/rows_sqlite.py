@@ -159,7 +159,7 @@ ROWS = [
         "D3",
         "a session that was deleted cannot begin once more",
         f"{Q}journal_sql.py",
-        "if made := self._made(db, news):",
+        "if made := self._made(cursor, news):",
         "if made := None:",
         (f"{KIT}[sqlite-any_sequence_agrees_with_the_model]",),
     ),

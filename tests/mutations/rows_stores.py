@@ -82,6 +82,14 @@ ROWS = [
     ),
     Row(
         "D5",
+        "a picture that stands beside text is passed over as if there were text alone",
+        "store/facts.py",
+        "_PLAIN: frozenset[type] = frozenset((Text, ToolCall))",
+        "_PLAIN: frozenset[type] = frozenset((Text, ToolCall, Image))",
+        ("tests/store/test_blob_refs.py::test_what_is_appended_together_is_looked_through_to_its_end",),
+    ),
+    Row(
+        "D5",
         "what a fork begins with is found a second time",
         "store/facts.py",
         "        if not entry.forked_from:",

@@ -15,7 +15,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -137,15 +137,26 @@ async def open_store(job: Job, told: Note) -> Killing:
 def arm_sqlite(store: Killing) -> None:
     """Have the process killed just before a commit reaches the system, or just after."""
 
-    class Armed(sqlite3.Connection):
-        def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+    def armed(execute: Callable[..., sqlite3.Cursor]) -> Callable[..., sqlite3.Cursor]:
+        def armed_execute(self: Any, sql: str, *given: Any) -> sqlite3.Cursor:
             commits = sql.upper().startswith(("COMMIT", "END"))
             if commits and store.armed == "commit":
                 die()
-            done = super().execute(sql, *given)
+            done = execute(self, sql, *given)
             if commits and store.armed == "committed":
                 die()
             return done
+
+        return armed_execute
+
+    class ArmedCursor(sqlite3.Cursor):
+        execute = armed(sqlite3.Cursor.execute)
+
+    class Armed(sqlite3.Connection):
+        execute = armed(sqlite3.Connection.execute)
+
+        def cursor(self, factory: Any = ArmedCursor) -> Any:
+            return super().cursor(factory)
 
     connect = sqlite3.connect
     sqlite3.connect = lambda *given, **options: connect(*given, **{"factory": Armed, **options})  # type: ignore[assignment]

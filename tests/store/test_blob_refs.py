@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from turnwise.core.content import BlobRef, Image
-from turnwise.core.entries import Entry, SessionCreated
-from turnwise.core.messages import UserMessage
+from turnwise.core.content import BlobRef, Image, Text, ToolCall
+from turnwise.core.entries import CallOutcome, Entry, InputAccepted, SessionCreated, StepCommitted
+from turnwise.core.limits import Limits
+from turnwise.core.messages import AssistantMessage, UserMessage
+from turnwise.core.outcomes import ToolResult
 from turnwise.core.principal import LOCAL
 from turnwise.core.view import Change, View
-from turnwise.store.facts import blobs_of
+from turnwise.store.facts import blobs_among, blobs_of
 from turnwise.testing.store_conformance.samples import entries_of_every_type
 
 
@@ -40,6 +42,22 @@ def test_every_reference_is_found(kind: type[Entry]) -> None:
     for entry in ENTRIES:
         if type(entry) is kind:
             assert blobs_of(entry) == set(refs_in(entry))
+            assert blobs_among([entry]) == (set(refs_in(entry)) or None)
+
+
+def test_what_is_appended_together_is_looked_through_to_its_end() -> None:
+    """The quick look passes over plain entries only, whatever stands before or behind them."""
+    image = Image(BlobRef("0" * 64, 1, "image/png"))
+    call = ToolCall("t1.s1.c0", "draw", "{}")
+    plain = StepCommitted(AssistantMessage((Text("see"), call), 1, 1), 1)
+    drawn = StepCommitted(AssistantMessage((Text("see"), call, image), 1, 1), 1)
+    shown = CallOutcome(ToolResult("t1.s1.c0", (Text("here"), image)), "draw", True, 0.0)
+    kept = CallOutcome(ToolResult("t1.s1.c0", "much", artifact=BlobRef("1" * 64, 1, "text/plain")), "draw", True, 0.0)
+    asked = InputAccepted(UserMessage((Text("this?"), image), 1, 1), Limits())
+    assert blobs_among([plain]) is None
+    for one in (drawn, shown, asked):
+        assert blobs_among([plain, one, plain]) == {"0" * 64}
+    assert blobs_among([kept, plain, shown]) == {"0" * 64, "1" * 64}
 
 
 def test_the_samples_have_references() -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .runtime import Runtime
     from .turn import Turn
 
-BEGINS = (InputAccepted, TurnContinued, Resumed, Recovered)
-ENDS = (TurnEnded, Parked)
+BEGINS = frozenset((InputAccepted, TurnContinued, Resumed, Recovered))
+ENDS = frozenset((TurnEnded, Parked))
 
 
 class Claims:
@@ -251,9 +251,10 @@ def claims_of(session: Any, runtime: Runtime, store: Any, before: Claims | None)
 def held_after(entries: Sequence[Entry], *, held: bool) -> bool:
     """Whether a turn is being driven after these entries."""
     for entry in entries:
-        if isinstance(entry, BEGINS):
+        kind = type(entry)
+        if kind in BEGINS:
             held = True
-        elif isinstance(entry, ENDS):
+        elif kind in ENDS:
             held = False
     return held
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ..core.changes import Compacted, Parked, Resumed, TurnContinued
-from ..core.content import Audio, BlobRef, Document, Image, Text
+from ..core.content import Audio, BlobRef, Document, Image, Text, ToolCall
 from ..core.entries import (
     CallOutcome,
     CallStarted,
@@ -80,6 +80,30 @@ def text_of(entry: Entry) -> str:
 def blobs_of(entry: Entry) -> set[str]:
     """The sha256 of the blobs that an entry refers to."""
     return {ref.sha256 for ref in _refs(entry)}
+
+
+def blobs_among(entries: Sequence[Entry]) -> set[str] | None:
+    """The same of entries that are appended together; None, quickly, if there are none, as in most appends."""
+    found: set[str] | None = None
+    for entry in entries:
+        if type(entry) not in _BARE and not _is_plain(entry) and (referred := blobs_of(entry)):
+            found = referred if found is None else found | referred
+    return found
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether an entry has nothing but text and calls, as one look tells."""
+    if isinstance(entry, CallOutcome):
+        return type(entry.result.body) is str and entry.result.artifact is None
+    if isinstance(entry, (StepCommitted, InputAccepted)):
+        body = entry.message.body
+        return isinstance(body, str) or _PLAIN.issuperset(map(type, body))
+    return False
+
+
+_PLAIN: frozenset[type] = frozenset((Text, ToolCall))
+_BARE: frozenset[type] = frozenset((CallStarted, TurnEnded))
+"""Frequent entries that have nothing in which a blob could be referred to."""
 
 
 def _texts(entry: Entry) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from sqlite3 import Connection
+from sqlite3 import Connection, Cursor
 from typing import Any
 
 
@@ -51,7 +51,8 @@ class Job(Awaited):
         super().__init__()
         self.quick = quick
 
-    def run(self, db: Connection) -> Any:
+    def run(self, db: Connection, cursor: Cursor) -> Any:
+        """`cursor`: one for statements that give no rows; making one each time costs more than their binding."""
         raise NotImplementedError
 
 
@@ -64,7 +65,7 @@ class Task(Job):
         super().__init__(quick)
         self._function = function
 
-    def run(self, db: Connection) -> Any:
+    def run(self, db: Connection, cursor: Cursor) -> Any:
         return self._function(db)
 
 
@@ -77,7 +78,7 @@ class Opening(Job):
     def __init__(self) -> None:
         super().__init__(quick=False)
 
-    def run(self, db: Connection) -> None:
+    def run(self, db: Connection, cursor: Cursor) -> None:
         return None
 
 

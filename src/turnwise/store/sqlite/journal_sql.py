@@ -6,14 +6,14 @@ Everything here runs in a transaction of its caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from sqlite3 import Connection, DatabaseError
+from sqlite3 import Connection, Cursor, DatabaseError
 from typing import Any
 from zlib import crc32
 
 from ...core.entries import Entry
 from ...core.store import Claim, Owner
 from ..codec import damaged_entry, decode_entry, encode_entries
-from ..facts import begun_by, blobs_of, facts_of
+from ..facts import begun_by, blobs_among, facts_of
 from ..refusals import append_conflict, claimed, lease_lost, session_deleted
 from .clock import is_busy
 from .jobs import Job
@@ -23,9 +23,6 @@ QUICK_BYTES = 65_536
 """What an append may have to be written on the event loop."""
 MAX_KEYS = 20_000
 """Sessions whose keys are remembered."""
-
-_REFERENCE = b'"sha256":"'
-"""What an entry that refers to a blob has somewhere: most have not, and need not be looked through."""
 
 _SET = "UPDATE sessions SET last = ?, updated_at = ?, turns = turns + ?, messages = messages + ?, status = coalesce(?, status)"
 _FREE = f"{_SET} WHERE key = ? AND last = ? AND owner = ''"
@@ -74,47 +71,42 @@ class Append(Job):
         now: Callable[[], float],
     ) -> None:
         self._data = data = encode_entries(entries)
-        size, blobs = 0, None
-        for entry, one in zip(entries, data, strict=True):
-            size += len(one)
-            if _REFERENCE in one and (referred := blobs_of(entry)):
-                blobs = referred if blobs is None else blobs | referred
+        size = sum(map(len, data))
         self.value = self.error = None
         self.quick = size <= QUICK_BYTES
         self.pages = 1 + (size >> 12)
         self.session, self.after, self.last = session, after, after + len(data)
         self._claim, self._keys, self._now = claim, keys, now
-        self._facts, self._blobs = facts_of(entries), blobs
+        self._facts, self._blobs = facts_of(entries), blobs_among(entries)
         self._first = entries[:1] if after == 0 else ()
 
-    def run(self, db: Connection) -> int:
+    def run(self, db: Connection, cursor: Cursor) -> int:
         key = self._keys.by_id.get(self.session)
         claim, facts, after, now = self._claim, self._facts, self.after, self._now()
         news = (self.last, now, facts.turns, facts.messages, facts.status)
         fence = 0
         if key is None:
-            key, fence = self._made(db, news) or self._judge(db, news, now)
+            key, fence = self._made(cursor, news) or self._judge(db, cursor, news, now)
         elif claim is None:
-            if db.execute(_FREE, (*news, key, after)).rowcount != 1:
-                key, fence = self._judge(db, news, now)
+            if cursor.execute(_FREE, (*news, key, after)).rowcount != 1:
+                key, fence = self._judge(db, cursor, news, now)
         elif claim.fence and (
-            db.execute(_HELD if claim.hold else _GIVEN_BACK, (*news, key, after, claim.owner, claim.fence)).rowcount
+            cursor.execute(_HELD if claim.hold else _GIVEN_BACK, (*news, key, after, claim.owner, claim.fence)).rowcount
             == 1
         ):
             fence = claim.fence
         else:
-            key, fence = self._judge(db, news, now)
-        first = (key << SEQ_BITS) + after + 1
-        data = self._data
-        if len(data) == 1:
-            db.execute(_INSERT, (first, now, checksum(data[0], first), data[0]))
-        else:
-            db.executemany(_INSERT, [(first + i, now, checksum(one, first + i), one) for i, one in enumerate(data)])
+            key, fence = self._judge(db, cursor, news, now)
+        base = key << SEQ_BITS
+        cursor.executemany(  # each with its `checksum`, in short
+            _INSERT,
+            [(base + number, now, crc32(one, number ^ key), one) for number, one in enumerate(self._data, after + 1)],
+        )
         if self._blobs is not None:
-            db.executemany(_REFER, [(key, sha256) for sha256 in self._blobs])
+            cursor.executemany(_REFER, [(key, sha256) for sha256 in self._blobs])
         return fence
 
-    def _made(self, db: Connection, news: tuple[Any, ...]) -> tuple[int, int] | None:
+    def _made(self, cursor: Cursor, news: tuple[Any, ...]) -> tuple[int, int] | None:
         """The key and the fence of a session that begins with this append; None if it cannot, or there is one by this id."""
         claim = self._claim
         if self.after or (claim is not None and claim.fence):
@@ -122,19 +114,19 @@ class Append(Job):
         new = begun_by(self.session, self._first)
         owner, fence = ("", 0) if claim is None else (claim.owner if claim.hold else "", 1)
         row = (self.session, new.principal.tenant, new.principal.user, new.agent, news[1], *news, owner, fence)
-        done = db.execute(_MAKE, row)
+        done = cursor.execute(_MAKE, row)
         key = done.lastrowid
         if done.rowcount != 1 or key is None:
             return None
         self._keys.note(self.session, key)
         return key, fence
 
-    def _judge(self, db: Connection, news: tuple[Any, ...], now: float) -> tuple[int, int]:
+    def _judge(self, db: Connection, cursor: Cursor, news: tuple[Any, ...], now: float) -> tuple[int, int]:
         """Look who has the session and how far it is, and write its row if nothing stands against it: its key and the fence."""
         session, claim = self.session, self._claim
         row = db.execute(_LOOK, (session,)).fetchone()
         if row is None:
-            if made := self._made(db, news):
+            if made := self._made(cursor, news):
                 return made  # it was deleted, and begins once more
             raise session_deleted(session) if self.after or claim is None else lease_lost(session, claim.owner)
         key, last, holder, fence, _, _, _ = row
@@ -151,7 +143,7 @@ class Append(Job):
             owner = claim.owner
         if last != self.after:
             raise append_conflict(session, self.after, last)
-        db.execute(_JUDGED, (*news, owner, fence, key))
+        cursor.execute(_JUDGED, (*news, owner, fence, key))
         self._keys.note(session, key)
         return key, fence if claim is not None else 0
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, Cursor
 from sqlite3 import Error as SqliteError
 from typing import Protocol
 
@@ -53,6 +53,7 @@ class Transactions:
         self._monotonic, self._start_upkeep = monotonic, upkeep
         self.lock = threading.Lock()
         self.db: Connection | None = None
+        self._cursor: Cursor | None = None  # of `db`
         self.opened = False  # once: the file is there and up to date
         self._inode = 0
         self._look_at = 0.0
@@ -100,18 +101,18 @@ class Transactions:
         """False if it was undone, and the jobs may fare better alone or with patience. Most appends come this way, each alone, so it is
         written to be short."""
         try:
-            db = self._connection()
+            db, cursor = self._connection()
             writing = len(batch) > 1 or batch[0].writes
             if writing:
-                self._begin(db, patient)
+                self._begin(cursor, patient)
             for job in batch:
                 job.error = None
                 try:
-                    job.value = job.run(db)
+                    job.value = job.run(db, cursor)
                 except TurnwiseError as error:
                     job.error = error
             if writing:
-                db.execute("COMMIT")
+                cursor.execute("COMMIT")
         except Exception as error:
             self._undo(error)
             if len(batch) > 1 or (not patient and isinstance(error, SqliteError) and is_busy(error)):
@@ -123,14 +124,14 @@ class Transactions:
                 self._committed(batch)
         return True
 
-    def _begin(self, db: Connection, patient: bool) -> None:
+    def _begin(self, cursor: Cursor, patient: bool) -> None:
         """Take the file's lock for writing; who is not patient is told at once that another process has it."""
         try:
-            db.execute("BEGIN IMMEDIATE")
+            cursor.execute("BEGIN IMMEDIATE")
         except SqliteError:
             if not patient:
                 raise
-            patiently(lambda: db.execute("BEGIN IMMEDIATE"), self._busy_timeout_s)
+            patiently(lambda: cursor.execute("BEGIN IMMEDIATE"), self._busy_timeout_s)
 
     def _undo(self, error: Exception) -> None:
         self._undone()
@@ -146,16 +147,17 @@ class Transactions:
 
     # --- the connection -------------------------------------------------------------------------------------------------
 
-    def _connection(self) -> Connection:
+    def _connection(self) -> tuple[Connection, Cursor]:
         now = self._monotonic()
-        if self.db is None:
+        if self.db is None or self._cursor is None:
             self.db = self._open()
+            self._cursor = self.db.cursor()
             self.opened = True
             self._inode = os.stat(self._path).st_ino
             self._look_at = now + LOOK_EVERY_S
         elif now > self._look_at:
             self._refuse_moved(now)
-        return self.db
+        return self.db, self._cursor
 
     def _refuse_moved(self, now: float) -> None:
         """Raise if the name does not lead to the file any more: what is written would be lost."""
@@ -168,7 +170,7 @@ class Transactions:
         self._look_at = now + LOOK_EVERY_S
 
     def _drop_connection(self) -> None:
-        db, self.db = self.db, None
+        db, self.db, self._cursor = self.db, None, None
         if db is not None:
             db.close()
 
@@ -177,7 +179,9 @@ class Transactions:
     def _count(self, batch: Sequence[Job]) -> None:
         self.commits += 1
         self.jobs += len(batch)
-        self._pages += PAGES_PER_COMMIT + sum([job.pages for job in batch])
+        self._pages += PAGES_PER_COMMIT
+        for job in batch:
+            self._pages += job.pages
         if self._pages >= CHECKPOINT_PAGES:
             self._pages = 0
             with self._keeping:
