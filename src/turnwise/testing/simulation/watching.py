@@ -93,7 +93,10 @@ class Eyes:
                 "D6", f"{self.name} gets {_short(event)} where {_short(expected)} is due ({journal.session}, {self.at})"
             )
         if type(event) is StepFinished:
-            self._whole(self.journal.said[self.at])
+            if (event.turn, event.step) in journal.revised:
+                self._text = []  # what was shown is not taken back
+            else:
+                self._whole(self.journal.said[self.at])
         elif type(event) is AttemptRestarted or type(event) is TurnRecovered:
             self._text = []
         self.at += 1
