@@ -191,15 +191,15 @@ class Process:
             await one
         if self.sessions is not None:
             await all_seen(self)
-        await self._close()
-        for one in watching:
-            await asyncio.wait((one,))
+        await self._close(watching)
 
-    async def _close(self) -> None:
+    async def _close(self, watching: list[asyncio.Task[None]]) -> None:
         """Everybody has left: close what was opened, and look whether anything is left (C2, I3)."""
         self.closing = True
         if self.sessions is not None:
             await self.sessions.close()
+        for one in watching:
+            await asyncio.wait((one,))
         await asyncio.sleep(1.0)  # a snapshot may be on its way yet
         timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
         if timers > 0 and not self.runtime.abandoned_bodies:
