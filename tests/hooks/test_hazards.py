@@ -435,6 +435,34 @@ async def test_errors_are_seen_by_hooks() -> None:
     assert seen == [("overloaded", 1), ("auth", 2)]
 
 
+@pytest.mark.parametrize("policy", ["block", "coalesce", "drop_to_cursor"])
+async def test_what_a_hook_says_of_the_end_comes_before_it(policy: Any) -> None:
+    """D6, H4: a hook that fails while the end is about to be told; who watches gets each event once, and nothing behind the last word."""
+    from turnwise.errors import ProviderError
+    from turnwise.testing import fail
+
+    @hook("error")
+    def broken(context: HookContext) -> None:
+        raise ValueError("it is broken")
+
+    async with Runtime() as runtime, ScriptedProvider([reply("Hello."), fail(401), reply("Again.")]) as provider:
+        session = ANTHROPIC.agent(provider, hooks=[broken], runtime=runtime).session()
+        watcher = session.watch(policy, buffer=1 if policy != "block" else 64)
+        await session.run("Hi")
+        with pytest.raises(ProviderError):
+            await session.run("Hi")
+        async with session.stream("Hi") as turn:
+            told = await read_all(turn)
+        await session.close()
+        seen = [event async for event in watcher]
+        entries = await session.store.read(session.id)
+    assert type(told[-1]) is TurnFinished
+    fleeting = {"TextDelta", "StepStarted", "StepSnapshot", "Notice"}
+    assert [e for e in seen if type(e).__name__ not in fleeting] == [
+        e for e in replay(entries).events if type(e).__name__ not in fleeting
+    ]
+
+
 # --- breakers ----------------------------------------------------------------------------------------------------------------
 
 
