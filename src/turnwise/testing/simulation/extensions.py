@@ -47,8 +47,8 @@ CHAIN_S = 10.0
 """How long a chain of hooks may take."""
 LATE_S = 0.06
 """How much later than its time a hook that is told to end may still be at it."""
-Where = tuple[int, int]
-"""A turn and a step."""
+Where = tuple[str, int, int]
+"""A session, a turn and a step."""
 
 
 def model_name(api: str) -> str:
@@ -91,7 +91,7 @@ class Extended:
         self.given: dict[Where, list[Given]] = {}
         self.refused: dict[Where, str] = {}
         """Steps whose answer may not be taken, since this hook has refused it."""
-        self.blocked: dict[tuple[str, str], str] = {}
+        self.blocked: dict[tuple[str, str, str], str] = {}
         """Calls that may not run in a process, since this hook or middleware has refused them."""
         self.repeats: set[str] = set()
         """Calls that a hook wants to run again."""
@@ -121,9 +121,9 @@ class Extended:
     def gives(self, where: Where, given: Given) -> None:
         self.given.setdefault(where, []).append(given)
 
-    def gave(self, message: AssistantMessage, said: Said | None) -> bool:
+    def gave(self, session: str, message: AssistantMessage, said: Said | None) -> bool:
         """Whether an extension gave this answer; else it must be what the provider said."""
-        where = message.turn, message.step
+        where = session, message.turn, message.step
         if (by := self.refused.get(where)) is not None:
             raise Violation("H2", f"{self.name}: {message.turn}.{message.step} is committed, and {by} has refused it")
         if any(one.fits(message, said) for one in self.given.get(where, ())):
@@ -137,9 +137,9 @@ class Extended:
         """The name of a model of the agent's."""
         return model_name(draw.choice(self.apis))
 
-    def begins(self, process: str, call_id: str) -> None:
+    def begins(self, process: str, session: str, call_id: str) -> None:
         """The body of a call begins."""
-        if (by := self.blocked.get((process, call_id))) is not None:
+        if (by := self.blocked.get((process, session, call_id))) is not None:
             raise Violation("H2", f"{self.name}: {call_id} runs, and {by} has refused it")
 
 
@@ -210,10 +210,13 @@ class Extension:
     def _forget(self, context: HookContext, loop: SimulatedLoop) -> None:
         """What it said before of the same thing counts no more."""
         of, by = self.of, self.plan.name
-        if context.point == "tool.before" and of.blocked.get(key := (loop.home.name, context.call_id)) == by:
+        if (
+            context.point == "tool.before"
+            and of.blocked.get(key := (loop.home.name, context.session, context.call_id)) == by
+        ):
             del of.blocked[key]
         if context.point in ("step.before", "step.after"):
-            of.refused.pop((context.turn, context.step), None)
+            of.refused.pop((context.session, context.turn, context.step), None)
 
     def _broken(self, rule: str, what: str) -> Trouble:
         """A violation seen from within a hook, whose exceptions are caught."""
@@ -270,9 +273,9 @@ class Extension:
         if loop.stood_still or is_late:
             return  # its time may have run out meanwhile
         if context.point == "tool.before":
-            self.of.blocked[loop.home.name, context.call_id] = self.plan.name
+            self.of.blocked[loop.home.name, context.session, context.call_id] = self.plan.name
         elif context.point == "step.after":
-            self.of.refused[context.turn, context.step] = self.plan.name
+            self.of.refused[context.session, context.turn, context.step] = self.plan.name
 
     def draw(self) -> Random:
         return self._draw
@@ -368,7 +371,7 @@ def _turn_before(one: Extension, context: HookContext, what: str) -> Any:
 
 
 def _step_before(one: Extension, context: HookContext, what: str) -> Any:
-    asked, where, draw = context.value, (context.turn, context.step), one.draw()
+    asked, where, draw = context.value, (context.session, context.turn, context.step), one.draw()
     change = msgspec.structs.replace
     match what:
         case "remind":
@@ -398,9 +401,9 @@ def _step_after(one: Extension, context: HookContext, what: str) -> Any:
     message: AssistantMessage = context.value
     match what:
         case "modify":
-            where = message.turn, message.step
+            where = context.session, message.turn, message.step
             one.of.gives(where, Given("Put otherwise.", ()))
-            one.of.world.revised(context.session, where)
+            one.of.world.revised(context.session, where[1:])
             return Modify("Put otherwise.")
         case "cancel":
             one.refuse(context)
@@ -522,7 +525,7 @@ def _around_models(one: Extension) -> Any:
                 "read",
             )
         )
-        where = request.turn, request.step
+        where = request.session, request.turn, request.step
         match what:
             case "wait":
                 await one.dawdle()
@@ -578,7 +581,7 @@ def _around_tools(one: Extension) -> Any:
         what = one.does(("wait", "wait", "raise", "raise_after", "answer", "change", "hang"))
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
-        key = loop.home.name, request.call_id
+        key = loop.home.name, request.session, request.call_id
         one.of.blocked.pop(key, None)
         if what in ("raise", "answer", "hang"):
             one.of.blocked[key] = one.plan.name

@@ -95,8 +95,8 @@ class Requests:
         world = self._world
         name = world.names.get(session, session)
         said = world.provider.last.get(name)
-        extended = world.extended.get(name)
-        if extended is not None and extended.gave(entry.message, said):
+        extended = world.extended_of(session)
+        if extended is not None and extended.gave(session, entry.message, said):
             return
         if said is None:
             raise Violation("S3", f"{name}: an answer that nobody gave")

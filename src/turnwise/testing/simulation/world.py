@@ -246,6 +246,10 @@ class World:
     def _answer_struck(self, name: str, fault: str) -> None:
         self.struck_name(name, fault)
 
+    def extended_of(self, session: str) -> Extended | None:
+        """What holds for a session whose agent has extensions, and for its forks."""
+        return self.extended.get(self.names.get(session, session).removesuffix("-fork"))
+
     def extended_acts(self, name: str, by: str, kind: str, what: str) -> None:
         """A hook or a middleware was called, and does this."""
         self.trace.note(self.time.now, name, f"{by} {kind} {what}")
@@ -289,14 +293,14 @@ class World:
             and not self._repeats(session, call_id, tool)
         ):
             self.fail(Violation("D2", f"{session}: {call_id} runs a second time"))
-        extended = self.extended.get(self.names.get(session, session))
+        extended = self.extended_of(session)
         if extended is not None and isinstance(loop, SimulatedLoop):
             try:
-                extended.begins(loop.home.name, call_id)
+                extended.begins(loop.home.name, session, call_id)
             except Violation as violation:
                 self.fail(violation)
 
     def _repeats(self, session: str, call_id: str, tool: str) -> bool:
         """Whether a hook has asked for this call again, and its tool only reads."""
-        extended = self.extended.get(self.names.get(session, session))
+        extended = self.extended_of(session)
         return tool == "look" and extended is not None and call_id in extended.repeats
