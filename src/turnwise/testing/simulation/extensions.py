@@ -19,6 +19,7 @@ from ...core.content import ToolCall
 from ...core.errors import ErrorInfo, ProviderError
 from ...core.messages import AssistantMessage
 from ...core.outcomes import OK, ToolResult
+from ...core.state import SessionState
 from ...hooks import Cancel, HookContext, Modify, Redirect, Replace, Retry, hook
 from ...middleware import (
     ModelResponse,
@@ -93,6 +94,8 @@ class Extended:
         """Steps whose answer may not be taken, since this hook has refused it."""
         self.blocked: dict[tuple[str, str, str], str] = {}
         """Calls that may not run in a process, since this hook or middleware has refused them."""
+        self.unsent: dict[str, tuple[int, int, int, str]] = {}
+        """The turn, step and attempt of each session that no request may be sent for, since this hook has refused it."""
         self.repeats: set[str] = set()
         """Calls that a hook wants to run again."""
         self.closed: set[tuple[int, str]] = set()
@@ -136,6 +139,13 @@ class Extended:
     def other_model(self, draw: Random) -> str:
         """The name of a model of the agent's."""
         return model_name(draw.choice(self.apis))
+
+    def asks(self, state: SessionState) -> None:
+        """A request is sent for a session in this state."""
+        refused, turn = self.unsent.get(state.id), state.turn
+        if refused is not None and turn is not None and refused[:3] == (turn.number, turn.step, turn.attempt):
+            what = f"attempt {turn.number}.{turn.step}.{turn.attempt} is sent, and {refused[3]} has refused it"
+            raise Violation("H2", f"{self.name}: {what}")
 
     def begins(self, process: str, session: str, call_id: str) -> None:
         """The body of a call begins."""
@@ -215,6 +225,8 @@ class Extension:
             and of.blocked.get(key := (loop.home.name, context.session, context.call_id)) == by
         ):
             del of.blocked[key]
+        if context.point == "step.before":
+            of.unsent.pop(context.session, None)
         if context.point in ("step.before", "step.after"):
             of.refused.pop((context.session, context.turn, context.step), None)
 
@@ -274,6 +286,8 @@ class Extension:
             return  # its time may have run out meanwhile
         if context.point == "tool.before":
             self.of.blocked[loop.home.name, context.session, context.call_id] = self.plan.name
+        elif context.point == "step.before":
+            self.of.unsent[context.session] = context.turn, context.step, context.attempt, self.plan.name
         elif context.point == "step.after":
             self.of.refused[context.session, context.turn, context.step] = self.plan.name
 
@@ -381,15 +395,19 @@ def _step_before(one: Extension, context: HookContext, what: str) -> Any:
         case "settings":
             return Modify(change(asked, settings=change(asked.settings, max_output_tokens=3000)))
         case "replace":
+            one.refuse(context)
             one.of.gives(where, Given("A hook says so.", ()))
             return Replace("A hook says so.")
         case "replace_call":
             arguments = '{"does":"ok","for_s":0.1,"n":5}'
             one.of.gives(where, Given("", (("look", arguments),)))
+            one.refuse(context)
             return Replace([ToolCall("made-up", "look", arguments)])
         case "cancel":
+            one.refuse(context)
             return Cancel("enough")
         case "retry":
+            one.refuse(context)
             return Retry(draw.choice((None, 0.0, 1.0)))
         case "redirect":
             return Redirect(one.of.other_model(draw))

@@ -58,6 +58,9 @@ class Requests:
                 raise Violation("T5", f"{name}: reasoning of {other} is sent to {api}")
         if journal is not None and person is not None:
             asking = person.session_here()
+            extended = self._world.extended.get(name)
+            if extended is not None and asking is not None:
+                extended.asks(asking.state)
             self._prefix(name, api, body, (journal.epoch, -1 if asking is None else asking.state.base))
         if self._count % VALIDATE_EVERY == 0:
             problems = check(api, msgspec.json.decode(whole), path=path)
