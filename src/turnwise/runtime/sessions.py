@@ -358,6 +358,8 @@ class Sessions(House):
         if self.draining:
             raise error_of(refusals.DRAINING)
         session = await self._opened(info, self.agents.of(info, None))
+        if self.draining:
+            raise error_of(refusals.DRAINING)
         task = self._go_on(session)
         await asyncio.wait((task,))
         return task.result() if not task.cancelled() else None
