@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
@@ -434,6 +435,34 @@ async def test_errors_are_seen_by_hooks() -> None:
     assert seen == [("overloaded", 1), ("auth", 2)]
 
 
+@pytest.mark.parametrize("policy", ["block", "coalesce", "drop_to_cursor"])
+async def test_what_a_hook_says_of_the_end_comes_before_it(policy: Any) -> None:
+    """D6, H4: a hook that fails while the end is about to be told; who watches gets each event once, and nothing behind the last word."""
+    from turnwise.errors import ProviderError
+    from turnwise.testing import fail
+
+    @hook("error")
+    def broken(context: HookContext) -> None:
+        raise ValueError("it is broken")
+
+    async with Runtime() as runtime, ScriptedProvider([reply("Hello."), fail(401), reply("Again.")]) as provider:
+        session = ANTHROPIC.agent(provider, hooks=[broken], runtime=runtime).session()
+        watcher = session.watch(policy, buffer=1 if policy != "block" else 64)
+        await session.run("Hi")
+        with pytest.raises(ProviderError):
+            await session.run("Hi")
+        async with session.stream("Hi") as turn:
+            told = await read_all(turn)
+        await session.close()
+        seen = [event async for event in watcher]
+        entries = await session.store.read(session.id)
+    assert type(told[-1]) is TurnFinished
+    fleeting = {"TextDelta", "StepStarted", "StepSnapshot", "Notice"}
+    assert [e for e in seen if type(e).__name__ not in fleeting] == [
+        e for e in replay(entries).events if type(e).__name__ not in fleeting
+    ]
+
+
 # --- breakers ----------------------------------------------------------------------------------------------------------------
 
 
@@ -811,6 +840,66 @@ async def test_a_call_that_runs_out_of_time_is_told_to_hooks() -> None:
         instead = hook("tool.error")(lambda context: Replace(type(context.value.outcome).__name__))
         (only,) = results(await ANTHROPIC.agent(provider, slow, hooks=[instead]).run("Hi"))
     assert only.text == "Timeout" == Timeout.__name__
+
+
+async def deaf_for(seconds: float) -> None:
+    """Does not listen to anybody."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + seconds
+    while (left := until_s - loop.time()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(left)
+
+
+@in_virtual_time
+async def test_a_call_that_was_given_up_is_not_told_to_hooks_and_not_run_again() -> None:
+    """E1, E3: what a deaf body comes to when its call has ended long ago is nobody's business."""
+    begun: list[int] = []
+    heard: list[str] = []
+
+    @tool(timeout_s=1, read_only=True)
+    async def deaf() -> str:
+        begun.append(1)
+        await deaf_for(5)
+        return "too late"
+
+    @hook("tool.after")
+    def again(context: HookContext) -> Retry:
+        heard.append(type(context.value.outcome).__name__)
+        return Retry()
+
+    async with Runtime() as runtime, ScriptedProvider([reply(call("deaf")), reply("Done.")]) as provider:
+        (only,) = results(await ANTHROPIC.agent(provider, deaf, hooks=[again], runtime=runtime).run("Hi"))
+        await asyncio.sleep(30)
+        assert not runtime.abandoned_bodies
+    assert isinstance(only.outcome, Timeout) and only.outcome.still_running
+    assert begun == [1] and heard == []
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fail", ["open", "closed"])
+async def test_a_call_that_an_interrupt_stopped_in_time_is_not_told_to_hooks(fail: Any) -> None:
+    """C1: nothing of an interrupted turn begins any more, not even since a hook asks for it; what a hook has not seen is not shown."""
+    begun: list[int] = []
+
+    @tool(read_only=True)
+    async def nearly_deaf() -> str:
+        begun.append(1)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "a secret"
+
+    again = hook("tool.after", fail=fail)(lambda context: Retry())
+    async with Runtime() as runtime, ScriptedProvider([reply(call("nearly_deaf"))]) as provider:
+        session = ANTHROPIC.agent(provider, nearly_deaf, hooks=[again], runtime=runtime).session()
+        running = asyncio.create_task(session.run("Hi"))
+        await until(lambda: bool(begun))
+        session.interrupt()
+        result = await running
+        await asyncio.sleep(30)
+    (only,) = results(result)
+    assert begun == [1]
+    assert ("secret" in only.text) is (fail == "open")
 
 
 @in_virtual_time

@@ -153,3 +153,30 @@ async def test_the_calls_time_includes_its_retries(host: Host) -> None:
         assert 3 <= loop.time() - began < 3.5
         assert [type(e.result.outcome) for e in of(ToolFinished, events)] == [Timeout]
         await read_all(turn)
+
+
+@in_virtual_time
+async def test_a_body_that_was_stopped_is_not_tried_again(any_host: Host) -> None:
+    """E1, C1: a body that makes another error of being stopped, in time or after its call was given up, has failed for the last time."""
+    tries = 0
+
+    @tool(idempotent=True, retries=3, retry_on=(Flaky,), timeout_s=1)
+    async def stubborn(for_s: float) -> str:
+        nonlocal tries
+        tries += 1
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(for_s)
+            raise Flaky from None
+        return "never"
+
+    for for_s in (0.0, 10.0):
+        tries = 0
+        async with (
+            Runtime() as runtime,
+            ScriptedProvider([reply(call("stubborn", for_s=for_s)), reply("So.")]) as provider,
+        ):
+            await any_host.agent(provider, stubborn, runtime=runtime).run("Hi")
+            await asyncio.sleep(100)
+        assert tries == 1

@@ -7,16 +7,16 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from tests.runtime.conftest import ANTHROPIC, until
 from tests.runtime.stored import SharedStore, opened
 
-from turnwise import Runtime, Sessions, replay, tool
+from turnwise import Runtime, Session, Sessions, replay, tool
 from turnwise.core.entries import Entry, TurnEnded
 from turnwise.core.store import Store
-from turnwise.errors import ConfigError, StateError
+from turnwise.errors import ConfigError, SessionClosed, StateError
 from turnwise.events import Event, FollowUpAccepted, StepSnapshot, TextDelta, TurnFinished
 from turnwise.runtime import tape
 from turnwise.runtime.elsewhere import StoredWatcher
@@ -231,6 +231,54 @@ async def test_watching_ends_when_it_is_closed_or_the_session_is_gone() -> None:
             closed.close()
             assert await tasks[0] is None
         assert await tasks[1] is None and left.closed
+
+
+class Slow(SharedStore):
+    """Gives no snapshot before it is let go on."""
+
+    held: asyncio.Event | None = None
+
+    async def snapshot(self, session: str) -> Any:
+        if self.held is not None:
+            await self.held.wait()
+        return await super().snapshot(session)
+
+
+async def test_a_session_that_is_opened_while_all_is_closed_is_refused() -> None:
+    """C2: nobody would close it, and a turn that was left would be gone on with in it."""
+    async with ScriptedProvider([OK]) as provider, Runtime() as runtime:
+        store, agent = Slow(), ANTHROPIC.agent(provider)
+        async with Sessions(store, agent, runtime=runtime) as sessions:
+            await (await sessions.open("a")).run("Hi")
+        store.held = asyncio.Event()
+        async with Sessions(store, agent, runtime=runtime) as sessions:
+
+            async def come() -> Session:
+                return await sessions.open("a")
+
+            coming = asyncio.create_task(come())
+            for _ in range(10):
+                await asyncio.sleep(0)
+        store.held.set()
+        with pytest.raises(SessionClosed):
+            await coming
+
+
+async def test_a_watcher_that_comes_while_all_is_closed_is_refused() -> None:
+    """C4: nobody would end it."""
+
+    async with ScriptedProvider([OK]) as provider:
+        store = Slow()
+        sessions = Sessions(store, ANTHROPIC.agent(provider))
+        async with sessions:
+            await sessions.open("a")
+            store.held = asyncio.Event()
+            coming = asyncio.create_task(sessions.watch("a"))
+            for _ in range(10):
+                await asyncio.sleep(0)
+        store.held.set()
+        with pytest.raises(SessionClosed):
+            await coming
 
 
 async def test_a_cursor_that_the_journal_does_not_have_is_refused() -> None:

@@ -24,9 +24,10 @@ from tests.providers import PROVIDERS, Provider
 from tests.wire.official import official_problems
 
 from turnwise import Audio, Document, Image, ModelSettings, Reasoning, Runtime, Session, ToolError, tool
-from turnwise.core.content import Inline, Text, Url
+from turnwise.core.content import Inline, Text, ToolCall, Url
 from turnwise.core.errors import ConfigError
-from turnwise.core.messages import AssistantMessage, Message, UserMessage
+from turnwise.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from turnwise.core.outcomes import ToolResult
 from turnwise.core.repair import repair
 from turnwise.events import TextDelta, ToolStarted
 from turnwise.store.memory import MemoryBlobs
@@ -417,6 +418,24 @@ def first_dict(value: Any) -> dict[str, Any]:
     last = value[-1]
     inner = [v for v in last.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
     return first_dict(inner[0]) if inner else last
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_a_call_that_came_without_a_name_does_not_spoil_the_conversation(host: str) -> None:
+    """T8: it was answered as an unknown tool, and no API takes a call that has no name."""
+    made = (ToolCall("t1.s1.c0", "", '{"a": 1}'), ToolCall("t1.s1.c1", "look", "{}"))
+    history: list[Message] = [
+        UserMessage("Hi"),
+        AssistantMessage(made, 1, 1),
+        ToolMessage(tuple([ToolResult(call.id, "There is no such tool.") for call in made])),
+        AssistantMessage("So be it.", 1, 2),
+    ]
+    async with ScriptedProvider([reply("Hello.")]) as provider, Runtime() as runtime:
+        session = PLACES[host].agent(provider, runtime=runtime).session(history=history)
+        assert (await session.run("Again")).text == "Hello."
+        (request,) = provider.requests
+    assert request.problems == ()
+    assert check(request.api, request.body, path=request.path) == []
 
 
 @pytest.mark.parametrize("host", HOSTS)

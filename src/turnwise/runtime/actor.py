@@ -283,10 +283,11 @@ class Actor(Journalled[Ctx]):
             counts, events, behind = behind_last_word(counts, events)
         if self.runtime.health.degraded or (turn is not None and turn.rewords):
             events = reworded(self, turn, events)
-        if self.hub is not None:
-            self.hub.told(turn, self.told, counts, events)
+        after = self.told
         self.told += len(counts)
         self.observed(turn, events, counts, entries)
+        if self.hub is not None:  # not before: what a hook or observer has told meanwhile comes before these events
+            self.hub.told(turn, after, counts, events)
         if turn is None:
             return
         turn.account = account

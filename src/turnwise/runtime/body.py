@@ -17,7 +17,7 @@ import msgspec
 
 from ..core.content import BlobRef, Text
 from ..core.events import Notice
-from ..core.outcomes import OK, Failed, Timeout, ToolResult, result_of
+from ..core.outcomes import OK, Cancelled, Failed, Timeout, ToolResult, result_of
 from ..tools import ToolContext, failure_of, render_result
 from ..tools.arguments import bounded
 from ..tools.cap import capped, left_out, text_in
@@ -102,7 +102,12 @@ class Bodies:
         return extended is not None and extended.after_calls
 
     async def _heard(self, job: Job, result: ToolResult) -> ToolResult | None:
-        """What hooks make of a result; None if the call is to run again."""
+        """What hooks make of a result; None if the call is to run again. They are not asked about what nobody waits for any more: a body that was
+        abandoned, or that ended in its own way when an interrupt stopped it."""
+        if job.abandoned:
+            return result
+        if job.why == "interrupt":
+            return result_of(job.id, Cancelled("the turn was interrupted")) if self._turn.guards_results else result
         from .hooks.at_result import hear_result
 
         return await hear_result(self._session, self._turn, job, result, self._may_repeat)
@@ -153,7 +158,12 @@ class Bodies:
             except Exception as error:
                 tries += 1
                 tool = job.tool
-                if tries > tool.retries or self._retries >= RETRIES_PER_TURN or not tool.may_retry(error):
+                if (
+                    job.why is not None
+                    or tries > tool.retries
+                    or self._retries >= RETRIES_PER_TURN
+                    or not tool.may_retry(error)
+                ):
                     raise
                 self._retries += 1
                 job.ticket = [None]

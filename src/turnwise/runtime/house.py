@@ -189,6 +189,9 @@ class House:
             found = loading.result()
         elif info.last > found.told and found.turn is None:
             await found.catch_up()
+        if self._closed:  # meanwhile: nobody would close the session any more
+            await found.close()
+            raise refusals.sessions_closed()
         found.name = info.name
         self._shelf.use(found)
         if self._shelf.is_over:
@@ -209,7 +212,8 @@ class House:
             await session.write_down()
         if self._titling is not None and not info.title:
             self._titling.expect(info)
-        self._shelf.use(session, session.told)
+        if not self._closed:
+            self._shelf.use(session, session.told)
         return session
 
     def _loaded(self, session_id: str, task: asyncio.Task[Session[Any]]) -> None:

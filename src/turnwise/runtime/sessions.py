@@ -300,11 +300,13 @@ class Sessions(House):
 
     async def watch(self, which: str, *, after: int | None = None, principal: Principal = LOCAL) -> StoredWatcher:
         """The events of a session from now on, whichever process runs its turns; with `after`, a watcher's cursor, those behind that
-        entry first (0: all). Needs no agent. Raises `StateError` (`unknown_session`), `ConfigError` for a cursor that the journal
-        does not have."""
+        entry first (0: all). Needs no agent. Raises `StateError` (`unknown_session`), `SessionError` once these sessions are closed,
+        `ConfigError` for a cursor that the journal does not have."""
         info = await self._known(which, principal)
         cursor = cursor_from(after, info.last, info.id)
         tape = await self._tapes.of(info.id, cursor)
+        if self._closed:  # meanwhile: nobody would close the watcher any more
+            raise refusals.sessions_closed()
         watcher = StoredWatcher(tape, cursor, lambda: self._shelf.get(info.id))
         self._watchers.add(watcher)
         return watcher
@@ -356,6 +358,8 @@ class Sessions(House):
         if self.draining:
             raise error_of(refusals.DRAINING)
         session = await self._opened(info, self.agents.of(info, None))
+        if self.draining:
+            raise error_of(refusals.DRAINING)
         task = self._go_on(session)
         await asyncio.wait((task,))
         return task.result() if not task.cancelled() else None

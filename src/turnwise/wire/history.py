@@ -25,6 +25,8 @@ SEE_BELOW = "(The result is attached to the message below.)"
 """The text of a tool result that is media alone, where the tool role takes text only."""
 MADE: dict[type, str] = {Image: "(an image that the assistant made)", Audio: "(audio that the assistant made)"}
 """Stand for media that the model made, where the assistant role takes none."""
+UNNAMED = "unknown_tool"
+"""The name of a tool in a call that came without one."""
 UNSENDABLE: dict[type, str] = {Image: "(an image)", Audio: "(a recording)", Document: "(a document)"}
 """Stand for media of a tool result that the API has no place for at all."""
 

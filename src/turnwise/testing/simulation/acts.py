@@ -12,7 +12,7 @@ from ...runtime.opening import recover
 from ...runtime.session import Session
 from ...runtime.watch import Watcher
 from .journals import Violation
-from .plan import Act
+from .plan import Act, hook
 from .watching import Eyes
 
 if TYPE_CHECKING:
@@ -51,9 +51,15 @@ _EXPECTED = frozenset(
 )
 
 
+_EXPECTED_OF_HOOKS = frozenset(("turn_called_off",))
+
+
 def expected(person: Person, error: TurnwiseError) -> None:
     """What may be raised; anything else is a violation."""
-    if error.info.branch == "provider" or error.code in _EXPECTED:
+    is_hooked = person.plan.name in person.world.extended and (
+        error.info.branch == "hook" or error.code in _EXPECTED_OF_HOOKS
+    )
+    if error.info.branch == "provider" or error.code in _EXPECTED or is_hooked:
         person.world.trace.note(person.world.time.now, person.plan.name, f"met {error.info.branch}.{error.code}")
         return
     raise Violation("unexpected", f"{person.plan.name}, {person.doing}: {error.info.for_log()}")
@@ -265,6 +271,16 @@ async def _pause(person: Person, session: Session[Any], draw: Random) -> None:
     person.world.blow(person.process.slot, draw.choice((1.0, 45.0, 60.0)))
 
 
+async def _add_hook(person: Person, session: Session[Any], draw: Random) -> None:
+    """Register a hook for this session alone, and take it away again after a while."""
+    extended = person.world.extended[person.plan.name]
+    added = extended.another(hook(draw, "added"))
+    registration = session.add_hook(added.as_hook())
+    await asyncio.sleep(draw.choice((0.0, 0.05, 1.0, 10.0)))
+    registration.unregister()
+    added.live = False
+
+
 _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "interrupt": _interrupt,
     "interrupt_none": _interrupt_none,
@@ -292,6 +308,7 @@ _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "submit": _submit,
     "crash": _crash,
     "pause": _pause,
+    "add_hook": _add_hook,
 }
 
 

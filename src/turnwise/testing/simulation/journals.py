@@ -13,10 +13,12 @@ import msgspec
 
 from ...core.changes import (
     ApprovalAnswered,
+    CallWaiting,
     Cleared,
     Compacted,
     CompactionFailed,
     CompactionUndone,
+    Decided,
     FollowUpQueued,
     FollowUpsDropped,
     LimitReached,
@@ -102,6 +104,10 @@ class Journal:
         """What the next turn begins with, if its half answers cannot be taken back from who sees them."""
         self.takes_back = True
         """Whether an attempt that was shown may be made again: nobody sees it, or who sees it can take it back."""
+        self.redirected: set[str] = set()
+        """Calls that a hook has put another tool to."""
+        self.revised: set[tuple[int, int]] = set()
+        """Turns and steps whose answer a hook has put otherwise after it was shown."""
         self.asked: set[str] = set()
         """The calls that somebody has allowed or refused."""
         self._checked: list[Message] | None = None
@@ -152,6 +158,8 @@ class Journal:
             self._outside(entry)
             return
         if self.turn is None:
+            if type(entry) is Decided and entry.source == "hook":
+                return  # a hook that stands outside of turns, too
             raise Violation("T3", f"{self.session}: {kind.__name__} outside of a turn")
         _IN_TURN.get(kind, _nothing)(self, entry)
 
@@ -237,16 +245,35 @@ class Journal:
             raise Violation("D2", f"{self.session}: {entry.call_id} starts a second time")
         if self.interrupted:
             raise Violation("C1", f"{self.session}: {entry.call_id} starts after an interrupt")
+        self._renamed(call, entry)
         call.started, call.idempotent = True, entry.idempotent
         call.may_run += 1
+
+    def _waits(self, entry: CallWaiting) -> None:
+        call = self.calls.get(entry.call_id)
+        if call is None or call.started:
+            raise Violation("E1", f"{self.session}: {entry.call_id} waits, and is not open or runs")
+        self._renamed(call, entry)
+
+    def _renamed(self, call: Open, entry: Any, call_id: str = "") -> None:
+        """A call goes by its name, or by the one that a hook has given it, on the record."""
+        call_id = call_id or entry.call_id
+        if call.name != entry.name:
+            if call_id not in self.redirected:
+                what = f"{type(entry).__name__} of {call_id} is of {entry.name}, not of {call.name}"
+                raise Violation("E1", f"{self.session}: {what}")
+            call.name = entry.name
+
+    def _decided(self, entry: Decided) -> None:
+        if entry.decision == "redirect":
+            self.redirected.add(entry.call_id)
 
     def _outcome(self, entry: CallOutcome) -> None:
         call_id = entry.result.call_id
         call = self.calls.pop(call_id, None)
         if call is None:
             raise Violation("E1", f"{self.session}: {call_id} has a second outcome, or never was asked for")
-        if call.name != entry.name:
-            raise Violation("E1", f"{self.session}: the outcome of {call_id} is of {entry.name}, not of {call.name}")
+        self._renamed(call, entry, call_id)
         if type(entry.result.outcome) is Unknown and not call.started:
             raise Violation("D2", f"{self.session}: nobody knows about {call_id}, which never started")
 
@@ -381,6 +408,8 @@ _IN_TURN: dict[type, Any] = {
     SteerAccepted: Journal._steered,  # pyright: ignore[reportPrivateUsage]
     Interrupted: Journal._interrupted,  # pyright: ignore[reportPrivateUsage]
     PartialKept: Journal._partial,  # pyright: ignore[reportPrivateUsage]
+    CallWaiting: Journal._waits,  # pyright: ignore[reportPrivateUsage]
+    Decided: Journal._decided,  # pyright: ignore[reportPrivateUsage]
     Parked: Journal._parked,  # pyright: ignore[reportPrivateUsage]
     Resumed: Journal._resumed,  # pyright: ignore[reportPrivateUsage]
     LimitReached: Journal._limit,  # pyright: ignore[reportPrivateUsage]

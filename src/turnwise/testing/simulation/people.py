@@ -111,6 +111,8 @@ class Person:
         if process.sessions is None:
             id = self.session_id or self.world.session_id()
             self._known(id)
+            if (extended := self.world.extended.get(self.plan.name)) is not None:
+                extended.closed.discard((process.number, id))
             context = self.world.ledger
             if self.journal.entries:
                 self.session = await open_stored(
@@ -261,6 +263,9 @@ class Person:
         for eyes in self.eyes:
             eyes.until = self.journal.first[session.told]
         self.eyes = []
+        extended, process = self.world.extended.get(self.plan.name), self.process
+        if extended is not None and process is not None and process.sessions is None:
+            extended.closed.add((process.number, session.id))
 
     def watch(self, policy: WatchPolicy, draw: Random) -> None:
         """Watch the session beside: from now on or from some entry on, to its end or for a while, at once or slowly."""

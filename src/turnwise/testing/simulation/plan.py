@@ -111,6 +111,23 @@ class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long the person waits before."""
 
 
+class ExtensionPlan(msgspec.Struct, frozen=True):
+    """A hook (`kind` is its point) or a middleware that an agent has. At a share of its calls it `acts`, a hook at a share has `trouble`."""
+
+    name: str
+    kind: str
+    manner: str = "async"
+    fail: Literal["open", "closed"] = "open"
+    timeout_s: float = 2.0
+    priority: int = 0
+    acts: float = 0.2
+    trouble: float = 0.05
+
+    @property
+    def is_hook(self) -> bool:
+        return "." in self.kind or self.kind == "error"
+
+
 class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One session and its person. `apis` are the models of its agent, first choice first."""
 
@@ -119,6 +136,7 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[TurnPlan, ...]
     window: int | None = None
     restart: Literal["before_output", "before_commit"] = "before_output"
+    extensions: tuple[ExtensionPlan, ...] = ()
 
 
 class Blow(msgspec.Struct, frozen=True):
@@ -140,6 +158,8 @@ class EpisodePlan(msgspec.Struct, frozen=True, kw_only=True):
     skews: tuple[float, ...] = (0.0,)
     """How much the wall clock of each process is wrong, in seconds."""
     blows: tuple[Blow, ...] = ()
+    onlookers: tuple[tuple[int, str], ...] = ()
+    """In which place somebody watches which session by its name, from turn to turn."""
 
     @property
     def turns(self) -> int:
@@ -180,18 +200,97 @@ def episode(seed: str, store: StoreKind, level: Level, turns: int) -> EpisodePla
         processes=processes,
         skews=skews,
         blows=tuple(sorted(blows, key=lambda blow: blow.step)),
+        onlookers=_onlookers(Random(f"{seed}/onlookers"), sessions, processes) if shared and level != "none" else (),
     )
+
+
+def _onlookers(draw: Random, sessions: int, processes: int) -> tuple[tuple[int, str], ...]:
+    return tuple([(draw.randrange(processes), f"s{n}") for n in range(sessions) if draw.random() < 0.3])
 
 
 def _session(seed: str, name: str, turns: int, level: Level, store: StoreKind) -> SessionPlan:
     draw = Random(seed)
     apis = tuple(draw.sample(APIS, draw.choice((1, 1, 2))))
-    return SessionPlan(
+    plan = SessionPlan(
         name=name,
         apis=apis,
         turns=tuple([turn(Random(f"{seed}/{n}"), n + 1, level, store) for n in range(turns)]),
         window=draw.choice((None, None, 6000)) if level != "none" else None,
         restart=draw.choice(("before_output", "before_commit")),
+    )
+    return plan if level == "none" else _extended(Random(f"{seed}/extensions"), plan)
+
+
+HOOKED = (
+    "session.started",
+    "session.ended",
+    "turn.before",
+    "turn.after",
+    "step.before",
+    "step.after",
+    "tool.before",
+    "tool.after",
+    "tool.error",
+    "state.before",
+    "state.after",
+    "compaction.before",
+    "compaction.after",
+    "approval.requested",
+    "approval.answered",
+    "error",
+)
+_HOOKED_WEIGHTS = (2, 2, 5, 5, 12, 10, 16, 10, 6, 1, 1, 4, 2, 6, 3, 5)
+AROUND = (
+    "turn",
+    "model",
+    "tool",
+    "cache",
+    "guardrail",
+    "rate_limit",
+    "concurrency",
+    "redact",
+    "validate",
+    "circuit_breaker",
+    "metrics",
+    "log",
+)
+_AROUND_WEIGHTS = (14, 18, 14, 6, 8, 4, 4, 5, 3, 4, 3, 3)
+EXTENDED_SHARE = 0.4
+
+
+def _extended(draw: Random, plan: SessionPlan) -> SessionPlan:
+    """Some sessions have hooks and middleware; chance of its own, so that all else is planned as without."""
+    if draw.random() >= EXTENDED_SHARE:
+        return plan
+    hooks = [hook(draw, f"h{n}") for n in range(draw.choice((0, 2, 4, 6, 9)))]
+    around = [
+        ExtensionPlan(f"m{n}", kind, fail=draw.choice(("open", "closed")), acts=draw.choice((0.05, 0.2, 0.4)))
+        for n, kind in enumerate(draw.choices(AROUND, _AROUND_WEIGHTS, k=draw.choice((0, 1, 2, 3, 4))))
+    ]
+    turns = [
+        msgspec.structs.replace(turn, acts=(*turn.acts, _adds_hook(draw))) if draw.random() < 0.05 else turn
+        for turn in plan.turns
+    ]
+    return msgspec.structs.replace(plan, extensions=(*hooks, *around), turns=tuple(turns))
+
+
+def hook(draw: Random, name: str) -> ExtensionPlan:
+    """A hook somewhere."""
+    return ExtensionPlan(
+        name,
+        draw.choices(HOOKED, _HOOKED_WEIGHTS)[0],
+        draw.choice(("async", "async", "sync", "blocking", "object")),
+        draw.choice(("open", "closed")),
+        draw.choice((0.5, 2.0, 6.0)),
+        draw.choice((0, 0, 10)),
+        draw.choice((0.0, 0.1, 0.3)),
+        draw.choice((0.0, 0.05, 0.15)),
+    )
+
+
+def _adds_hook(draw: Random) -> Act:
+    return Act(
+        "add_hook", draw.choices(_PHASES, _PHASE_WEIGHTS)[0], draw.choice((0.0, 0.01, 0.5)), 1, draw.getrandbits(32)
     )
 
 

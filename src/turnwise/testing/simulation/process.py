@@ -19,6 +19,7 @@ from ...store.memory import MemoryJournals
 from ...wire.serve import serve_codec
 from .journals import Violation
 from .loop import SimulatedLoop
+from .onlookers import all_seen, look_on
 from .plan import SessionPlan
 from .provider import HOST, Network
 from .tools import TOOLS, Inline, NoChildren, approve
@@ -146,7 +147,12 @@ class Process:
             compaction=Compaction(),
             approvals=approve,
             runtime=self.runtime,
+            **self._extensions(plan.name),
         )
+
+    def _extensions(self, name: str) -> dict[str, Any]:
+        extended = self.world.extended.get(name)
+        return {} if extended is None else {"hooks": extended.hooks(), "middleware": extended.middleware()}
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -178,15 +184,22 @@ class Process:
             await self.sessions.__aenter__()
         mine = [person for n, person in enumerate(world.people) if n % world.plan.processes == self.slot]
         living = [self.loop.create_task(person.live(self)) for person in mine if not person.done]
+        watching = [
+            self.loop.create_task(look_on(self, name)) for slot, name in world.plan.onlookers if slot == self.slot
+        ]
         for one in living:
             await one
-        await self._close()
+        if self.sessions is not None:
+            await all_seen(self)
+        await self._close(watching)
 
-    async def _close(self) -> None:
+    async def _close(self, watching: list[asyncio.Task[None]]) -> None:
         """Everybody has left: close what was opened, and look whether anything is left (C2, I3)."""
         self.closing = True
         if self.sessions is not None:
             await self.sessions.close()
+        for one in watching:
+            await asyncio.wait((one,))
         await asyncio.sleep(1.0)  # a snapshot may be on its way yet
         timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
         if timers > 0 and not self.runtime.abandoned_bodies:

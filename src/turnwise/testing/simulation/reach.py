@@ -61,6 +61,8 @@ class Reach:
         self.counted: Counter[tuple[str, str, str]] = Counter()
         self.turns = self.steps = self.calls = self.crashes = self.episodes = 0
         self.reasons: Counter[str] = Counter()
+        self.extended: Counter[tuple[str, str]] = Counter()
+        """What hooks and middleware did, by kind."""
         self._pairs: dict[str, list[tuple[str, str]]] = {}
         self._faults: dict[str, set[str]] = {}
 
@@ -103,6 +105,7 @@ class Reach:
         """What another run has reached, too."""
         self.counted.update(other.counted)
         self.reasons.update(other.reasons)
+        self.extended.update(other.extended)
         for what in ("turns", "steps", "calls", "crashes", "episodes"):
             setattr(self, what, getattr(self, what) + getattr(other, what))
 

@@ -58,6 +58,9 @@ class Requests:
                 raise Violation("T5", f"{name}: reasoning of {other} is sent to {api}")
         if journal is not None and person is not None:
             asking = person.session_here()
+            extended = self._world.extended.get(name)
+            if extended is not None and asking is not None:
+                extended.asks(asking.state)
             self._prefix(name, api, body, (journal.epoch, -1 if asking is None else asking.state.base))
         if self._count % VALIDATE_EVERY == 0:
             problems = check(api, msgspec.json.decode(whole), path=path)
@@ -95,6 +98,9 @@ class Requests:
         world = self._world
         name = world.names.get(session, session)
         said = world.provider.last.get(name)
+        extended = world.extended_of(session)
+        if extended is not None and extended.gave(session, entry.message, said):
+            return
         if said is None:
             raise Violation("S3", f"{name}: an answer that nobody gave")
         message, answer = entry.message, said.answer

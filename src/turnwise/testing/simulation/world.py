@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.entries import Entry
 from ...core.protocols import Chunk
 from ...core.state import SessionState
+from .extensions import Extended
 from .journals import Journal, Violation
 from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
@@ -56,6 +57,14 @@ class World:
         self._outside = SimulatedLoop(self.time, self.complain)
         self._blows = deque(plan.blows)
         self.people = [Person(self, one) for one in plan.sessions]
+        self.extended = {
+            one.name: Extended(self, one)
+            for one in plan.sessions
+            if one.extensions or any(act.what == "add_hook" for turn in one.turns for act in turn.acts)
+        }
+        """The sessions that have hooks or middleware, by name."""
+        self.cursors: dict[tuple[int, str], int] = {}
+        """How far the onlookers have got, by place and session."""
         self._by_name = {person.plan.name: person for person in self.people}
         self._graves: list[Any] = []
         """What is left of processes is kept to the end: to be collected at another time would be something that happens."""
@@ -237,6 +246,19 @@ class World:
     def _answer_struck(self, name: str, fault: str) -> None:
         self.struck_name(name, fault)
 
+    def extended_of(self, session: str) -> Extended | None:
+        """What holds for a session whose agent has extensions, and for its forks."""
+        return self.extended.get(self.names.get(session, session).removesuffix("-fork"))
+
+    def extended_acts(self, name: str, by: str, kind: str, what: str) -> None:
+        """A hook or a middleware was called, and does this."""
+        self.trace.note(self.time.now, name, f"{by} {kind} {what}")
+        self.reach.extended[kind, what] += 1
+
+    def revised(self, session: str, where: tuple[int, int]) -> None:
+        """A hook puts another answer in the place of one that was shown."""
+        self.journal(session).revised.add(where)
+
     def begin_turn(self, name: str, turn: TurnPlan) -> None:
         """A person begins a turn: from now on its answers are given, and what strikes counts for it."""
         self.provider.scripts[name] = deque(turn.answers)
@@ -265,5 +287,20 @@ class World:
             self.fail(Violation("D2", f"{session}: {call_id} runs though it is not open: it has ended, or never was"))
         elif not call.started:
             self.fail(Violation("D1", f"{session}: {call_id} runs before its beginning is durable"))
-        elif self.ledger.begun.get((session, call_id), 0) and not call.idempotent:
+        elif (
+            self.ledger.begun.get((session, call_id), 0)
+            and not call.idempotent
+            and not self._repeats(session, call_id, tool)
+        ):
             self.fail(Violation("D2", f"{session}: {call_id} runs a second time"))
+        extended = self.extended_of(session)
+        if extended is not None and isinstance(loop, SimulatedLoop):
+            try:
+                extended.begins(loop.home.name, session, call_id)
+            except Violation as violation:
+                self.fail(violation)
+
+    def _repeats(self, session: str, call_id: str, tool: str) -> bool:
+        """Whether a hook has asked for this call again, and its tool only reads."""
+        extended = self.extended_of(session)
+        return tool == "look" and extended is not None and call_id in extended.repeats

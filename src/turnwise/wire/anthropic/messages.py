@@ -41,6 +41,7 @@ from ..history import (
     EMPTY_RESULT,
     IMAGE_TYPES,
     MADE,
+    UNNAMED,
     base64_of,
     is_blank,
     is_text,
@@ -215,7 +216,12 @@ def _thinking(block: Thinking) -> dict[str, Any]:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    written = {"type": "tool_use", "id": wire_id(call.id), "name": call.name, "input": object_of(call.arguments)}
+    written = {
+        "type": "tool_use",
+        "id": wire_id(call.id),
+        "name": call.name or UNNAMED,
+        "input": object_of(call.arguments),
+    }
     return written | own_fields(call.native, ORIGIN)  # who called it, if a server tool did
 
 

@@ -35,6 +35,7 @@ from ..history import (
     EMPTY_INPUT,
     EMPTY_RESULT,
     MADE,
+    UNNAMED,
     is_blank,
     object_of,
     own_fields,
@@ -189,7 +190,11 @@ def _assistant_blocks(body: tuple[AssistantBlock, ...], origin: str) -> list[Blo
                 if is_sendable(block, origin):
                     out.append(_thinking(block))
             case ToolCall():
-                use = {"toolUseId": nine_id(block.id), "name": block.name, "input": object_of(block.arguments)}
+                use = {
+                    "toolUseId": nine_id(block.id),
+                    "name": block.name or UNNAMED,
+                    "input": object_of(block.arguments),
+                }
                 out.append({"toolUse": use})
             case Opaque(native=native):
                 if native.origin == origin:

@@ -40,6 +40,7 @@ from ..history import (
     IMAGE_TYPES,
     MADE,
     SEE_BELOW,
+    UNNAMED,
     UNSENDABLE,
     attached_to,
     data_url,
@@ -222,7 +223,7 @@ def _plan(body: tuple[AssistantBlock, ...]) -> str:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": object_text(call.arguments)}
+    function = {"name": call.name or UNNAMED, "arguments": object_text(call.arguments)}
     return {"id": plain_id(call.id), "type": "function", "function": function}
 
 

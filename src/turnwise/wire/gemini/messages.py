@@ -32,6 +32,7 @@ from ..history import (
     EMPTY_INPUT,
     MADE,
     SEE_BELOW,
+    UNNAMED,
     is_blank,
     object_of,
     own_fields,
@@ -40,9 +41,6 @@ from ..history import (
 from ..openai_chat.ids import plain_id
 from .dialect import SKIP_SIGNATURE, Dialect
 from .media import inline_data, media_part
-
-UNNAMED = "unknown_tool"
-"""The name of a call that has none, and of a result whose call is not in the history: the API demands one."""
 
 METADATA = frozenset(
     ("groundingMetadata", "citationMetadata", "urlContextMetadata", "logprobsResult", "finishMessage", "promptFeedback")

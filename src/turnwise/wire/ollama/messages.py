@@ -36,6 +36,7 @@ from ..history import (
     EMPTY_RESULT,
     MADE,
     SEE_BELOW,
+    UNNAMED,
     UNSENDABLE,
     attached_to,
     base64_of,
@@ -100,7 +101,7 @@ def _names(messages: Sequence[Message], position: int) -> dict[str, str]:
         position -= 1
         message = messages[position]
         if type(message) is AssistantMessage:
-            return {call.id: call.name for call in message.tool_calls}
+            return {call.id: call.name or UNNAMED for call in message.tool_calls}
     return {}
 
 
@@ -149,7 +150,7 @@ def _assistant(body: tuple[AssistantBlock, ...]) -> list[_Assistant]:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": object_of(call.arguments)}
+    function = {"name": call.name or UNNAMED, "arguments": object_of(call.arguments)}
     return {"id": plain_id(call.id), "function": function}
 
 

@@ -37,6 +37,7 @@ from ..heads import foreign_file, refused_type
 from ..history import (
     MADE,
     SEE_BELOW,
+    UNNAMED,
     UNSENDABLE,
     attached_to,
     base64_of,
@@ -229,7 +230,7 @@ def _fields_of(native: Native | None, profile: Profile, names: tuple[str, ...]) 
 
 
 def _call(call: ToolCall, profile: Profile) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": object_text(call.arguments)}
+    function = {"name": call.name or UNNAMED, "arguments": object_text(call.arguments)}
     out = {"id": wire_id(call.id, profile), "type": "function", "function": function}
     return out | _fields_of(call.native, profile, profile.returned_fields)
 

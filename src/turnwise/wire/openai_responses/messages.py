@@ -27,7 +27,7 @@ from ...core.content import AssistantBlock, Audio, BlobRef, Image, Inline, Nativ
 from ...core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from ...core.outcomes import ToolResult
 from ..base import Blobs
-from ..history import EMPTY_INPUT, MADE, base64_of, is_blank, object_text, scrubbed, written_elements
+from ..history import EMPTY_INPUT, MADE, UNNAMED, base64_of, is_blank, object_text, scrubbed, written_elements
 from ..openai_chat.ids import plain_id
 from .items import IMAGE_CALL
 from .parts import Taker
@@ -174,7 +174,7 @@ def _is_plain(part: dict[str, Any]) -> bool:
 def _call(call: ToolCall, origin: str) -> dict[str, Any]:
     own = call.native is not None and call.native.origin == origin
     extras = _fields(call.native) if own else {}
-    head: dict[str, Any] = {"type": "function_call", "call_id": plain_id(call.id), "name": call.name}
+    head: dict[str, Any] = {"type": "function_call", "call_id": plain_id(call.id), "name": call.name or UNNAMED}
     if "type" in extras:
         return head | {"type": _read(extras.pop("type")), "input": call.arguments} | extras
     return head | {"arguments": object_text(scrubbed(call.arguments))} | extras
