@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import TurnwiseError
+from ...core.events import Event, ToolStarted
 from ...runtime.opening import recover
 from ...runtime.session import Session
 from ...runtime.watch import Watcher
 from .journals import Violation
-from .plan import Act
+from .plan import Act, Blow
 from .watching import Eyes
 
 if TYPE_CHECKING:
+    from ...runtime.actor import Actor
+    from ...runtime.turn import Turn
     from .people import Person
+    from .process import Process
 
 INTERRUPT_S = 12.0
 """An interrupted turn is over within this time: its grace, and a little for a process that is stopped meanwhile."""
@@ -264,6 +268,28 @@ async def _pause(person: Person, session: Session[Any], draw: Random) -> None:
     person.world.blow(person.process.slot, draw.choice((1.0, 45.0, 60.0)))
 
 
+async def _pause_at_call(person: Person, session: Session[Any], draw: Random) -> None:
+    """The process is stopped in the very moment in which the next call may run and has not begun to."""
+    assert person.process is not None
+    if person.world.plan.store != "memory":
+        _StopsAtCall(person.process, session.id, draw.choice((1.0, 60.0, 90.0)))
+
+
+class _StopsAtCall:
+    """Is told that a call starts before its body is run."""
+
+    def __init__(self, process: Process, session: str, stopped_s: float) -> None:
+        self._process = process
+        self._session = session
+        self._stopped_s = stopped_s
+        self._leave = process.runtime.observe(self)
+
+    def told(self, session: Actor[Any], turn: Turn | None, events: Sequence[Event], /) -> None:
+        if session.id == self._session and any(type(event) is ToolStarted for event in events):
+            self._leave()
+            self._process.world.befall(Blow(0, self._process.slot, self._stopped_s))
+
+
 _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "interrupt": _interrupt,
     "interrupt_none": _interrupt_none,
@@ -291,6 +317,7 @@ _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "submit": _submit,
     "crash": _crash,
     "pause": _pause,
+    "pause_at_call": _pause_at_call,
 }
 
 

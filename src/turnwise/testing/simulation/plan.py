@@ -351,9 +351,10 @@ BESIDE = (
     "submit",
     "crash",
     "pause",
+    "pause_at_call",
 )
 """What may be done at any time."""
-_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 3)
+_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 3, 3)
 _CHANGES = ("steer", "follow_up", "drop_follow_ups", "set", "undo_compaction", "compact")
 _OFTEN: dict[str, tuple[str, ...]] = {
     "model": _CHANGES,
