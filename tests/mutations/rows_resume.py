@@ -116,7 +116,7 @@ ROWS = [
         "D3",
         "the store is not asked though the lease may have run out",
         "runtime/claims.py",
-        "elif not lease.sure and not await self._still_holds():",
+        "elif not await self._still_holds():",
         "elif False:",
         (f"{CLAIMS}::test_the_claim_is_asked_about_before_an_effect[True]",),
     ),
