@@ -78,6 +78,8 @@ class Eyes:
             self._begun = True
             if type(event) is TurnStarted:
                 self.at = journal.starts.get(event.turn, self.at)
+            elif self.of_turn:
+                self._resumed(event)
         if type(event) is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
@@ -99,6 +101,14 @@ class Eyes:
         self.at += 1
         if type(event) is TurnFinished or type(event) is TurnParked:
             self.over, self._text = True, []
+
+    def _resumed(self, event: Event) -> None:
+        """The stream of a turn that was resumed begins there, also if its process stood still and another has gone on with it since."""
+        told = self.journal.told
+        for at in reversed(self.journal.beginnings):
+            if at <= self.at < len(told) and told[at] == event:
+                self.at = at
+                return
 
     def _whole(self, said: str) -> None:
         seen, self._text = "".join(self._text), []
