@@ -1,4 +1,5 @@
 """The command: `python -m turnwise.testing.simulation --seed S --turns N [--faults heavy] [--store sqlite] [--trace]`.
+With `--keep FILE` the plan that a failure shrank to is kept; `--plan FILE` plays it again.
 
 It prints what was reached and how long it took. If an invariant does not hold it prints seed, invariant, the shortest trace it could shrink the
 episode to, and the command that brings the failure back; its exit status is then 1.
@@ -10,7 +11,9 @@ import argparse
 import secrets
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
+from .kept import play_file, write_plan
 from .plan import FAULTS, STORE_FAULTS
 from .reach import Reach, impossible, table, unknown_inputs
 from .runner import Failure, Run, Settings, play, run
@@ -25,13 +28,15 @@ SHOWN = 60
 def main(arguments: list[str] | None = None) -> int:
     """0 if every invariant held and all was reached, 1 if not."""
     options = _options(arguments)
+    if options.plan is not None:
+        return _played(options.plan, Trace(sys.stdout if options.trace else None))
     seed = options.seed or secrets.token_hex(4)
     settings = Settings(seed=seed, turns=options.turns, level=options.faults, store=options.store, only=options.only)
     runs = [run(settings, sys.stdout)] if options.trace else _runs(settings, options.jobs)
     done = _told(settings, runs)
     failures = [one.failure for one in runs if one.failure is not None]
     for failure in failures:
-        _explain(settings, failure, shrinks=not options.trace and not options.no_shrink)
+        _explain(settings, failure, shrinks=not options.trace and not options.no_shrink, keep=options.keep)
     if failures:
         return 1
     if settings.level == "none" or settings.only is not None:
@@ -69,12 +74,24 @@ def _told(settings: Settings, runs: list[Run]) -> Reach:
     return reach
 
 
-def _explain(settings: Settings, failure: Failure, *, shrinks: bool) -> None:
+def _played(file: Path, trace: Trace) -> int:
+    """Play the episode in a file."""
+    failure = play_file(file, trace)
+    print(f"{file}: trace {trace.digest}")
+    if failure is None:
+        return 0
+    print(f"\n{failure.rule} does not hold, plan {file}\n  {failure.what}")
+    return 1
+
+
+def _explain(settings: Settings, failure: Failure, *, shrinks: bool, keep: Path | None) -> None:
     print(f"\n{failure.rule} does not hold, seed {failure.seed}\n  {failure.what}")
     if shrinks:
         plan = shrink(failure.plan, lambda smaller: _breaks(smaller, failure.rule))
         trace = Trace(keep=SHOWN)
         _, again = play(plan, trace, Reach())
+        if keep is not None:
+            write_plan(keep, plan)
         print(
             f"\nThe shortest trace it shrank to, {plan.turns} of {failure.plan.turns} turns (the last {SHOWN} lines):"
         )
@@ -134,6 +151,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--reach", type=int, default=0, metavar="N", help="fail unless all was met N times under each fault"
     )
     parser.add_argument("--trace", action="store_true", help="print all that happens")
+    parser.add_argument(
+        "--keep", type=Path, default=None, metavar="FILE", help="write the plan that a failure shrank to into this file"
+    )
+    parser.add_argument(
+        "--plan", type=Path, default=None, metavar="FILE", help="play the plan in this file and nothing else"
+    )
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter trace of a failure")
     return parser.parse_args(arguments)
 

@@ -54,14 +54,14 @@ How = Literal["run", "stream", "slow_stream", "channel", "steps", "follow_up", "
 Phase = Literal["model", "tools", "parked", "ending", "idle"]
 
 
-class CallPlan(msgspec.Struct, frozen=True):
+class CallPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call that the model asks for, with its raw arguments."""
 
     tool: str
     arguments: str
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the model says to one request, and how the bytes come: `cuts` reads, `pace_s` apart, after `wait_s`. `at` is where in the body
     the fault strikes, as a share of it."""
 
@@ -78,7 +78,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.5
 
 
-class Act(msgspec.Struct, frozen=True):
+class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     """What somebody does beside the turn: `after_s` after it has come into `phase` for the `nth` time. `seed` is for its details."""
 
     what: str
@@ -88,7 +88,7 @@ class Act(msgspec.Struct, frozen=True):
     seed: int = 0
 
 
-class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
+class TurnPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One turn: how it is begun and read, what the model answers, and what else happens."""
 
     number: int
@@ -110,7 +110,7 @@ class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long the person waits before."""
 
 
-class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
+class SessionPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One session and its person. `apis` are the models of its agent, first choice first."""
 
     name: str
@@ -120,7 +120,7 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     restart: Literal["before_output", "before_commit"] = "before_output"
 
 
-class Blow(msgspec.Struct, frozen=True):
+class Blow(msgspec.Struct, frozen=True, omit_defaults=True):
     """After so many callbacks of the world the process in this place is dropped, or stopped for so many seconds."""
 
     step: int
@@ -128,7 +128,7 @@ class Blow(msgspec.Struct, frozen=True):
     stopped_s: float | None = None
 
 
-class EpisodePlan(msgspec.Struct, frozen=True, kw_only=True):
+class EpisodePlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A world from its beginning to its end. `order` decides who is next; `blows` are what befalls whole processes."""
 
     seed: str

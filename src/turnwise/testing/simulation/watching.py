@@ -39,7 +39,7 @@ class Eyes:
         self.name = name
         self.of_turn = after is None
         self.until: int | None = None
-        """What was told when the session was closed: so much must come, at least."""
+        """The entry that was told of, or on its way, when the session was closed: so far must be told, at least."""
         self.at = journal.began if after is None else journal.first[after]
         self._begun = after is not None
         self.seen = 0
@@ -122,7 +122,8 @@ class Eyes:
 
     def caught_up(self) -> None:
         """A watcher of the whole session has read all that there is."""
-        due = len(self.journal.told) if self.until is None else self.until
+        journal = self.journal
+        due = len(journal.told) if self.until is None else journal.first[min(self.until, len(journal.entries))]
         if self.at < due:
             left = due - self.at
             raise Violation("D6", f"{self.name} was not told the last {left} events of {self.journal.session}")
