@@ -342,6 +342,8 @@ async def _look(watcher: Watcher, eyes: Eyes, every_s: float, until: int | None)
                 break
     left = watcher.waiting
     if until is None:
+        if eyes.until is not None and eyes.until > len(eyes.journal.entries):
+            await asyncio.sleep(1.0)  # it was left out, and may become durable yet
         eyes.caught_up()
     elif left:
         raise Violation("H4", f"{eyes.name} was closed, and {left} events wait for it")
