@@ -121,6 +121,14 @@ ROWS = [
         (f"{CLAIMS}::test_the_claim_is_asked_about_before_an_effect[True]",),
     ),
     Row(
+        "C4",
+        "closing a session ends its watchers before the last append is done",
+        "runtime/session.py",
+        "        await self.come_to_rest()\n",
+        "",
+        (f"{CLAIMS}::test_closing_tells_watchers_what_was_on_its_way[anthropic]",),
+    ),
+    Row(
         "D3",
         "a lease is not renewed",
         "runtime/lease.py",

@@ -280,12 +280,6 @@ BUGS = (
         "stored",
     ),
     Bug(
-        "closed_before_durable",
-        "closing a session ends its watchers before the last append is done",
-        (("runtime/session.py", "        await self.come_to_rest()\n", ""),),
-        "stored",
-    ),
-    Bug(
         "dropped_midway",
         "a watcher that is dropped between two events of one entry gets the first of them twice",
         (("runtime/mailbox.py", "        if self._midway:\n", "        if False:\n"),),
