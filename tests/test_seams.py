@@ -157,12 +157,14 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "testing/simulation/campaign.py": {"threads": "processes that share the turns"},
     "testing/simulation/acts.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
+    "testing/simulation/extensions.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
     "testing/simulation/inline.py": {"timers": "of the virtual loop"},
     "testing/simulation/loop.py": {
         "chance": "the seeded order",
         "tasks": "what makes tasks",
         "timers": "what keeps them",
     },
+    "testing/simulation/onlookers.py": {"timers": "of the virtual loop"},
     "testing/simulation/people.py": {
         "chance": "from the plan's seed",
         "tasks": "what people do at once",

@@ -1,6 +1,7 @@
 """Bugs that the simulator must find by itself, within so many turns: see `simulated.py`, which plants them one by one.
 
-A row names the invariants that may complain (`rules`); which of them does, and after how many turns, depends on the seed.
+Which invariant complains, and after how many turns, depends on the seed. The rows behind "found once" take back what mended a bug that the
+simulator found; what it finds is kept as a plan in `tests/simulation/found`, by name.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from typing import NamedTuple
 
 
 class Bug(NamedTuple):
-    """One bug: in words, the changes of text that make it, and the run that must find it."""
+    """One bug: a short name, in words, the changes of text that make it, and the run that must find it."""
 
+    name: str
     what: str
     changes: tuple[tuple[str, str, str], ...]
     store: str = "memory"
@@ -19,6 +21,7 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "early_message",
         "the assistant's message enters the transcript before its calls' outcomes are in",
         (
             (
@@ -29,6 +32,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "dropped_outcome",
         "the outcome of a cancelled call is dropped",
         (
             (
@@ -39,6 +43,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "swallowed_cancel",
         "CancelledError is swallowed where a consumer waits",
         (
             (
@@ -49,6 +54,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "unfenced_append",
         "a late append is taken without a look at its fence, or at what was appended since",
         (
             (
@@ -65,10 +71,12 @@ BUGS = (
         "stored",
     ),
     Bug(
+        "cursor_off_by_one",
         "a watcher's cursor is off by one on resume",
         (("runtime/watch.py", "        if state.seq <= after:\n", "        if state.seq < after:\n"),),
     ),
     Bug(
+        "told_again",
         "what an attempt had said is told again on restart, as part of the next one",
         (
             (
@@ -79,10 +87,12 @@ BUGS = (
         ),
     ),
     Bug(
+        "doubled_deltas",
         "deltas that a snapshot has in it are told once more",
         (("runtime/watch.py", "            mailbox.skip = turn.unread", "            mailbox.skip = 0"),),
     ),
     Bug(
+        "doubled_usage",
         "the usage of a failed attempt is counted twice",
         (
             (
@@ -93,6 +103,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "unbounded_queue",
         "the bounded queue of a watcher is not bounded",
         (
             (
@@ -103,10 +114,12 @@ BUGS = (
         ),
     ),
     Bug(
+        "tried_again_though_shown",
         "an attempt is made again though its half answer was shown",
         (("core/turn.py", '    if given.shown and policy.restart == "before_output":\n', "    if False:\n"),),
     ),
     Bug(
+        "wrong_approval",
         "an approval goes to another call than the one it was given for",
         (
             (
@@ -117,6 +130,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "cut_between_call_and_result",
         "a compaction cuts between a call and its result",
         (
             (
@@ -127,6 +141,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "early_steer",
         "what is steered enters between calls and their results",
         (
             (
@@ -137,6 +152,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "left_timer",
         "the timer of a turn's deadlines is not cancelled at its end",
         (
             (
@@ -147,6 +163,7 @@ BUGS = (
         ),
     ),
     Bug(
+        "lease_not_renewed",
         "a lease is never renewed by itself",
         (
             (
@@ -158,6 +175,7 @@ BUGS = (
         "stored",
     ),
     Bug(
+        "run_again",
         "a call that is completed is run again on recovery",
         (
             (
@@ -174,6 +192,7 @@ BUGS = (
         "stored",
     ),
     Bug(
+        "not_durable_yet",
         "a call is run before its beginning is durable",
         (
             (
@@ -185,6 +204,7 @@ BUGS = (
         "stored",
     ),
     Bug(
+        "closed_before_last_word",
         "closing a session ends its watchers before they have the turn's last word",
         (
             (
@@ -195,10 +215,12 @@ BUGS = (
         ),
     ),
     Bug(
+        "two_sums_for_silence",
         "a provider's silence is measured by another sum than the timer is set for",
         (("runtime/attempt.py", "now >= since + patience", "now - since >= patience"),),
     ),
     Bug(
+        "began_when_taken_over",
         "a tool begins though the session was taken over while its process stood still",
         (
             (
@@ -210,6 +232,7 @@ BUGS = (
         "stored",
     ),
     Bug(
+        "foreign_reasoning",
         "reasoning of one provider is sent to another",
         (
             (
@@ -220,14 +243,151 @@ BUGS = (
         ),
     ),
     Bug(
+        "told_behind_last_word",
         "what is folded while the last append of a turn is under way is told to the turn",
         (
             (
                 "runtime/actor.py",
-                "        if turn is not None and effects and type(effects[-1]) in LAST:\n",
+                "        ends = turn is not None and effects and type(effects[-1]) in LAST\n",
+                "        ends = False\n",
+            ),
+        ),
+        "stored",
+    ),
+    # --- found once -------------------------------------------------------------------------------------------------
+    Bug(
+        "two_beginnings_one_waiter",
+        "the beginnings of a turn and of its follow-up wait in one place",
+        (
+            (
+                "runtime/claims.py",
+                "            appending.add_done_callback(lambda _: _wake(waiter))\n",
+                "            appending.add_done_callback(lambda _: [_wake(one) for one in self._waiters[-1:]])\n",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "stopped_in_mid_step",
+        "stopping between steps leaves the model call that is under way",
+        (
+            (
+                "runtime/steps.py",
+                "        if self._held is not None:  # else a model call or its tools are under way, and are not left behind\n",
+                "        if True:\n",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "dropped_midway",
+        "a watcher that is dropped between two events of one entry gets the first of them twice",
+        (("runtime/mailbox.py", "        if self._midway:\n", "        if False:\n"),),
+    ),
+    Bug(
+        "closed_by_reading",
+        "a turn that is closed when its journal is read again is told to nobody who is live by then",
+        (
+            (
+                "runtime/journalled.py",
+                "        return self._created is None and bool(self._entries)\n",
+                "        return False\n",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "begun_behind_an_append",
+        "a turn begins behind an append of somebody else, and is told of it",
+        (
+            (
+                "runtime/actor.py",
+                "        if self._appending is not None or self._lost is not None:  # something was folded meanwhile\n",
                 "        if False:\n",
             ),
         ),
+        "stored",
+    ),
+    Bug(
+        "two_sums_for_idleness",
+        "how long a session was idle is measured by another sum than the timer is set for",
+        (
+            (
+                "runtime/shelf.py",
+                "lambda held: held.used_at + idle_s <= now)",
+                "lambda held: held.used_at <= now - idle_s)",
+            ),
+            (
+                "runtime/shelf.py",
+                "            if held.used_at + idle_s > now:\n",
+                "            if held.used_at > now - idle_s:\n",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "look_after_the_end",
+        "a look at the clock is set for a turn that is over",
+        (
+            (
+                "runtime/overseen.py",
+                "        if self._watch is not None or self._result is not None:\n",
+                "        if self._watch is not None:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "two_readers",
+        "who joins a turn whose reading was just stopped has it read beside its consumer",
+        (
+            (
+                "runtime/stream.py",
+                "        return self._in_read or self._waiter is not None\n",
+                "        return (self._in_read and self._attempt is not None) or self._waiter is not None\n",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "skipped_while_parked",
+        "what is steered into a parked turn that is about to be resumed skips calls of a turn without a plan",
+        (
+            (
+                "runtime/actor.py",
+                "                if self._turn is not None and self._turn.opened:\n                    self._turn.calls.forget",
+                "                if self._turn is not None:\n                    self._turn.calls.forget",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "sure_by_a_late_renewal",
+        "a lease that was renewed late makes claims sure that nobody has asked for since",
+        (
+            (
+                "runtime/claims.py",
+                "        return self._lapses == lease.lapses and lease.sure\n",
+                "        return lease.sure\n",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "waits_for_a_lost_append",
+        "who reads on in a journal waits for an append that was lost",
+        (
+            (
+                "runtime/actor.py",
+                "        if self._lost is not None and self.hub is not None:\n            self.hub.look_again()\n",
+                "",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "owed_by_the_closed",
+        "a watcher waits for what a closed session owes",
+        (("runtime/watch.py", "(hub.session.owes and not hub.closed)", "hub.session.owes"),),
         "stored",
     ),
 )

@@ -12,8 +12,8 @@ ROWS = [
         "D4",
         "futures are resolved before the commit",
         f"{Q}transactions.py",
-        'db.execute("COMMIT")',
-        'db.execute("ROLLBACK")',
+        'cursor.execute("COMMIT")',
+        'cursor.execute("ROLLBACK")',
         (
             f"{S}writing.py::test_closing_does_what_is_queued",
             f"{S}writing.py::test_one_append_after_the_other_makes_a_commit_each",

@@ -368,3 +368,31 @@ def test_a_store_that_never_answers_the_first_append(ended_by: str) -> None:
             assert (await session.run("Again")).reason == "completed"
 
     run()
+
+
+async def test_closing_tells_watchers_what_was_on_its_way(host: Host) -> None:
+    """C4, D6: a parked turn was interrupted, and the session is closed while that is appended: who watches is told of it."""
+    from turnwise.tools.approval import Ask
+
+    reached, gate = asyncio.Event(), asyncio.Event()
+    gate.set()
+
+    async def pause(when: str, _: int) -> None:
+        if when == "written" and not gate.is_set():
+            reached.set()
+            await gate.wait()
+
+    async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+        agent = host.agent(provider, look, store=Leased(pause), runtime=runtime, approvals=lambda _: Ask())
+        session = agent.session()
+        await session.run("Hi")
+        watching = asyncio.create_task(read_all(session.watch()))
+        gate.clear()
+        session.interrupt()
+        await reached.wait()
+        closing = asyncio.create_task(session.close())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        gate.set()
+        await closing
+        assert names(await watching)[-1:] == ["TurnFinished"]

@@ -11,6 +11,7 @@ import pytest
 
 from turnwise.testing.simulation import Settings, run
 from turnwise.testing.simulation.journals import Violation
+from turnwise.testing.simulation.kept import play_file, read_plan, write_plan
 from turnwise.testing.simulation.plan import Level, StoreKind
 from turnwise.testing.simulation.reach import DEMANDED, PHASES, Reach, impossible, unknown_inputs
 from turnwise.testing.simulation.runner import plan_of, play
@@ -28,38 +29,9 @@ RUNS: list[tuple[StoreKind, Level]] = [
     ("sqlite", "heavy"),
 ]
 
-FOUND: list[tuple[str, StoreKind, Level, int]] = [
-    (
-        "million-a",
-        "stored",
-        "heavy",
-        59,
-    ),  # a watcher came while an interrupted attempt was still being read: two read the turn
-    ("2", "memory", "heavy", 0),
-    ("1", "memory", "heavy", 2),
-    ("2", "memory", "light", 3),
-    ("1", "stored", "light", 1),
-    ("4", "stored", "light", 0),
-    ("4", "stored", "light", 3),
-    ("6", "stored", "light", 0),
-    ("2", "stored", "heavy", 0),
-    ("2", "stored", "heavy", 6),
-    ("4", "stored", "heavy", 2),
-    ("4", "stored", "heavy", 4),
-    ("5", "stored", "heavy", 5),
-    ("5", "stored", "heavy", 8),
-    ("14", "stored", "heavy", 10),
-    ("18", "stored", "heavy", 5),
-    ("31", "stored", "heavy", 34),
-    ("41", "stored", "heavy", 1),
-    ("62", "memory", "heavy", 6),
-    ("62", "memory", "light", 42),
-    ("long1", "stored", "heavy", 67),
-    ("long1", "sqlite", "heavy", 18),
-    ("bug-0", "stored", "heavy", 56),
-    ("bug-1", "stored", "heavy", 74),
-]
-"""Where the simulator found a bug of the runtime once; see the history of the files that were changed then."""
+FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
+"""Episodes in which the simulator has found a bug of the runtime, or one that was planted, as plans: they do not change with the world's seeds.
+`tests/mutations/simulated.py --kept` plants the bugs, and sees that each of these finds its own; `--keep` makes them anew."""
 
 
 @pytest.mark.parametrize(("store", "level"), RUNS)
@@ -70,10 +42,16 @@ def test_every_invariant_holds(store: StoreKind, level: Level) -> None:
     assert done.reach.turns >= 100
 
 
-@pytest.mark.parametrize(("seed", "store", "level", "episode"), FOUND)
-def test_what_was_found_stays_fixed(seed: str, store: StoreKind, level: Level, episode: int) -> None:
-    done = run(Settings(seed=seed, turns=1, level=level, store=store, only=episode))
-    assert done.failure is None, f"{done.failure.rule}: {done.failure.what}"
+@pytest.mark.parametrize("file", FOUND, ids=lambda file: file.stem)
+def test_what_was_found_stays_fixed(file: Path) -> None:
+    failure = play_file(file)
+    assert failure is None, f"{failure.rule}: {failure.what}"
+
+
+def test_a_plan_is_kept_as_it_is(tmp_path: Path) -> None:
+    plan = plan_of(Settings(seed="kept", turns=1, level="heavy", store="stored"), 0)
+    write_plan(tmp_path / "plan.json", plan)
+    assert read_plan(tmp_path / "plan.json") == plan
 
 
 def test_the_same_seed_gives_the_same_trace_whatever_the_hashes() -> None:

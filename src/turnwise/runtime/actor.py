@@ -24,7 +24,7 @@ from .attachments import Prompt, accept
 from .degraded import reworded, store_lost, warned
 from .expiry import Expiry
 from .extensions import extended_of
-from .journalled import LAST, Behind, Journalled, behind_last_word
+from .journalled import LAST, Journalled, behind_last_word
 from .learn import learn_needed
 from .lost import Account, account_of, lost_result
 from .plan import Begin, TurnPlan
@@ -278,9 +278,8 @@ class Actor(Journalled[Ctx]):
         """What was folded is durable now."""
         self._created = None
         turn = self._turn if self._turn is not None and self._turn.opened else None
-        behind: Behind | None = None
-        if turn is not None and effects and type(effects[-1]) in LAST:
-            counts, events, behind = behind_last_word(counts, events)
+        ends = turn is not None and effects and type(effects[-1]) in LAST
+        counts, events, behind = behind_last_word(counts, events) if ends else (counts, events, None)
         if self.runtime.health.degraded or (turn is not None and turn.rewords):
             events = reworded(self, turn, events)
         after = self.told

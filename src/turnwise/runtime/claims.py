@@ -35,17 +35,24 @@ class Claims:
     """The claim of one session. `fence` is 0 while there is none; `drove` is the turn that was driven under the last one, 0 once
     somebody else may have gone on with it."""
 
-    __slots__ = ("_beginning", "_lease", "_refused", "_session", "_waiters", "drove", "fence", "saved")
+    __slots__ = ("_beginning", "_lapses", "_lease", "_refused", "_session", "_waiters", "drove", "fence", "saved")
 
     def __init__(self, session: Actor[Any], lease: Lease) -> None:
         self._session = session
         self._lease = lease
         self._beginning = 0
+        self._lapses = 0
         self._refused: TurnwiseError | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self.fence = 0
         self.drove = 0
         self.saved = snapshots.Saved()
+
+    @property
+    def sure(self) -> bool:
+        """Whether the claim holds for certain: the lease does, and it did not run out since the store last said so."""
+        lease = self._lease
+        return self._lapses == lease.lapses and lease.sure
 
     # --- appending ----------------------------------------------------------------------------------------------------
 
@@ -54,13 +61,14 @@ class Claims:
         session, lease = self._session, self._lease
         hold, turn = held_after(entries, held=self.fence != 0), session.state.turns
         await lease.ensure()
+        lapses = lease.lapses
         self.fence = await lease.store.append(session.id, after, entries, lease.claim(self.fence, hold))
-        self._settle(hold, turn)
+        self._settle(hold, turn, lapses)
         if not hold:
             return
         if session.lost is not None:
             self.let_go()
-        elif not lease.sure and not await self._still_holds():
+        elif not await self._still_holds():
             raise lease_lost(session.id, lease.owner.id)
 
     def append_at_once(self, after: int, entries: Sequence[Entry]) -> bool:
@@ -83,25 +91,37 @@ class Claims:
         if probe is not None:
             probe.stored(session, len(entries), began, None)
         self.fence = fence
-        self._settle(hold, session.state.turns)
+        self._settle(hold, session.state.turns, lease.lapses)
         return True
 
-    def _settle(self, hold: bool, turn: int) -> None:
+    def _settle(self, hold: bool, turn: int, lapses: int) -> None:
         if hold:
-            self.drove = turn
+            self.drove, self._lapses = turn, lapses
             self._lease.hold(self)
         else:
             self._forget()
 
     async def _still_holds(self) -> bool:
-        """Ask the store, with the lease renewed. Raises what the store raises."""
-        lease = self._lease
-        await lease.ensure()
-        return self.fence != 0 and await lease.store.holds(self._session.id, lease.claim(self.fence))
+        """Ask the store unless it is sure, with the lease renewed; again if the lease ran out before the answer could be read. Raises what
+        the store raises."""
+        while not self.sure:
+            await self._lease.ensure()
+            if not await self._ask():
+                return False
+        return True
+
+    async def _ask(self) -> bool:
+        """Whether the claim holds, as the store has it."""
+        lease, fence = self._lease, self.fence
+        lapses = lease.lapses
+        holds = fence != 0 and await lease.store.holds(self._session.id, lease.claim(fence))
+        if holds and fence == self.fence:
+            self._lapses = lapses
+        return holds
 
     async def ensure(self) -> bool:
         """Whether the turn may do something now. If the claim is lost, or the store cannot be asked, the turn ends here."""
-        if self._lease.sure:
+        if self.sure:
             return True
         session = self._session
         try:
@@ -115,10 +135,10 @@ class Claims:
 
     async def look(self) -> None:
         """The lease was renewed late: another process may have taken the session over meanwhile."""
-        session, lease = self._session, self._lease
+        session = self._session
         if self.fence and session.lost is None:
             with contextlib.suppress(Exception):  # asked again before the next effect
-                if not await lease.store.holds(session.id, lease.claim(self.fence)):
+                if not await self._ask():
                     session.lose(self._lost_to_another())
 
     # --- losing -------------------------------------------------------------------------------------------------------

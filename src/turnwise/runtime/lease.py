@@ -39,7 +39,8 @@ class Holder(Protocol):
 
 class Lease:
     """`owner` is the name under which this runtime claims sessions of `store`; `append_at_once` the store's way to append without being
-    waited for, if it has one."""
+    waited for, if it has one. `lapses` counts how often it was renewed when it may have run out: a claim that was not asked for since may be
+    another's, however long the lease holds now."""
 
     __slots__ = (
         "_holders",
@@ -49,6 +50,7 @@ class Lease:
         "_until",
         "_until_wall",
         "append_at_once",
+        "lapses",
         "owner",
         "store",
         "ttl_s",
@@ -61,6 +63,7 @@ class Lease:
         self.ttl_s = ttl_s
         self.owner = Owner(runtime.ids.session_id(), platform.node(), os.getpid())
         self._holders: dict[Holder, None] = {}
+        self.lapses = 0
         self._until = self._until_wall = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
@@ -119,11 +122,13 @@ class Lease:
     # --- renewing -----------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        clock, late = self._runtime.clock, not self.sure
+        clock, late = self._runtime.clock, False
         began, began_wall = clock.monotonic(), clock.wall()
         try:
             await self.store.heartbeat(self.owner, self.ttl_s)
             store_works(self._runtime, self.store)
+            late = not self.sure  # seen now: it may have run out while the store was asked
+            self.lapses += late
             self._until, self._until_wall = began + self.ttl_s, began_wall + self.ttl_s
         finally:
             self._renewing = None

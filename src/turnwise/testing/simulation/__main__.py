@@ -1,4 +1,5 @@
 """The command: `python -m turnwise.testing.simulation --seed S --turns N [--faults heavy] [--store sqlite] [--trace]`.
+With `--keep FILE` the plan that a failure shrank to is kept; `--plan FILE` plays it again.
 
 It prints what was reached and how long it took. If an invariant does not hold it prints seed, invariant, the shortest trace it could shrink the
 episode to, and the command that brings the failure back; its exit status is then 1.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import get_args
 
 from .campaign import Done, campaign, digest_of, portions, reach_of, told
+from .kept import play_file, write_plan
 from .plan import FAULTS, STORE_FAULTS, EpisodePlan, Level, StoreKind
 from .reach import Reach, impossible, table, unknown_inputs
 from .runner import Failure, Settings, play, run
@@ -29,6 +31,8 @@ SHOWN = 60
 def main(arguments: list[str] | None = None) -> int:
     """0 if every invariant held and all was reached, 1 if not."""
     options = _options(arguments)
+    if options.plan is not None:
+        return _played(options.plan, Trace(sys.stdout if options.trace else None))
     seed = options.seed or secrets.token_hex(4)
     began = time.monotonic()
     if options.trace or options.only is not None:
@@ -41,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         all_done = campaign(asked, options.jobs, options.log, _tell if len(asked) > 1 else None)
     reach = _told(all_done, time.monotonic() - began)
     failed = [done for done in all_done if done.failure is not None]
-    _explain_all(failed, shrinks=not options.trace and not options.no_shrink)
+    _explain_all(failed, shrinks=not options.trace and not options.no_shrink, keep=options.keep)
     if failed:
         return 1
     if options.faults == ["none"] or options.only is not None:
@@ -85,21 +89,33 @@ def _told(all_done: Sequence[Done], took_s: float) -> Reach:
     return reach
 
 
-def _explain_all(failed: Sequence[Done], *, shrinks: bool) -> None:
+def _explain_all(failed: Sequence[Done], *, shrinks: bool, keep: Path | None) -> None:
     """All failures, the first of each invariant with a short trace."""
     seen: set[str] = set()
     for done in failed:
         if done.failure is not None:
-            _explain(done, done.failure, shrinks=shrinks and done.failure.rule not in seen)
+            _explain(done, done.failure, shrinks=shrinks and done.failure.rule not in seen, keep=keep)
             seen.add(done.failure.rule)
 
 
-def _explain(done: Done, failure: Failure, *, shrinks: bool) -> None:
+def _played(file: Path, trace: Trace) -> int:
+    """Play the episode in a file."""
+    failure = play_file(file, trace)
+    print(f"{file}: trace {trace.digest}")
+    if failure is None:
+        return 0
+    print(f"\n{failure.rule} does not hold, plan {file}\n  {failure.what}")
+    return 1
+
+
+def _explain(done: Done, failure: Failure, *, shrinks: bool, keep: Path | None) -> None:
     print(f"\n{failure.rule} does not hold, seed {failure.seed}\n  {failure.what}")
     if shrinks:
         plan = shrink(failure.plan, lambda smaller: _breaks(smaller, failure.rule))
         trace = Trace(keep=SHOWN)
         _, again = play(plan, trace, Reach())
+        if keep is not None:
+            write_plan(keep, plan)
         print(
             f"\nThe shortest trace it shrank to, {plan.turns} of {failure.plan.turns} turns (the last {SHOWN} lines):"
         )
@@ -174,6 +190,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         help="keep what was done there; the same command goes on behind it",
     )
     parser.add_argument("--trace", action="store_true", help="print all that happens, in one process")
+    parser.add_argument(
+        "--keep", type=Path, default=None, metavar="FILE", help="write the plan that a failure shrank to into this file"
+    )
+    parser.add_argument(
+        "--plan", type=Path, default=None, metavar="FILE", help="play the plan in this file and nothing else"
+    )
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter trace of a failure")
     return parser.parse_args(arguments)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import TurnwiseError
+from ...core.events import Event, ToolStarted
 from ...runtime.opening import recover
 from ...runtime.session import Session
 from ...runtime.watch import Watcher
 from .journals import Violation
-from .plan import Act, hook
+from .plan import Act, Blow, hook
 from .watching import Eyes
 
 if TYPE_CHECKING:
+    from ...runtime.actor import Actor
+    from ...runtime.turn import Turn
     from .people import Person
+    from .process import Process
 
 INTERRUPT_S = 12.0
 """An interrupted turn is over within this time: its grace, and a little for a process that is stopped meanwhile."""
@@ -281,6 +285,28 @@ async def _add_hook(person: Person, session: Session[Any], draw: Random) -> None
     added.live = False
 
 
+async def _pause_at_call(person: Person, session: Session[Any], draw: Random) -> None:
+    """The process is stopped in the very moment in which the next call may run and has not begun to."""
+    assert person.process is not None
+    if person.world.plan.store != "memory":
+        _StopsAtCall(person.process, session.id, draw.choice((1.0, 60.0, 90.0)))
+
+
+class _StopsAtCall:
+    """Is told that a call starts before its body is run."""
+
+    def __init__(self, process: Process, session: str, stopped_s: float) -> None:
+        self._process = process
+        self._session = session
+        self._stopped_s = stopped_s
+        self._leave = process.runtime.observe(self)
+
+    def told(self, session: Actor[Any], turn: Turn | None, events: Sequence[Event], /) -> None:
+        if session.id == self._session and any(type(event) is ToolStarted for event in events):
+            self._leave()
+            self._process.world.befall(Blow(0, self._process.slot, self._stopped_s))
+
+
 _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "interrupt": _interrupt,
     "interrupt_none": _interrupt_none,
@@ -309,6 +335,7 @@ _ACTS: dict[str, Callable[[Person, Session[Any], Random], Awaitable[None]]] = {
     "crash": _crash,
     "pause": _pause,
     "add_hook": _add_hook,
+    "pause_at_call": _pause_at_call,
 }
 
 
@@ -333,6 +360,8 @@ async def _look(watcher: Watcher, eyes: Eyes, every_s: float, until: int | None)
                 break
     left = watcher.waiting
     if until is None:
+        if eyes.until is not None and eyes.until > len(eyes.journal.entries):
+            await asyncio.sleep(1.0)  # it was left out, and may become durable yet
         eyes.caught_up()
     elif left:
         raise Violation("H4", f"{eyes.name} was closed, and {left} events wait for it")

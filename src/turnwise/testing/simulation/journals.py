@@ -88,6 +88,8 @@ class Journal:
         """Counts what may change the beginning of the next request."""
         self.began = 0
         """Where in `told` the events of the last turn begin, or of its last resumption."""
+        self.beginnings: list[int] = []
+        """All values that it had."""
         self.starts: dict[int, int] = {}
         """Where the events of each turn begin."""
         self.calls: dict[str, Open] = {}
@@ -121,6 +123,7 @@ class Journal:
             raise Violation("D3", f"{self.session}: an append behind entry {after} of {len(self.entries)} took effect")
         if any(type(entry) in _BEGINS for entry in entries):
             self.began = len(self.told)
+            self.beginnings.append(self.began)
         for entry in entries:
             self._check(entry)
             self.entries.append(entry)

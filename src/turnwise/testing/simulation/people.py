@@ -258,10 +258,14 @@ class Person:
         await self._open()
 
     async def _close(self, session: Session[Any]) -> None:
-        """Close it; who watches must have all that was told by then."""
+        """Close it; who watches must have all that was told by then, and what was on its way into the journal unless that took too long."""
+        loop, due = self._loop(), session.state.seq
+        patient_until = loop.time() + session.agent.deadlines.grace_s
         await session.close()
+        if session.lost is not None or session.owes or loop.time() >= patient_until:
+            due = session.told
         for eyes in self.eyes:
-            eyes.until = self.journal.first[session.told]
+            eyes.until = max(due, session.told)
         self.eyes = []
         extended, process = self.world.extended.get(self.plan.name), self.process
         if extended is not None and process is not None and process.sessions is None:

@@ -62,7 +62,7 @@ class CallPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the model says to one request, and how the bytes come: `cuts` reads, `pace_s` apart, after `wait_s`. `at` is where in the body
     the fault strikes, as a share of it."""
 
@@ -79,7 +79,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.5
 
 
-class Act(msgspec.Struct, frozen=True):
+class Act(msgspec.Struct, frozen=True, omit_defaults=True):
     """What somebody does beside the turn: `after_s` after it has come into `phase` for the `nth` time. `seed` is for its details."""
 
     what: str
@@ -89,7 +89,7 @@ class Act(msgspec.Struct, frozen=True):
     seed: int = 0
 
 
-class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
+class TurnPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One turn: how it is begun and read, what the model answers, and what else happens."""
 
     number: int
@@ -111,7 +111,7 @@ class TurnPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long the person waits before."""
 
 
-class ExtensionPlan(msgspec.Struct, frozen=True):
+class ExtensionPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """A hook (`kind` is its point) or a middleware that an agent has. At a share of its calls it `acts`, a hook at a share has `trouble`."""
 
     name: str
@@ -128,7 +128,7 @@ class ExtensionPlan(msgspec.Struct, frozen=True):
         return "." in self.kind or self.kind == "error"
 
 
-class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
+class SessionPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One session and its person. `apis` are the models of its agent, first choice first."""
 
     name: str
@@ -139,7 +139,7 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[ExtensionPlan, ...] = ()
 
 
-class Blow(msgspec.Struct, frozen=True):
+class Blow(msgspec.Struct, frozen=True, omit_defaults=True):
     """After so many callbacks of the world the process in this place is dropped, or stopped for so many seconds."""
 
     step: int
@@ -147,7 +147,7 @@ class Blow(msgspec.Struct, frozen=True):
     stopped_s: float | None = None
 
 
-class EpisodePlan(msgspec.Struct, frozen=True, kw_only=True):
+class EpisodePlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A world from its beginning to its end. `order` decides who is next; `blows` are what befalls whole processes."""
 
     seed: str
@@ -452,9 +452,10 @@ BESIDE = (
     "submit",
     "crash",
     "pause",
+    "pause_at_call",
 )
 """What may be done at any time."""
-_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 3)
+_BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4, 4, 2, 2, 2, 2, 3, 3)
 _CHANGES = ("steer", "follow_up", "drop_follow_ups", "set", "undo_compaction", "compact")
 _OFTEN: dict[str, tuple[str, ...]] = {
     "model": _CHANGES,

@@ -38,9 +38,17 @@ def _once(plan: EpisodePlan, still: Callable[[EpisodePlan], bool]) -> EpisodePla
         if still(smaller):
             plan = smaller
     plan = replace(plan, blows=_fewer(plan.blows, lambda blows: still(replace(plan, blows=blows))))
+    first = tuple([blow for blow in plan.blows if blow.slot == 0])
+    for fewer in ({"skews": (0.0,) * plan.processes}, {"processes": 1, "skews": plan.skews[:1], "blows": first}):
+        simpler = replace(plan, **fewer)
+        if simpler != plan and still(simpler):
+            plan = simpler
     for place in range(len(plan.sessions)):
         plan = _fewer_turns(plan, place, still)
     for place, session in enumerate(plan.sessions):
+        plain = replace(session, turns=plan.sessions[place].turns, window=None, apis=session.apis[:1])
+        if plain != plan.sessions[place] and still(_with_session(plan, place, plain)):
+            plan = _with_session(plan, place, plain)
         for number in range(len(session.turns)):
             for simpler in _simpler(plan.sessions[place].turns[number]):
                 tried = _with_turn(plan, place, number, simpler)
@@ -76,7 +84,7 @@ def _simpler(turn: TurnPlan) -> Iterator[TurnPlan]:
         yield replace(turn, watch="")
     if turn.how != "run":
         yield replace(turn, how="run")
-    plain = tuple([replace(answer, cuts=(), pace_s=0.0, thinking="") for answer in turn.answers])
+    plain = tuple([replace(answer, cuts=(), pace_s=0.0, thinking="", text=answer.text[:8]) for answer in turn.answers])
     if plain != turn.answers:
         yield replace(turn, answers=plain)
     yield replace(turn, steps=25, calls=None, tokens=None, wall_time_s=None, pause_s=0.0, stops_after=None)

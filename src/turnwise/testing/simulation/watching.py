@@ -41,7 +41,7 @@ class Eyes:
         self.name = name
         self.of_turn = after is None
         self.until: int | None = None
-        """What was told when the session was closed: so much must come, at least."""
+        """The entry that was told of, or on its way, when the session was closed: so far must be told, at least."""
         self.at = journal.began if after is None else journal.first[after]
         self._begun = after is not None
         self.seen = 0
@@ -80,6 +80,8 @@ class Eyes:
             self._begun = True
             if type(event) is TurnStarted:
                 self.at = journal.starts.get(event.turn, self.at)
+            elif self.of_turn:
+                self._resumed(event)
         if type(event) is TurnFinished and event.result.error is not None and event.result.error.branch in LOST:
             expected = journal.told[self.at] if self.at < len(journal.told) else None
             if expected != event:
@@ -105,6 +107,14 @@ class Eyes:
         if type(event) is TurnFinished or type(event) is TurnParked:
             self.over, self._text = True, []
 
+    def _resumed(self, event: Event) -> None:
+        """The stream of a turn that was resumed begins there, also if its process stood still and another has gone on with it since."""
+        told = self.journal.told
+        for at in reversed(self.journal.beginnings):
+            if at <= self.at < len(told) and told[at] == event:
+                self.at = at
+                return
+
     def _whole(self, said: str) -> None:
         seen, self._text = "".join(self._text), []
         if seen != said:
@@ -117,7 +127,8 @@ class Eyes:
 
     def caught_up(self) -> None:
         """A watcher of the whole session has read all that there is."""
-        due = len(self.journal.told) if self.until is None else self.until
+        journal = self.journal
+        due = len(journal.told) if self.until is None else journal.first[min(self.until, len(journal.entries))]
         if self.at < due:
             left = due - self.at
             raise Violation("D6", f"{self.name} was not told the last {left} events of {self.journal.session}")

@@ -136,14 +136,15 @@ class World:
         """What the plan has for a process now."""
         blow = self._blows.popleft()
         self._await_blow()
-        self._befall(blow)
+        self.befall(blow)
 
     def blow(self, slot: int, stopped_s: float | None) -> None:
         """The same, because somebody did it: as soon as what runs now has come to its end."""
         if self.plan.store != "memory":
-            self._outside.call_soon(self._befall, Blow(0, slot, stopped_s))
+            self._outside.call_soon(self.befall, Blow(0, slot, stopped_s))
 
-    def _befall(self, blow: Blow) -> None:
+    def befall(self, blow: Blow) -> None:
+        """What is to happen to a process happens; what runs now comes to its end if the process is only stopped."""
         process = self.processes[blow.slot]
         if process.over:
             return
