@@ -157,6 +157,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "testing/simulation/campaign.py": {"threads": "processes that share the turns"},
     "testing/simulation/acts.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
+    "testing/simulation/deeds.py": {"chance": "from the seed"},
     "testing/simulation/extensions.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
     "testing/simulation/inline.py": {"timers": "of the virtual loop"},
     "testing/simulation/loop.py": {
@@ -170,7 +171,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "tasks": "what people do at once",
         "timers": "of the virtual loop",
     },
-    "testing/simulation/plan.py": {"chance": "from the seed"},
+    "testing/simulation/planning.py": {"chance": "from the seed"},
     "testing/simulation/process.py": {"tasks": "what lives in a process", "timers": "of the virtual loop"},
     "testing/simulation/provider.py": {
         "chance": "from the seed",

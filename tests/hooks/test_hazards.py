@@ -415,6 +415,64 @@ async def test_the_end_of_a_turn_waits_for_its_hooks_and_the_session_does_not() 
     assert sorted(order[:2]) == ["after One.", "told"] and order[2:] == ["after Two.", "second", "through", "left"]
 
 
+async def test_who_reads_a_turn_that_was_interrupted_while_its_answer_came_is_told_of_its_end() -> None:
+    """C1, C4: the hook of a response is still asked when the turn is over; the turn's reader waits for it, and no longer."""
+    go = asyncio.Event()
+    asked: list[str] = []
+
+    @hook("step.after", priority=10)
+    def stops(_: HookContext) -> None:
+        session.interrupt()
+
+    @hook("step.after", timeout_s=60)
+    async def slow(_: HookContext) -> None:
+        asked.append("slow")
+        await go.wait()
+
+    async with ScriptedProvider([reply("One.")]) as provider:
+        session = agent_with(provider, stops, slow).session()
+        running = asyncio.create_task(session.run("Hi"))
+        await until(lambda: session.state.turns == 1 and not session.running)
+        go.set()
+        assert (await asyncio.wait_for(running, 10)).reason == "interrupted"
+        assert asked == ["slow"]
+
+
+async def test_a_call_that_may_run_when_the_turn_is_being_stopped_never_begins() -> None:
+    """C1, D1: its hooks let it through while the interrupt is on its way into the journal: its beginning comes to nothing, and so does the call."""
+    begun: list[str] = []
+    asked, go, written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    written.set()
+
+    async def pause(_: str) -> None:
+        await written.wait()
+
+    @tool
+    async def work() -> str:
+        begun.append("work")
+        return "done"
+
+    @hook("tool.before")
+    async def slow(_: HookContext) -> None:
+        asked.set()
+        await go.wait()
+
+    async with ScriptedProvider([reply(call("work"))]) as provider:
+        session = ANTHROPIC.agent(provider, work, hooks=[slow], store=SuspendingStore(pause)).session()
+        running = asyncio.create_task(session.run("Hi"))
+        await asked.wait()
+        await until(lambda: session.settled)
+        written.clear()
+        session.interrupt()
+        go.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        written.set()
+        result = await running
+    (only,) = results(result)
+    assert result.reason == "interrupted" and isinstance(only.outcome, Cancelled) and begun == []
+
+
 async def test_errors_are_seen_by_hooks() -> None:
     """`error`: a model call that is tried again, and the end of a turn by an error."""
     seen: list[tuple[str, int]] = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
-from tests.runtime.conftest import Host, assert_ended, of, read_all, results, until
+from tests.runtime.conftest import ANTHROPIC, Host, assert_ended, in_virtual_time, of, read_all, results, until
 
 from turnwise import Model, Runtime, tool
-from turnwise.core.outcomes import Denied
+from turnwise.core.outcomes import Denied, Timeout
 from turnwise.core.usage import Usage
 from turnwise.errors import ConfigError, HookError
 from turnwise.events import Notice, TextDelta
@@ -175,6 +176,36 @@ async def test_a_tools_result_is_held_back(host: Host, ends_turn: bool) -> None:
         one, two = results(result)
         assert isinstance(one.outcome, Denied) and "contents" not in one.text and two.text == "contents of menu"
         assert result.cause == ("guardrail:private" if ends_turn else "") and result.steps == (1 if ends_turn else 2)
+
+
+@in_virtual_time
+async def test_a_result_that_comes_too_late_is_no_longer_held_back() -> None:
+    """E1: the call has ended long ago; nothing is on record of what becomes of its result, least of all in another turn."""
+
+    @tool(timeout_s=1)
+    async def deaf() -> str:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 5
+        while (left := until_s - loop.time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(left)
+        return "a diary"
+
+    seen: list[str] = []
+
+    def check(said: str, _: object) -> str:
+        seen.append(said)
+        return "private"
+
+    guard = guardrail("private", check, on="tool", ends_turn=True)
+    async with Runtime() as runtime, ScriptedProvider([reply(call("deaf")), repeat(reply("Done."))]) as provider:
+        session = ANTHROPIC.agent(provider, deaf, middleware=[guard], runtime=runtime).session()
+        result = await session.run("Read")
+        (only,) = results(result)
+        assert isinstance(only.outcome, Timeout) and result.reason == "completed"
+        before = session.state.seq
+        await asyncio.sleep(30)
+        assert seen == ["a diary"] and session.state.seq == before
 
 
 async def test_a_text_that_passed_is_not_checked_again(host: Host) -> None:

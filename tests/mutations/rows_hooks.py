@@ -160,4 +160,12 @@ ROWS = [
         "RunTool(c.call, c.allowed or c.again, False)",
         (f"{HAZARDS}test_after_a_crash_a_call_runs_as_the_journal_has_it",),
     ),
+    Row(
+        "C4",
+        "who reads a turn that was interrupted while a hook saw its answer waits for ever",
+        RUN,
+        "            if not self._under_way and self._turn is not None and self._turn.closing:\n",
+        "            if False:\n",
+        (f"{HAZARDS}test_who_reads_a_turn_that_was_interrupted_while_its_answer_came_is_told_of_its_end",),
+    ),
 ]

@@ -235,4 +235,12 @@ ROWS = [
         "        if left_s > 0:",
         (f"{BOUNDS}::test_one_probe_at_a_time",),
     ),
+    Row(
+        "E1",
+        "a result that comes too late is on record as held back",
+        f"{ROOM}tools.py",
+        "        if not job.abandoned:",
+        "        if True:",
+        (f"{GUARD}::test_a_result_that_comes_too_late_is_no_longer_held_back",),
+    ),
 ]

@@ -390,4 +390,47 @@ BUGS = (
         (("runtime/watch.py", "(hub.session.owes and not hub.closed)", "hub.session.owes"),),
         "stored",
     ),
+    Bug(
+        "never_began",
+        "found once: a call whose beginning came to nothing, since the turn was being stopped, runs",
+        (
+            (
+                "runtime/job.py",
+                '    if state.turn is None or state.turn.phase == "ending":\n',
+                "    if False:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "reader_left_waiting",
+        "found once: who reads a turn that was interrupted while a hook saw its answer waits for ever",
+        (
+            (
+                "runtime/hooks/run.py",
+                "            if not self._under_way and self._turn is not None and self._turn.closing:\n",
+                "            if False:\n",
+            ),
+        ),
+    ),
+    Bug(
+        "lost_follow_up",
+        "found once: a follow-up of a session that was taken over is waited for for ever",
+        (
+            ("runtime/actor.py", "        follow_ups.lost(self, error)\n", ""),
+            ("runtime/journalled.py", "        if self.follow_up_handles:\n", "        if False:\n"),
+        ),
+        "stored",
+    ),
+    Bug(
+        "textless",
+        "found once: a watcher here does not get the text of a turn elsewhere",
+        (
+            (
+                "runtime/stored.py",
+                "            told = told_again(entry, self.state)\n",
+                "            from ..core.narrate import narrate\n\n            told = narrate(entry, self.state)\n",
+            ),
+        ),
+        "stored",
+    ),
 )

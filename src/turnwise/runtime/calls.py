@@ -142,7 +142,7 @@ class Calls:
         if self._inputs:
             inputs, self._inputs = self._inputs, []
             self._session.fold_all(inputs)
-            note_begun(self._admitted, self._session.state.seq)
+            note_begun(self._admitted, self._session.state)
 
     def _settled(self) -> None:
         """Something has come together outside of `admit` and `launch`."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..core.content import ToolCall
 from ..core.outcomes import ToolResult
+from ..core.state import SessionState
 from ..core.usage import Usage
 from ..tools import Tool, ToolContext
 from .timers import Timer
@@ -75,11 +76,14 @@ class Job:
         return True
 
 
-def note_begun(admitted: Sequence[Job], seq: int) -> None:
-    """The beginnings of these calls, if they were not before, were folded with entry `seq` as the last one."""
+def note_begun(admitted: Sequence[Job], state: SessionState) -> None:
+    """The beginnings of these calls, if they were not before, were folded by now: in a turn that is being stopped they came to nothing,
+    and the calls never run (rules C1, D1)."""
+    if state.turn is None or state.turn.phase == "ending":
+        return
     for job in admitted:
         if job.begun_at is None:
-            job.begun_at = seq
+            job.begun_at = state.seq
 
 
 def begun_by(told: int, admitted: list[Job]) -> tuple[list[Job], list[Job]]:

@@ -142,8 +142,11 @@ class StepHooks:
         return self._after is not None
 
     def after(self, attempt: Attempt, message: AssistantMessage) -> Ended | None:
-        """What comes of a response: at once if no hook has to be waited for; else the turn is told later, unless the attempt was stopped."""
+        """What comes of a response: at once if no hook has to be waited for; else the turn is told later, unless the attempt was stopped. Of
+        one that came while the turn was being stopped nothing comes, and no hook is asked."""
         assert self._after is not None
+        if self._hooked.halted:
+            return attempt.replied(message)
         run = self._hooked.heard(self._after, message, attempt=attempt.asked.attempt, tracked=True)
         if run is None:
             return attempt.replied(message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -99,15 +98,13 @@ def after_turn(session: Actor[Any], turn: Turn, result: TurnResult) -> bool:
     hooked = hooked_of(session, turn)
     chain = hooked.chain("turn.after")
     if chain is not None:
-        hooked.run(chain, result, tracked=True).begin(partial(_through, turn))
+        hooked.run(chain, result, tracked=True).begin(_nothing)
     turn.closing = bool(hooked.under_way)
     return turn.closing
 
 
-def _through(turn: Turn, _: Outcome) -> None:
+def _nothing(_: Outcome) -> None:
     """Hooks that only watch have ended."""
-    if turn.closing and turn.hooked is not None and not turn.hooked.under_way:
-        turn.end()
 
 
 # --- what is told when it is durable -------------------------------------------------------------------------------------
@@ -131,7 +128,7 @@ def _watch(session: Actor[Any], turn: Turn | None, point: str, value: Any, call_
     if chain is None:
         return
     if turn is None:
-        run_outside(session, chain, value, call_id=call_id).begin(lambda _: None)
+        run_outside(session, chain, value, call_id=call_id).begin(_nothing)
         return
     run = hooked_of(session, turn).run(chain, value, call_id=call_id, tracked=True)
-    run.begin(partial(_through, turn))
+    run.begin(_nothing)

@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 class Hooked:
     """What a turn that has hooks knows of them. `under_way` are the chains that are waited for and that an interrupt cuts off; `kept` is a head
     that hooks have changed last, and what was made of it; `redirected` are calls that run as another tool, which the machine may not know yet; `decided` what they
-    said before the turn had begun, for its record."""
+    said before the turn had begun, for its record; `halted`: the turn is being stopped."""
 
-    __slots__ = ("_session", "_turn", "_variables", "decided", "kept", "redirected", "under_way")
+    __slots__ = ("_session", "_turn", "_variables", "decided", "halted", "kept", "redirected", "under_way")
 
     def __init__(self, session: Ground[Any], turn: Turn, variables: contextvars.Context) -> None:
         self._session = session
         self._turn = turn
         self._variables = variables
         self.under_way: set[Run] = set()
+        self.halted = False
         self.redirected: list[tuple[str, str]] = []
         self.decided: list[Decide] = []
         self.kept: tuple[RequestHead, Target] | None = None
@@ -105,6 +106,7 @@ class Hooked:
 
     def cut(self) -> None:
         """The turn is interrupted."""
+        self.halted = True
         for run in list(self.under_way):
             run.cut()
 

@@ -432,11 +432,13 @@ class Run:
 
     def _settle(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        if self._under_way is not None:
-            self._under_way.discard(self)
         done, self._done = self._done, None
         if done is not None:
             done(outcome)
+        if self._under_way is not None:
+            self._under_way.discard(self)
+            if not self._under_way and self._turn is not None and self._turn.closing:
+                self._turn.end()  # the reader of a turn that is over has waited for this
 
     def _tell(self, hook: Hook, error: ErrorInfo) -> None:
         failures.tell(self._runtime, self._session, self._turn, hook, error, self.context.call_id)

@@ -52,15 +52,22 @@ async def run_wrapped(chain: Chain, bodies: Bodies, turn: Turn, job: Job) -> Too
     try:
         result = await chain(request, terminal)
     except refusals.Tripped as error:
-        from ..audit.said import audit
-
-        audit(session, "cancel", source="middleware", rule=error.name, point="tool", call=job.call, reason=error.reason)
-        if error.ends_turn:
-            _end_after(turn, error.cause)
+        if not job.abandoned:  # else the call has ended without its result, and its turn perhaps, too
+            _held_back(turn, job, error)
         return result_of(job.id, Denied(error.reason))
     except Exception as error:
         return await bodies.failed(job, error)
     return result if result.call_id == job.id else msgspec.structs.replace(result, call_id=job.id)
+
+
+def _held_back(turn: Turn, job: Job, error: refusals.Tripped) -> None:
+    from ..audit.said import audit
+
+    audit(
+        turn.session, "cancel", source="middleware", rule=error.name, point="tool", call=job.call, reason=error.reason
+    )
+    if error.ends_turn:
+        _end_after(turn, error.cause)
 
 
 def _end_after(turn: Turn, cause: str) -> None:

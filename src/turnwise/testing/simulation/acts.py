@@ -13,7 +13,8 @@ from ...runtime.opening import recover
 from ...runtime.session import Session
 from ...runtime.watch import Watcher
 from .journals import Violation
-from .plan import Act, Blow, hook
+from .plan import Act, Blow
+from .planning import hook
 from .watching import Eyes
 
 if TYPE_CHECKING:

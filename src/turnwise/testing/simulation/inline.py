@@ -24,7 +24,7 @@ from .loop import SimulatedLoop
 R = TypeVar("R")
 T = TypeVar("T")
 
-LOOK_S = 0.25
+LOOK_S = 1.0
 """Between two looks of who waits for a journal to grow."""
 
 
@@ -50,6 +50,7 @@ def on_commit(store: SqliteStore, told: Callable[[str, int, int], None]) -> None
 def let_go(store: SqliteStore) -> None:
     """Close its connections, without a word to the loop that it was used on."""
     store._end()  # pyright: ignore[reportPrivateUsage]
+    store._forgotten.detach()  # pyright: ignore[reportPrivateUsage]  # finalizers are kept, and this one keeps the loop, and so the world
 
 
 class InlineHands:

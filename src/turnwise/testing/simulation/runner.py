@@ -16,7 +16,8 @@ import msgspec
 from ...core.turn import Machine
 from .journals import Violation
 from .loop import Hangs
-from .plan import EpisodePlan, Level, StoreKind, episode
+from .plan import EpisodePlan, Level, StoreKind
+from .planning import episode
 from .reach import Reach
 from .trace import Trace
 from .world import World
