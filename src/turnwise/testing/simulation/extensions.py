@@ -70,6 +70,10 @@ class Given(msgspec.Struct, frozen=True):
     calls: tuple[tuple[str, str], ...] | None = None
     louder: bool = False
 
+    def louder_too(self) -> Given:
+        """The same when another one around it has made it louder."""
+        return self if self.text is None else msgspec.structs.replace(self, text=self.text.upper())
+
     def fits(self, message: AssistantMessage, said: Said | None) -> bool:
         """Whether this is what the message says."""
         told = "" if said is None else said.answer.text
@@ -129,12 +133,14 @@ class Extended:
         where = session, message.turn, message.step
         if (by := self.refused.get(where)) is not None:
             raise Violation("H2", f"{self.name}: {message.turn}.{message.step} is committed, and {by} has refused it")
-        if any(one.fits(message, said) for one in self.given.get(where, ())):
+        given = self.given.get(where, ())
+        louder = any(one.louder for one in given)
+        if any(one.fits(message, said) or (louder and one.louder_too().fits(message, said)) for one in given):
             if self.caches:
                 self._texts.add(message.text)
             return True
         usage = message.usage
-        return self.caches and usage is not None and usage.provenance == "unsent" and message.text in self._texts
+        return self.caches and (usage is None or usage.provenance == "unsent") and message.text in self._texts
 
     def other_model(self, draw: Random) -> str:
         """The name of a model of the agent's."""
