@@ -433,4 +433,44 @@ BUGS = (
         ),
         "stored",
     ),
+    Bug(
+        "numbered_twice",
+        "found once: a follow-up that got another number is known by its first one, too",
+        (
+            (
+                "runtime/follow_ups.py",
+                "        session.follow_up_handles.pop(handle.number, None)  # it had",
+                "        # it had",
+            ),
+        ),
+        "stored",
+    ),
+    Bug(
+        "admitted_unopened",
+        "found once: a call is admitted to a turn that has not begun here yet",
+        (("runtime/actor.py", "turn is not None and turn.opened and current", "turn is not None and current"),),
+        "sqlite",
+    ),
+    Bug(
+        "snapshot_ahead",
+        "found once: what stages of middleware hold yet is in a snapshot, and told again behind it",
+        (
+            (
+                "runtime/middleware/pump.py",
+                "            return self._attempt.reducer.feed(events), None",
+                "            return [event for event in events if type(event) in SHOWN], None",
+            ),
+            (
+                "runtime/middleware/pump.py",
+                "        self._events.append(event)\n",
+                "        self._events.append(event)\n        attempt.reducer.feed([event])\n",
+            ),
+            (
+                "runtime/middleware/pump.py",
+                "from ...core.content import",
+                "from ...core.reducer import SHOWN\nfrom ...core.content import",
+            ),
+        ),
+        "sqlite",
+    ),
 )

@@ -176,4 +176,12 @@ ROWS = [
         "            from ..core.narrate import narrate\n\n            told = narrate(entry, self.state)\n",
         (f"{R}test_watch_elsewhere.py::test_a_watcher_of_a_session_here_gets_the_text_of_a_turn_elsewhere",),
     ),
+    Row(
+        "E1",
+        "a follow-up that got another number is known by its first one, too",
+        "runtime/follow_ups.py",
+        "        session.follow_up_handles.pop(handle.number, None)  # it had",
+        "        # it had",
+        (f"{R}test_claims.py::test_a_follow_up_that_comes_behind_one_of_another_process_waits_its_turn[anthropic]",),
+    ),
 ]

@@ -14,6 +14,7 @@ from tests.runtime.test_store import found, look
 from turnwise import Deadlines, Runtime, tool
 from turnwise.core.entries import CallOutcome, InputAccepted, SessionCreated, TurnEnded
 from turnwise.core.evolve import fold
+from turnwise.core.messages import UserMessage
 from turnwise.errors import SessionBusy, SessionError, StateError
 from turnwise.runtime.lease import lease_of
 from turnwise.runtime.opening import open_stored, recover
@@ -71,6 +72,29 @@ async def test_a_follow_up_that_another_process_has_dealt_with_is_not_waited_for
                 await waits
             assert raised.value.code == "follow_up_elsewhere"
         assert all(handle.over for handle in handles)
+
+
+async def test_a_follow_up_that_comes_behind_one_of_another_process_waits_its_turn(host: Host) -> None:
+    """D3, E1: it gets its number once more when the journal was read again, and is known by that alone."""
+    from turnwise.tools.approval import Allow, Ask
+
+    store, asks = Leased(), [True]
+    async with Runtime() as one, Runtime() as two, ScriptedProvider([repeat(found)]) as provider:
+        agent = host.agent(
+            provider, look, store=store, runtime=one, approvals=lambda _: Ask() if asks.pop() else Allow()
+        )
+        session = agent.session()
+        parked = await session.run("Hi")
+        other = await run_beside(host, provider, store, two, session.id)
+        await other.follow_up("First.")
+        second = await session.follow_up("Second.")
+        assert second.number == 2
+        asks += [False] * 5
+        await session.approve(parked.pending[0].call_id)
+        assert (await session.resume()).reason == "completed"
+        assert (await asyncio.wait_for(second.result(), 10)).reason == "completed"
+        said = [m.text for m in session.messages if isinstance(m, UserMessage)]
+        assert said == ["Hi", "First.", "Second."]
 
 
 async def test_a_follow_up_of_a_session_that_is_lost_is_not_waited_for(host: Host) -> None:

@@ -264,7 +264,7 @@ class Actor(Journalled[Ctx]):
             for effect in effects:
                 if type(effect) is not RunTool:
                     done.append(effect)
-                elif turn is not None and current is not None and current.phase == "tools":
+                elif turn is not None and turn.opened and current is not None and current.phase == "tools":
                     call = current.find(effect.call.id)
                     if call is not None and call.result is None:  # else it was skipped while it waited for the journal
                         turn.calls.admit(effect.call, effect.allowed, effect.hooked)

@@ -158,6 +158,7 @@ async def queue(session: Actor[Any], body: Body, wishes: Wishes) -> FollowUp:
     handle = FollowUp(session, text_of(body), wishes)
 
     def queued() -> Queue:
+        session.follow_up_handles.pop(handle.number, None)  # it had another number before the journal was read again
         handle.number = session.state.queued + 1
         session.follow_up_handles[handle.number] = handle
         return Queue(body, wishes.client_ref)

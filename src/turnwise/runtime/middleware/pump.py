@@ -73,7 +73,7 @@ class Pump:
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._wanted: asyncio.Future[None] | None = None
-        self._events: list[Event] = []
+        self._events: list[DecoderEvent] = []
         self._ids: set[str] = set()
         self._done = False
         self._error: Exception | None = None
@@ -104,7 +104,9 @@ class Pump:
                 self._waiter = None
         if self._events:
             events, self._events = self._events, []
-            return events, None
+            return self._attempt.reducer.feed(
+                events
+            ), None  # not before: what is told so far is what was taken (rule D6)
         if not self._done or self._attempt.stopped:
             return [], None
         return [], self._attempt.conclude(self._error)
@@ -180,7 +182,7 @@ class Pump:
         ends = kind is ResponseEnded or kind is ResponseFailed
         if ends:
             event = msgspec.structs.replace(event, usage=attempt.true_usage())  # type: ignore[type-var]
-        self._events += attempt.reducer.feed([event])
+        self._events.append(event)
         self._wake()  # it comes when this task waits, and gets all that there is by then
         return ends
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DEADLINES = Deadlines(connect_s=10.0, first_byte_s=30.0, idle_s=20.0, turn_s=300.0, grace_s=5.0)
 LEASE_S = 30.0
 RECOVER_EVERY_S = 20.0
+HOOKS_S = 15.0
+"""Longer than any chain of hooks may take."""
 
 _AWS: dict[str, Any] = {
     "bedrock_region": "eu-central-1",
@@ -200,7 +202,8 @@ class Process:
             await self.sessions.close()
         for one in watching:
             await asyncio.wait((one,))
-        await asyncio.sleep(1.0)  # a snapshot may be on its way yet
+        # A snapshot may be on its way yet, and hooks that only watch the end of a turn: a session does not wait for those, but they are bounded.
+        await asyncio.sleep(HOOKS_S if self.world.extended else 1.0)
         timers = len(self.runtime.timers) - len(self.runtime.leases)  # a lease's own runs out by itself
         if timers > 0 and not self.runtime.abandoned_bodies:
             whose = sorted([name_of(timer.callback) for timer in self.runtime.timers._heap])  # pyright: ignore[reportPrivateUsage]
