@@ -40,14 +40,14 @@ _BESIDE_WEIGHTS = (14, 4, 14, 5, 8, 5, 5, 5, 7, 6, 4, 6, 5, 3, 3, 2, 2, 2, 2, 4,
 _CHANGES = ("steer", "follow_up", "drop_follow_ups", "set", "undo_compaction", "compact")
 _OFTEN: dict[str, tuple[str, ...]] = {
     "model": _CHANGES,
-    "tools": (*_CHANGES, *_CHANGES, "approve", "deny", "approve", "deny", "crash"),
-    "parked": _CHANGES,
-    "ending": (*_CHANGES[:5], *_CHANGES[:5], "set", "steer", "interrupt", "crash", "crash", "crash", "submit"),
+    "tools": (*_CHANGES, *_CHANGES, "compact", "compact", "approve", "deny", "approve", "deny", "crash"),
+    "parked": (*_CHANGES, "compact", "deny"),
+    "ending": (*_CHANGES[:5], *_CHANGES[:5], "set", "steer", "interrupt", *("crash",) * 7, "submit"),
     "idle": ("undo", "clear", "clear", "rewind", "set", "compact", "undo_compaction", "follow_up", "drop_follow_ups"),
 }
 """What is done more often in a phase than elsewhere, so that it is reached."""
 PHASES: tuple[Phase, ...] = ("model", "tools", "parked", "ending", "idle")
-PHASE_WEIGHTS = (14, 30, 17, 27, 12)
+PHASE_WEIGHTS = (13, 29, 17, 31, 10)
 
 
 def acts_of(draw: Random, level: Level) -> tuple[Act, ...]:

@@ -44,7 +44,7 @@ def episode(seed: str, store: StoreKind, level: Level, turns: int) -> EpisodePla
         span, often = turns * STEPS_PER_TURN, 15 if level == "heavy" else 60
         blows += [Blow(draw.randrange(span), draw.randrange(processes)) for _ in range(max(1, turns // often))]
         if level == "heavy":
-            for _ in range(turns // 20):
+            for _ in range(turns // 14):
                 stopped_s = draw.choice((1.0, 20.0, 45.0, 60.0, 90.0))
                 blows.append(Blow(draw.randrange(span), draw.randrange(processes), stopped_s))
             if draw.random() < 0.4:
@@ -175,8 +175,8 @@ def turn(draw: Random, number: int, level: Level, store: StoreKind) -> TurnPlan:
         store_faults=store_faults,
         steps=draw.randrange(4) if limits < 0.04 else 25,
         calls=draw.randrange(4) if 0.04 <= limits < 0.08 else None,
-        tokens=draw.choice((1, 400, 1500, 3000, 6000)) if 0.08 <= limits < 0.13 else None,
-        wall_time_s=draw.choice((0.0, 0.5, 5.0, 20.0)) if 0.13 <= limits < 0.16 else None,
+        tokens=draw.choice((1, 400, 1500, 3000, 6000)) if 0.08 <= limits < 0.16 else None,
+        wall_time_s=draw.choice((0.0, 0.5, 5.0, 20.0)) if 0.16 <= limits < 0.19 else None,
         on_limit=draw.choice(("stop", "conclude")),
         watch=draw.choice(("coalesce", "drop_to_cursor", "block")) if level != "none" and draw.random() < 0.12 else "",
         streamed=draw.random() < 0.85,
