@@ -102,8 +102,8 @@ class Extended:
         """The turn, step and attempt of each session that no request may be sent for, since this hook has refused it."""
         self.repeats: set[str] = set()
         """Calls that a hook wants to run again."""
-        self.closed: set[tuple[int, str]] = set()
-        """Sessions that were closed in a process, and of which nothing may be told there until they are opened."""
+        self.closed: dict[tuple[int, str], float] = {}
+        """Sessions that were closed in a process, and when: no hook may be asked about them there until they are opened. Chains that only watch go on."""
         self.caches = False
         self._texts = {answer.text for turn in plan.turns for answer in turn.answers}
         """What may come out of a cache."""
@@ -210,9 +210,11 @@ class Extension:
         of, plan = self.of, self.plan
         if not self.live and not in_thread:
             raise self._broken("H4", "is called after it was taken away")
-        if (loop.home.number, context.session) in of.closed:
-            raise self._broken("H4", f"is called at {context.point} after {context.session} was closed")
         begun = context.shared.setdefault("begun", loop.time())
+        closed_at = of.closed.get((loop.home.number, context.session))
+        goes_on = context.point in _WATCHING and (in_thread or closed_at is None or begun <= closed_at)
+        if closed_at is not None and not goes_on:
+            raise self._broken("H4", f"is called at {context.point} after {context.session} was closed")
         if loop.time() > begun + CHAIN_S and not loop.stood_still:
             raise self._broken("H2", f"is called {loop.time() - begun:g} s after its chain has begun")
         self._forget(context, loop)
@@ -341,6 +343,8 @@ def _object(plan: ExtensionPlan, call: Callable[[HookContext], Any]) -> object:
     return type("Hooks", (), methods)()
 
 
+_WATCHING = ("turn.after", "error", "approval.answered")
+"""Points whose chains a session does not wait for."""
 _TROUBLE = {
     "async": ("raise", "hang", "hang", "deaf", "late", "strange", "unhonoured"),
     "sync": ("raise", "raise", "strange", "unhonoured"),

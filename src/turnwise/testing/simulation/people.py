@@ -112,7 +112,7 @@ class Person:
             id = self.session_id or self.world.session_id()
             self._known(id)
             if (extended := self.world.extended.get(self.plan.name)) is not None:
-                extended.closed.discard((process.number, id))
+                extended.closed.pop((process.number, id), None)
             context = self.world.ledger
             if self.journal.entries:
                 self.session = await open_stored(
@@ -269,7 +269,7 @@ class Person:
         self.eyes = []
         extended, process = self.world.extended.get(self.plan.name), self.process
         if extended is not None and process is not None and process.sessions is None:
-            extended.closed.add((process.number, session.id))
+            extended.closed[process.number, session.id] = process.loop.time()
 
     def watch(self, policy: WatchPolicy, draw: Random) -> None:
         """Watch the session beside: from now on or from some entry on, to its end or for a while, at once or slowly."""

@@ -32,11 +32,12 @@ _MARKS = (b',"cache_control":{"type":"ephemeral"}', b',{"cachePoint":{"type":"de
 
 
 class Before(msgspec.Struct):
-    """The last request of a session: to which API, with which messages, and at which point of its journal."""
+    """The last request of a session: to which API, with which messages, and at which point of its journal; `lags` if it may be of the one before."""
 
     api: str
     epoch: tuple[int, int]
     messages: bytes
+    lags: bool
 
 
 class Requests:
@@ -61,14 +62,16 @@ class Requests:
             extended = self._world.extended.get(name)
             if extended is not None and asking is not None:
                 extended.asks(asking.state)
-            self._prefix(name, api, body, (journal.epoch, -1 if asking is None else asking.state.base))
+            epoch = journal.epoch, -1 if asking is None else asking.state.base
+            self._prefix(name, api, body, epoch, extended is not None)
         if self._count % VALIDATE_EVERY == 0:
             problems = check(api, msgspec.json.decode(whole), path=path)
             if problems:
                 raise Violation("T8", f"{name}: {api} would refuse the request: {problems[0]}")
 
-    def _prefix(self, name: str, api: str, body: Sequence[Chunk], epoch: tuple[int, int]) -> None:
-        """The encoded messages begin with those of the request before, until something takes back or hides what was said (T7)."""
+    def _prefix(self, name: str, api: str, body: Sequence[Chunk], epoch: tuple[int, int], may_lag: bool) -> None:
+        """The encoded messages begin with those of the request before, until something takes back or hides what was said (T7). `may_lag`: hooks
+        may hold a request back that was made before that."""
         messages = b"".join(body[1:-1])
         for mark in _MARKS:
             if mark in messages:
@@ -76,8 +79,9 @@ class Requests:
         before = self._before.get(name)
         if _REMINDER in messages:
             return  # said at the end of this one request, and no part of what is kept
-        self._before[name] = Before(api, epoch, messages)
-        if before is None or before.api != api or before.epoch != epoch:
+        changed = before is None or before.epoch != epoch
+        self._before[name] = Before(api, epoch, messages, changed and may_lag)
+        if before is None or before.api != api or changed or before.lags:
             return
         if not messages.startswith(before.messages):
             at = next(n for n, (a, b) in enumerate(zip(before.messages, messages + b" ", strict=False)) if a != b)
