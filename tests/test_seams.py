@@ -157,7 +157,9 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "testing/simulation/campaign.py": {"threads": "processes that share the turns"},
     "testing/simulation/acts.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
+    "testing/simulation/around.py": {"timers": "of the virtual loop"},
     "testing/simulation/deeds.py": {"chance": "from the seed"},
+    "testing/simulation/extended.py": {"chance": "from the plan's seed"},
     "testing/simulation/extensions.py": {"chance": "from the plan's seed", "timers": "of the virtual loop"},
     "testing/simulation/inline.py": {"timers": "of the virtual loop"},
     "testing/simulation/loop.py": {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.entries import Entry
 from ...core.protocols import Chunk
 from ...core.state import SessionState
-from .extensions import Extended
+from .extended import Extended
 from .journals import Journal, Violation
 from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
