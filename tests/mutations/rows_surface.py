@@ -184,4 +184,12 @@ ROWS = [
         "        # it had",
         (f"{R}test_claims.py::test_a_follow_up_that_comes_behind_one_of_another_process_waits_its_turn[anthropic]",),
     ),
+    Row(
+        "H4",
+        "the parked turn of a closed session can be interrupted",
+        "runtime/session.py",
+        " or (turn is None and self._closed)\n",
+        "\n",
+        (f"{R}test_approvals.py::test_the_parked_turn_of_a_closed_session_stays_parked[anthropic]",),
+    ),
 ]

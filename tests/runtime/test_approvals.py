@@ -365,6 +365,22 @@ async def test_a_waiting_writer_does_not_hold_up_the_others(host: Host) -> None:
         assert [r.text for r in results(await session.resume())] == ["a", "b"]
 
 
+async def test_the_parked_turn_of_a_closed_session_stays_parked(host: Host) -> None:
+    """H4, C6: closing refuses all further input, an interrupt too: nothing is told or journalled any more, and whoever opens it next goes on."""
+
+    @tool
+    async def write(path: str) -> str:
+        return path
+
+    async with ScriptedProvider([reply(call("write", path="a"))]) as provider:
+        session = host.agent(provider, write, approvals=lambda _: Ask()).session()
+        assert (await session.run("Hi")).reason == "parked"
+        await session.close()
+        before = session.state.seq
+        assert session.interrupt() is False
+        assert session.state.seq == before and session.pending
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["running", "parked"])
 async def test_approved_calls_run_once_within_their_bounds(host: Host, running: bool) -> None:
     """E1, E5: several are allowed while there is a place for one only."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ..core.content import Body
 from ..core.entries import Entry
@@ -34,9 +34,6 @@ from .weighing import may_send
 
 if TYPE_CHECKING:
     from .attempt import Attempt
-
-
-T = TypeVar("T")
 
 
 class Actor(Journalled[Ctx]):

@@ -190,8 +190,8 @@ class Session(Surface[Ctx]):
         return await self.apply(Steer(body, client_ref, skip_calls))
 
     def interrupt(self, keep: Keep = "partial") -> bool:
-        """End the turn that runs or is parked; False if there is none. The stream still ends with `TurnFinished`. Callable from any
-        task and any thread; returns at once, the turn ends within `Deadlines.grace_s`.
+        """End the turn that runs or is parked; False if there is none, or it rests in a closed session. The stream still ends with
+        `TurnFinished`. Callable from any task and any thread; returns at once, the turn ends within `Deadlines.grace_s`.
 
         `keep="none"` takes the turn out of the transcript, input included; its entries stay in the journal, and a notice
         (`side_effects`) names the tools that ran and are not `read_only`.
@@ -199,7 +199,8 @@ class Session(Surface[Ctx]):
         if keep not in ("partial", "none"):
             raise config_error("invalid_value", f"interrupt(keep={keep!r}): it is 'partial' or 'none'.")
         turn = self._turn
-        if self.forked or self._lost is not None or (not self.state.running and (turn is None or turn.opened)):
+        resting = not self.state.running or (turn is None and self._closed)
+        if self.forked or self._lost is not None or (resting and (turn is None or turn.opened)):
             return False
         given, home = Interrupt("user", keep), home_of(self)
         if home is None or process.in_loop(home):

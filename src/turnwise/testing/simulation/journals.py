@@ -157,7 +157,7 @@ class Journal:
         if kind is InputAccepted or kind is TurnContinued:
             self._begin(entry)
             return
-        if kind in _OUTSIDE:
+        if kind in OUTSIDE:
             self._outside(entry)
             return
         if self.turn is None:
@@ -399,7 +399,7 @@ def _nothing(journal: Journal, entry: Any) -> None:
 
 _BEGINS = frozenset((InputAccepted, TurnContinued, Resumed, Recovered))
 _CHANGES_VIEW = frozenset((Compacted, CompactionUndone, Cleared, Rewound, SettingsChanged))
-_OUTSIDE = frozenset(
+OUTSIDE = frozenset(
     (Compacted, CompactionFailed, CompactionUndone, Cleared, Rewound, SettingsChanged, FollowUpQueued, FollowUpsDropped)
 )
 _IN_TURN: dict[type, Any] = {
