@@ -70,7 +70,7 @@ ROWS = [
         "C1",
         "an interrupt does not reach a parked turn",
         "runtime/session.py",
-        "(not self.state.running and (turn is None or turn.opened))",
+        "(resting and (turn is None or turn.opened))",
         "turn is None",
         (f"{ASKED}test_an_interrupt_closes_what_waits[anthropic-memory]",),
     ),

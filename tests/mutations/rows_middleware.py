@@ -243,4 +243,12 @@ ROWS = [
         "        if True:",
         (f"{GUARD}::test_a_result_that_comes_too_late_is_no_longer_held_back",),
     ),
+    Row(
+        "D2",
+        "a body that middleware held back begins though the session was taken over meanwhile",
+        f"{ROOM}tools.py",
+        "        await bodies.still_ours()\n",
+        "",
+        ("tests/runtime/test_claims.py::test_a_body_that_middleware_held_back_looks_at_the_lease_once_more",),
+    ),
 ]

@@ -16,6 +16,7 @@ from turnwise.core.entries import CallOutcome, InputAccepted, SessionCreated, Tu
 from turnwise.core.evolve import fold
 from turnwise.core.messages import UserMessage
 from turnwise.errors import SessionBusy, SessionError, StateError
+from turnwise.middleware import middleware
 from turnwise.runtime.lease import lease_of
 from turnwise.runtime.opening import open_stored, recover
 from turnwise.testing import ScriptedProvider, call, repeat, reply
@@ -249,6 +250,37 @@ def test_the_claim_is_asked_about_before_an_effect(taken_over: bool) -> None:
                 assert turn.result.reason == "completed"
 
     run()
+
+
+def test_a_body_that_middleware_held_back_looks_at_the_lease_once_more() -> None:
+    """D2, D3: the session was taken over meanwhile; the other process has said of the call that nobody knows about it."""
+    begun: list[str] = []
+
+    @tool(name="look", timeout_s=None)
+    async def looks(what: str) -> str:
+        begun.append(what)
+        return what
+
+    @in_virtual_time
+    async def run() -> None:
+        store = Leased()
+
+        @middleware("tool")
+        async def slow(request: Any, next: Any) -> Any:
+            await silence(lease)
+            store.now += 31.0
+            await store.take_for("another", session.id)
+            return await next(request)
+
+        async with Runtime() as runtime, ScriptedProvider([repeat(found)]) as provider:
+            session = ANTHROPIC.agent(provider, looks, store=store, runtime=runtime, middleware=[slow]).session()
+            lease = lease_of(runtime, store)
+            async with session.stream("Hi") as turn:
+                await read_all(turn)
+            assert turn.result.error is not None and turn.result.error.code == "lease_lost"
+
+    run()
+    assert begun == []
 
 
 async def silence(lease: Any) -> None:

@@ -95,8 +95,9 @@ class Actor(Journalled[Ctx]):
             self.post(turn.stop_asked)
 
     def restart(self, turn: Turn, given: Input) -> None:
-        """The turn begins once more, from a journal that has grown meanwhile."""
+        """The turn begins once more, from a journal that has grown meanwhile: calls that were admitted before it was read have ended, or may."""
         self._refuse_if_parked(given)
+        turn.forget_calls()
         self.start(turn, given)
 
     async def body_of(self, prompt: Prompt) -> Body:

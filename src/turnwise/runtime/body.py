@@ -110,7 +110,16 @@ class Bodies:
             return result_of(job.id, Cancelled("the turn was interrupted")) if self._turn.guards_results else result
         from .hooks.at_result import hear_result
 
-        return await hear_result(self._session, self._turn, job, result, self._may_repeat)
+        heard = await hear_result(self._session, self._turn, job, result, self._may_repeat)
+        if heard is None:
+            await self.still_ours()
+        return heard
+
+    async def still_ours(self) -> None:
+        """Look at the lease before a body begins later than its call did. Raises `CancelledError` if the session is another's by now (rules D2, D3)."""
+        claims = self._session.claims
+        if claims is not None and not await claims.ensure():
+            raise CancelledError
 
     async def _put_away(self, job: Job, result: ToolResult) -> ToolResult:
         """A result that a hook gave, made fit like one of the tool's."""
@@ -168,9 +177,7 @@ class Bodies:
                 self._retries += 1
                 job.ticket = [None]
             await runtime.sleep(runtime.random.random() * min(RETRY_CAP_S, RETRY_BASE_S * 2 ** (tries - 1)))
-            claims = self._session.claims
-            if claims is not None and not await claims.ensure():
-                raise CancelledError
+            await self.still_ours()
 
     async def _once(self, job: Job) -> Returned:
         tool, context, blocking = job.tool, job.context, self._session.runtime.blocking

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..tools.output import OutputSpec
     from .actor import Actor
     from .attachments import Prompt
+    from .calls import Calls
     from .extensions import Extended
     from .hooks.hooked import Hooked
     from .middleware.turns import Wrapping
@@ -44,6 +45,7 @@ class Overseen(WatchedStream):
     lost; `rewords`: its result is not told as the journal has it."""
 
     __slots__ = (
+        "_calls",
         "_context",
         "_deadline",
         "_host",
@@ -59,6 +61,7 @@ class Overseen(WatchedStream):
         "warnings",
         "wrapping",
     )
+    _calls: Calls | None
     plan: TurnPlan
     spending: Spending
     _context: contextvars.Context
@@ -156,6 +159,20 @@ class Overseen(WatchedStream):
         from .hooks.at_step import hook_step
 
         return hook_step(cast("Turn", self), attempt)
+
+    def begin_calls(self) -> None:
+        """Journal what came of checking the calls that were admitted."""
+        if self._calls is not None:
+            self._calls.journal()
+
+    def launch(self) -> None:
+        """Start the tools of calls that were admitted and journalled."""
+        if self._calls is not None:
+            self._calls.launch()
+
+    def forget_calls(self) -> None:
+        """What was admitted came to nothing, and may have ended since."""
+        self._calls = None
 
     def hook_end(self, result: TurnResult) -> bool:
         """Have hooks see the end of the turn; False if none has to be waited for."""

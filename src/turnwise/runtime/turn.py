@@ -48,7 +48,6 @@ class Turn(Overseen):
 
     __slots__ = (
         "_begun",
-        "_calls",
         "_job",
         "_on_leave",
         "_opening",
@@ -73,7 +72,7 @@ class Turn(Overseen):
         self.account = None
         self.answered = None if wishes.output is None else self.answers_to(wishes.output)
         self.rewords = self.answered is not None
-        self._calls: Calls | None = None
+        self._calls = None
 
     # --- the consumer's side ----------------------------------------------------------------------------------------
 
@@ -168,16 +167,6 @@ class Turn(Overseen):
         if self._calls is None:
             self._calls = Calls(self._session, self, self._context)
         return self._calls
-
-    def begin_calls(self) -> None:
-        """Journal what came of checking the calls that were admitted."""
-        if self._calls is not None:
-            self._calls.journal()
-
-    def launch(self) -> None:
-        """Start the tools of calls that were admitted and journalled."""
-        if self._calls is not None:
-            self._calls.launch()
 
     def call_model(self, asked: CallModel) -> None:
         """Begin a model call in a task of the runtime."""

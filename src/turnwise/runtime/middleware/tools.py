@@ -40,6 +40,7 @@ async def run_wrapped(chain: Chain, bodies: Bodies, turn: Turn, job: Job) -> Too
             raise refusals.unchangeable(
                 "a tool call", "it is allowed and journalled as it is; use a hook of tool.before"
             )
+        await bodies.still_ours()
         result = await bodies.bare(job)
         if job.timer is None:
             turn.calls.time(
