@@ -431,10 +431,19 @@ async def test_who_reads_a_turn_that_was_interrupted_while_its_answer_came_is_to
 
     async with ScriptedProvider([reply("One.")]) as provider:
         session = agent_with(provider, stops, slow).session()
-        running = asyncio.create_task(session.run("Hi"))
+        turn = session.stream("Hi")
+
+        async def read() -> None:
+            async with turn:
+                await read_all(turn)
+
+        reading = asyncio.create_task(read())
         await until(lambda: session.state.turns == 1 and not session.running)
         go.set()
-        assert (await asyncio.wait_for(running, 10)).reason == "interrupted"
+        done, _ = await asyncio.wait({reading}, timeout=5)
+        turn.end()  # else a reader who waits for ever could not even be cancelled
+        await reading
+        assert done and turn.result.reason == "interrupted"
         assert asked == ["slow"]
 
 
