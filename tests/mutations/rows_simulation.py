@@ -452,28 +452,6 @@ BUGS = (
         "sqlite",
     ),
     Bug(
-        "snapshot_ahead",
-        "found once: what stages of middleware hold yet is in a snapshot, and told again behind it",
-        (
-            (
-                "runtime/middleware/pump.py",
-                "            return self._attempt.reducer.feed(events), None",
-                "            return [event for event in events if type(event) in SHOWN], None",
-            ),
-            (
-                "runtime/middleware/pump.py",
-                "        self._events.append(event)\n",
-                "        self._events.append(event)\n        attempt.reducer.feed([event])\n",
-            ),
-            (
-                "runtime/middleware/pump.py",
-                "from ...core.content import",
-                "from ...core.reducer import SHOWN\nfrom ...core.content import",
-            ),
-        ),
-        "sqlite",
-    ),
-    Bug(
         "held_back_by_middleware",
         "found once: a body that middleware held back begins though the session was taken over meanwhile",
         (("runtime/middleware/tools.py", "        await bodies.still_ours()\n", ""),),

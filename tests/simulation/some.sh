@@ -7,4 +7,4 @@ simulate() { "$python" -m turnwise.testing.simulation --faults heavy --jobs 2 "$
 simulate --seed ci --turns 3000
 simulate --seed ci --turns 1500 --store stored
 simulate --seed ci --turns 600 --store sqlite
-simulate --turns 1000 --store stored
+simulate --turns 500 --store stored
