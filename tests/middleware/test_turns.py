@@ -293,3 +293,20 @@ async def test_turns_of_many_sessions_go_through_it(host: Host) -> None:
             session = await sessions.open("chat", create=True)
             await session.run("Hi")
         assert len(watching.results) == 1
+
+
+async def test_what_ends_the_steps_of_a_turn_is_not_hidden_by_its_middleware(host: Host) -> None:
+    """C3: an error of the caller's (or its cancellation) goes on, whatever the middleware fails with afterwards."""
+
+    @middleware("turn")
+    async def fails_late(request: TurnRequest, next: Callable[[TurnRequest], Awaitable[TurnResult]]) -> TurnResult:
+        await next(request)
+        raise RuntimeError("too late")
+
+    async with ScriptedProvider([reply("One.")]) as provider:
+        session = host.agent(provider, middleware=[fails_late]).session()
+        with pytest.raises(asyncio.CancelledError):
+            async with session.steps("Hi") as steps:
+                async for _ in steps:
+                    pass
+                raise asyncio.CancelledError

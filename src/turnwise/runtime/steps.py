@@ -54,8 +54,8 @@ class Steps:
         await turn.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._turn.__aexit__()
+    async def __aexit__(self, kind: object = None, *_: object) -> None:
+        await self._turn.__aexit__(kind)
 
     def __aiter__(self) -> AsyncIterator[Step]:
         return self
