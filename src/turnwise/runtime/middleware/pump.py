@@ -104,9 +104,8 @@ class Pump:
                 self._waiter = None
         if self._events:
             events, self._events = self._events, []
-            return self._attempt.reducer.feed(
-                events
-            ), None  # not before: what is told so far is what was taken (rule D6)
+            # Reduced now and not before: what is told so far is what was taken (rule D6).
+            return self._attempt.reducer.feed(events), None
         if not self._done or self._attempt.stopped:
             return [], None
         return [], self._attempt.conclude(self._error)
