@@ -259,7 +259,10 @@ async def test_one_deadline_holds_for_the_whole_chain() -> None:
 
     async with ScriptedProvider([reply(call("look")), reply("Done.")]) as provider, Runtime() as runtime:
         began = asyncio.get_running_loop().time()
-        result = await agent_with(provider, *[slow(n) for n in range(6)], runtime=runtime).run("Hi")
+        agent = agent_with(
+            provider, *[slow(n) for n in range(6)], runtime=runtime
+        )  # its hooks are listed while it lives
+        result = await agent.run("Hi")
         assert asyncio.get_running_loop().time() - began == pytest.approx(10, abs=0.5) and ran == [0, 1, 2]
         assert [type(r.outcome) for r in results(result)] == [Ok]
         assert [one.skipped for one in runtime.hooks()] == [0, 0, 0, 1, 1, 1]

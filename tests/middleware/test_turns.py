@@ -14,6 +14,7 @@ from tests.runtime.conftest import Host, read_all, until
 from turnwise import Ask, Move, Runtime, Session, Sessions, ToolContext, TurnResult, tool
 from turnwise.errors import ConfigError, HookError, ProviderError, SessionError
 from turnwise.events import TextDelta
+from turnwise.hooks import HookContext, hook
 from turnwise.middleware import TurnRequest, middleware
 from turnwise.store.memory import MemoryStore
 from turnwise.testing import ScriptedProvider, call, fail, reply
@@ -209,6 +210,42 @@ async def test_holding_a_turn_back_can_be_ended(host: Host, how: str) -> None:
                 await running
         await until(lambda: gone)
         assert not session.running and session.messages == ()
+
+
+@pytest.mark.parametrize("fail", ["open", "closed"])
+@pytest.mark.parametrize("how", ["interrupt", "close"])
+async def test_hooks_are_not_asked_about_a_turn_that_was_stopped_behind_its_middleware(
+    host: Host, how: str, fail: Any
+) -> None:
+    """C1, H4: it is let through and stopped in the same moment."""
+    called: list[str] = []
+    stopping: list[asyncio.Future[Any]] = []
+
+    async def stop() -> None:
+        if how == "close":
+            await session.close()
+        else:
+            session.interrupt()
+
+    @middleware("turn")
+    async def lets_through(request: TurnRequest, next: Any) -> TurnResult:
+        stopping.append(asyncio.ensure_future(stop()))
+        return await next(request)
+
+    @hook("turn.before", fail=fail)
+    def asked(context: HookContext) -> None:
+        called.append(context.point)
+
+    async with ScriptedProvider([]) as provider, Runtime() as runtime:
+        session = host.agent(provider, middleware=[lets_through], hooks=[asked], runtime=runtime).session()
+        if how == "interrupt" and fail == "open":
+            assert (await session.run("Hi")).reason == "interrupted"
+        else:
+            with pytest.raises((SessionError, HookError)) as caught:
+                await session.run("Hi")
+            assert caught.value.code == ("hook_cut_off" if fail == "closed" else "session_closed")
+        await stopping[0]
+        assert called == [] and not session.running
 
 
 async def test_errors_and_parking_are_seen(host: Host) -> None:

@@ -168,4 +168,15 @@ ROWS = [
         "            if False:\n",
         (f"{HAZARDS}test_who_reads_a_turn_that_was_interrupted_while_its_answer_came_is_told_of_its_end",),
     ),
+    Row(
+        "H4",
+        "hooks are asked about a turn that was stopped on its way from its middleware to them",
+        "runtime/hooks/at_turn.py",
+        "        run.cut()  # it was stopped",
+        "        pass  # it was stopped",
+        (
+            "tests/middleware/test_turns.py::test_hooks_are_not_asked_about_a_turn_that_was_stopped_behind_its_middleware"
+            "[anthropic-close-open]",
+        ),
+    ),
 ]

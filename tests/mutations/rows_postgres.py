@@ -64,4 +64,12 @@ ROWS = [
         "",
         (f"{FAULTS}test_waiting_is_told_by_the_server",),
     ),
+    Row(
+        "I2",
+        "a forked child reads what the server answers its parent",
+        "store/postgres/link.py",
+        "        if self.broken:\n            return\n        pg = self._pg\n",
+        "        pg = self._pg\n",
+        (f"{ALONE}test_a_forked_child_does_not_read_what_its_parent_is_told",),
+    ),
 ]

@@ -474,6 +474,56 @@ async def test_a_forked_child_has_connections_of_its_own() -> None:
         ) == [(61, 61, 244)]
 
 
+FORK_AMID = """
+import asyncio, os, select
+from turnwise.store.postgres import PostgresStore
+from turnwise.testing.store_conformance.samples import session_of
+
+store = PostgresStore({dsn!r}, schema={name!r})
+heard, hear = os.pipe()
+
+async def parent():
+    await store.append("before", 0, session_of("before"))
+    loop.statements = 0
+    asked = asyncio.ensure_future(store.append("amid", 0, session_of("amid")))
+    while loop.statements == 0:
+        await asyncio.sleep(0)
+    pid = os.fork()
+    if pid == 0:
+        select.select([loop._selector.fileno()], [], [], 20)
+        return 0
+    os.read(heard, 1)
+    await asked
+    assert os.waitpid(pid, 0)[1] == 0
+    await store.close()
+    return 1
+
+class Loop(asyncio.SelectorEventLoop):
+    statements = 0
+    def call_later(self, delay, callback, *args, **more):
+        self.statements += getattr(callback, "__name__", "") == "_expire"
+        return super().call_later(delay, callback, *args, **more)
+
+loop = Loop()
+here = loop.run_until_complete(parent())
+if here == 0:
+    os.write(hear, b".")
+    os._exit(0)
+loop.close()
+"""
+
+
+async def test_a_forked_child_does_not_read_what_its_parent_is_told() -> None:
+    """I2: the parent's loop goes on in the child for a moment, while an answer of the server arrives."""
+    async with fresh_schema(server.shared()) as name:
+        code = FORK_AMID.format(dsn=server.shared(), name=name)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", "-c", code, stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await child.communicate()
+        assert child.returncode == 0 and not errors, errors.decode()
+
+
 async def test_a_closed_store_stays_closed() -> None:
     async with opened() as store:
         await store.append("s1", 0, session_of("s1"))

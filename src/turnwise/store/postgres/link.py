@@ -7,6 +7,8 @@ answer, so that nothing of it stays on the server. It finishes even if whoever a
 from __future__ import annotations
 
 import asyncio
+import os
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +40,7 @@ class Link:
         self.broken = False
         self._when_free: list[Callable[[], None]] = []
         self.on_notify: Callable[[str], None] | None = None
+        _live.add(self)
         loop.add_reader(self._fd, self._readable)
 
     @property
@@ -82,12 +85,15 @@ class Link:
 
     def forget(self) -> None:
         """In a forked child: the connection is the parent's. It must not be touched, and not collected, either."""
-        self.broken = True
-        _inherited.append(self)
+        if self not in _inherited:
+            self.broken = True
+            _inherited.append(self)
 
     # --- what the loop calls -------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        if self.broken:
+            return
         pg = self._pg
         try:
             pg.consume_input()
@@ -117,6 +123,8 @@ class Link:
         self._writing = more
 
     def _writable(self) -> None:
+        if self.broken:
+            return
         try:
             self._flush()
         except Error as error:
@@ -172,7 +180,18 @@ class Link:
         self._settle(Lost(message))
 
 
+_live: weakref.WeakSet[Link] = weakref.WeakSet()
 _inherited: list[Link] = []
+
+
+def _in_child() -> None:
+    """A loop that goes on in a forked child for a moment, shares its selector with the parent's: what comes is the parent's to read."""
+    for link in _live:
+        link.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 async def connect(address: Address) -> Link:

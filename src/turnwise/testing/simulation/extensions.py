@@ -136,6 +136,8 @@ class Extension:
         if what == "late":
             self._no(context)
             await asyncio.sleep(limit_s * 3)
+            if loop.stood_still:
+                self._forget(context, loop)  # who asked may not have noticed
             return None
         if self._draw.random() < 0.5:
             await asyncio.sleep(self._draw.choice((0.0, 0.001, 0.3, limit_s / 2)))

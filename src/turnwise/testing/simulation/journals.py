@@ -221,6 +221,7 @@ class Journal:
             and self.tokens >= self.limits.tokens
             and not self.concluding
             and self.steps > 1
+            and message.usage is not None  # a hook or middleware that answers in the place of a model spends none
         ):
             raise Violation(
                 "E9", f"{self.session}: a step though {self.tokens} of {self.limits.tokens} tokens were used"
@@ -402,6 +403,14 @@ _CHANGES_VIEW = frozenset((Compacted, CompactionUndone, Cleared, Rewound, Settin
 OUTSIDE = frozenset(
     (Compacted, CompactionFailed, CompactionUndone, Cleared, Rewound, SettingsChanged, FollowUpQueued, FollowUpsDropped)
 )
+
+
+def is_outside(entry: Entry) -> bool:
+    """Whether it may come from any process, with or without the lease of the turn that is open."""
+    return type(entry) in OUTSIDE or (type(entry) is Decided and entry.point in _OUTER_POINTS)
+
+
+_OUTER_POINTS = frozenset(("session.started", "session.ended", "compaction.before"))
 _IN_TURN: dict[type, Any] = {
     StepCommitted: Journal._committed,  # pyright: ignore[reportPrivateUsage]
     AttemptFailed: Journal._failed,  # pyright: ignore[reportPrivateUsage]

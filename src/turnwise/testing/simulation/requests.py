@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...core.content import ToolCall
-from ...core.entries import Entry, StepCommitted
+from ...core.entries import AttemptFailed, Entry, StepCommitted
 from ...core.protocols import Chunk
 from ...wire.serve import SERVED_APIS
 from ..validators import check
@@ -97,6 +97,10 @@ class Requests:
         for entry in entries:
             if type(entry) is StepCommitted:
                 self._answered(session, entry)
+            elif type(entry) is AttemptFailed and (extended := self._world.extended_of(session)) is not None:
+                extended.refused.pop(
+                    (session, entry.turn, entry.step), None
+                )  # what was refused is gone; the next answer is another
 
     def _answered(self, session: str, entry: StepCommitted) -> None:
         world = self._world

@@ -16,7 +16,7 @@ from ...core.entries import Entry
 from ...core.protocols import Chunk
 from ...core.state import SessionState
 from .extended import Extended
-from .journals import OUTSIDE, Journal, Violation
+from .journals import Journal, Violation, is_outside
 from .loop import SimulatedLoop, Stuck, Time
 from .people import Person
 from .plan import PROCESS_FAULTS, STORE_FAULTS, Blow, EpisodePlan, TurnPlan
@@ -198,7 +198,7 @@ class World:
             if before is not None and before is not process and not before.loop.dropped:
                 self.struck(session, "two_owners")
                 self._taken_over(session, before)
-            if any(type(entry) not in OUTSIDE for entry in entries):  # what is of no turn may come from anybody
+            if not all(is_outside(entry) for entry in entries):  # what is of no turn may come from anybody
                 self._writers[session] = process
         for entry in entries:
             self.trace.entry(self.time.now, session, entry)
