@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,16 +64,23 @@ SCRIPT = [
 ]
 
 
+@contextlib.asynccontextmanager
+async def two_runtimes(store: Any, agent: Any, there: Any = None) -> AsyncGenerator[tuple[Sessions, Sessions], None]:
+    """The same sessions in two runtimes; in the other one with `there` as agents, if they are not the same."""
+    async with (
+        Runtime() as one,
+        Runtime() as other,
+        Sessions(store, agent, runtime=one) as here,
+        Sessions(store, agent if there is None else there, runtime=other) as elsewhere,
+    ):
+        yield here, elsewhere
+
+
 async def test_a_watcher_elsewhere_is_told_what_the_journal_says() -> None:
     """D6: two runtimes on one store; the text of a step is whole when it is committed."""
     async with ScriptedProvider([*SCRIPT, OK]) as provider:
         store, agent = SharedStore(), ANTHROPIC.agent(provider, look)
-        async with (
-            Runtime() as one,
-            Runtime() as other,
-            Sessions(store, agent, runtime=one) as here,
-            Sessions(store, (), runtime=other) as there,
-        ):
+        async with two_runtimes(store, agent, ()) as (here, there):
             session = await here.open("a")
             watcher = await there.watch("a", after=0)
             reading = asyncio.create_task(read_turns(watcher, 2))
@@ -89,12 +97,7 @@ async def test_a_watcher_of_a_session_here_gets_the_text_of_a_turn_elsewhere() -
     """D6: the session reads on when it is opened again; what the model said there comes as a whole, before its step is finished."""
     async with ScriptedProvider([*SCRIPT, OK]) as provider:
         store, agent = SharedStore(), ANTHROPIC.agent(provider, look)
-        async with (
-            Runtime() as one,
-            Runtime() as other,
-            Sessions(store, agent, runtime=one) as here,
-            Sessions(store, agent, runtime=other) as there,
-        ):
+        async with two_runtimes(store, agent) as (here, there):
             session = await here.open("a")
             await session.write_down()
             reading = asyncio.create_task(read_turns(session.watch(), 1))
@@ -142,12 +145,7 @@ async def test_many_watchers_are_cut_at_random_and_miss_nothing(kind: str, afar:
     script = [reply(text("Let me ", "see"), call("look", what="x")), reply("Done.")] * 8
     async with opened(kind, tmp_path) as store, ScriptedProvider(script) as provider:
         agent = ANTHROPIC.agent(provider, look)
-        async with (
-            Runtime() as one,
-            Runtime() as other,
-            Sessions(store, agent, runtime=one) as here,
-            Sessions(store, agent, runtime=other) as there,
-        ):
+        async with two_runtimes(store, agent) as (here, there):
             session, watching = await here.open("a"), there if afar else here
             lazy = await watching.watch("a", after=0)
 
@@ -199,12 +197,7 @@ async def test_waiting_watchers_ask_the_store_once() -> None:
 
     async with ScriptedProvider([OK]) as provider:
         store, agent = Waited(), ANTHROPIC.agent(provider)
-        async with (
-            Runtime() as one,
-            Runtime() as other,
-            Sessions(store, agent, runtime=one) as here,
-            Sessions(store, agent, runtime=other) as there,
-        ):
+        async with two_runtimes(store, agent) as (here, there):
             session = await here.open("a")
             watchers = [await there.watch("a", after=0) for _ in range(20)]
             tasks = [asyncio.create_task(read_turns(watcher, 1)) for watcher in watchers]
@@ -306,12 +299,7 @@ async def test_what_the_store_raises_ends_the_watching_and_nothing_else() -> Non
 
     async with ScriptedProvider([OK]) as provider:
         store, agent = Shaky(), ANTHROPIC.agent(provider)
-        async with (
-            Runtime() as one,
-            Runtime() as other,
-            Sessions(store, agent, runtime=one) as here,
-            Sessions(store, agent, runtime=other) as there,
-        ):
+        async with two_runtimes(store, agent) as (here, there):
             session = await here.open("a")
             watcher = await there.watch("a", after=0)
             store.down = True

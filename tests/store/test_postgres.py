@@ -459,16 +459,19 @@ loop.close()
 """
 
 
+async def run_script(code: str) -> None:
+    """In a process of its own, which must end well and in silence."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", code, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await child.communicate()
+    assert child.returncode == 0 and not errors, errors.decode()
+
+
 async def test_a_forked_child_has_connections_of_its_own() -> None:
     """I2: parent and child use the store at the same time; neither speaks on the other's connections, and ids do not collide."""
     async with fresh_schema(server.shared()) as name:
-        code = FORK.format(dsn=server.shared(), name=name)
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-W", "error", "-c", code, stderr=asyncio.subprocess.PIPE
-        )
-        _, errors = await child.communicate()
-        assert child.returncode == 0, errors.decode()
-        assert not errors, errors.decode()
+        await run_script(FORK.format(dsn=server.shared(), name=name))
         assert sql(
             f"SELECT count(*), count(DISTINCT append), sum(last) FROM {name}.entries e JOIN {name}.sessions s ON s.id = e.session AND e.seq = 1"
         ) == [(61, 61, 244)]
@@ -516,12 +519,7 @@ loop.close()
 async def test_a_forked_child_does_not_read_what_its_parent_is_told() -> None:
     """I2: the parent's loop goes on in the child for a moment, while an answer of the server arrives."""
     async with fresh_schema(server.shared()) as name:
-        code = FORK_AMID.format(dsn=server.shared(), name=name)
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-W", "error", "-c", code, stderr=asyncio.subprocess.PIPE
-        )
-        _, errors = await child.communicate()
-        assert child.returncode == 0 and not errors, errors.decode()
+        await run_script(FORK_AMID.format(dsn=server.shared(), name=name))
 
 
 async def test_a_closed_store_stays_closed() -> None:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.errors import TurnwiseError, config_error
 from .arguments import PROBLEM_CHARS, ArgumentsError, bounded, quoted
-
-if TYPE_CHECKING:
-    pass
 
 Validate = Callable[[Any], "str | bool | None"]
 """Looks at decoded arguments, which have a field per parameter (a dict for `from_schema`): what is wrong with them, as text for the model; None or
