@@ -107,7 +107,7 @@ ROWS = [
     Row(
         "H4",
         "what was unregistered is called once more, in the chain that is under way",
-        "runtime/hooks/run.py",
+        "runtime/hooks/quick.py",
         "    for at, hook in enumerate(hooks):\n        if not hook.live:\n            continue\n",
         "    for at, hook in enumerate(hooks):\n",
         (f"{HAZARDS}test_a_hook_may_unregister_itself_and_others[sync]",),

@@ -12,7 +12,8 @@ from ..extensions import extended_of
 from .chain import Chain
 from .context import HookContext
 from .points import Take
-from .run import Run, call_all
+from .quick import call_all
+from .run import Run
 from .values import ToolRequest
 
 if TYPE_CHECKING:

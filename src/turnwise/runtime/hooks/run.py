@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ...core.errors import ErrorInfo
 from ..timers import Timer
 from . import failures
 from .chain import Chain, Outcome
 from .context import HookContext
-from .hook import RING, Hook, continues
+from .hook import Hook, continues
 from .points import Take
+from .quick import Called
 from .results import HALTING, Cancel, HookResult, Modify
 from .values import Unfit
 
@@ -30,40 +31,6 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.05
 """How long a cancelled hook may take to end before it is left behind."""
-
-
-class Called(NamedTuple):
-    """A hook that has something to say, or went wrong: number `at` of its chain, called at `asked_at` (loop time). `made` is false if it was not
-    called yet, since that needs a closer look."""
-
-    at: int
-    asked_at: float
-    said: object
-    error: BaseException | None = None
-    made: bool = True
-
-
-def call_all(hooks: Sequence[Hook], context: HookContext, clock: Callable[[], float]) -> Called | None:
-    """Call hooks that need not be waited for, as long as none has anything to say: then that is all, and there is no `Run`."""
-    value, asked_at = context.value, clock()
-    for at, hook in enumerate(hooks):
-        if not hook.live:
-            continue
-        if hook.breaker.opened is not None:
-            return Called(at, asked_at, None, made=False)
-        context.value = value
-        try:
-            said = hook.call(context)
-        except (Exception, asyncio.CancelledError) as error:
-            return Called(at, asked_at, None, error)
-        now = clock()
-        took = now - asked_at
-        if said is not None or took > hook.spec.timeout_s or hook.breaker.failed:
-            return Called(at, asked_at, said)
-        hook.calls += 1
-        hook.ring[hook.calls % RING] = took
-        asked_at = now
-    return None
 
 
 class Run:
