@@ -32,6 +32,7 @@ from turnwise.core.outcomes import Cancelled, Denied, Failed, Ok, Timeout
 from turnwise.errors import HookError
 from turnwise.events import ApprovalRequested, Notice, TurnFinished
 from turnwise.hooks import POINTS, Cancel, HookContext, HookResult, Modify, Redirect, Replace, Retry, hook
+from turnwise.runtime.blocking import ThreadPool
 from turnwise.runtime.hooks.breaker import LEAST_CALLS, OPEN_S, Breaker
 from turnwise.store.memory import SuspendingStore
 from turnwise.testing import ScriptedProvider, call, hang, reply
@@ -314,6 +315,28 @@ async def test_an_interrupt_cuts_a_hook_off(point: str, how: Any, fail: Any, sto
                 assert "saw it" not in str(texts)
             replay(await session.journal(0))
         assert not session.running
+        await let_go(runtime)
+
+
+async def test_a_blocking_hook_that_waits_for_its_thread_is_taken_back() -> None:
+    """H4: the chain is cut in the moment in which the hook was handed over; it would be called when all is over."""
+    handed: list[asyncio.Future[Any]] = []
+
+    class Slow(ThreadPool):
+        def run(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+            loop = asyncio.get_running_loop()
+            handed.append(loop.create_future())
+            loop.call_soon(session.interrupt)
+            return handed[-1]
+
+    @hook("turn.before", blocking=True)
+    def in_thread(context: HookContext) -> None:
+        raise AssertionError("it has no thread")
+
+    async with ScriptedProvider([]) as provider, Runtime(blocking=Slow()) as runtime:
+        session = agent_with(provider, in_thread, runtime=runtime).session()
+        assert (await session.run("Hi")).reason == "interrupted"
+        assert [one.cancelled() for one in handed] == [True]
         await let_go(runtime)
 
 

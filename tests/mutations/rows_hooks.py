@@ -179,4 +179,12 @@ ROWS = [
             "[anthropic-close-open]",
         ),
     ),
+    Row(
+        "H4",
+        "a blocking hook whose chain was cut before its task began runs as soon as there is a thread",
+        RUN,
+        "            waiting.cancel()  # a function",
+        "            pass  # a function",
+        (f"{HAZARDS}test_a_blocking_hook_that_waits_for_its_thread_is_taken_back",),
+    ),
 ]

@@ -469,4 +469,16 @@ BUGS = (
         (("runtime/hooks/at_turn.py", "        run.cut()  # it was stopped", "        pass  # it was stopped"),),
         "memory",
     ),
+    Bug(
+        "in_a_thread_after_the_end",
+        "found once: a hook that waits for its thread when its chain is cut is called when all is over",
+        (("runtime/hooks/run.py", "            waiting.cancel()  # a function", "            pass  # a function"),),
+        "memory",
+    ),
+    Bug(
+        "read_and_told",
+        "found once: what a watcher has read in the journal before the session has is told to it again",
+        (("runtime/watch.py", "entries[: hub.session.told - folded.seq]", "entries"),),
+        "sqlite",
+    ),
 )

@@ -101,4 +101,15 @@ ROWS = [
         "if False:",
         (f"{R}test_steps.py::test_what_is_injected_enters_before_the_next_call[anthropic-memory]",),
     ),
+    Row(
+        "D6",
+        "a watcher reads in the journal what the session has not read yet, and is told it again then",
+        "runtime/watch.py",
+        "entries[: hub.session.told - folded.seq]",
+        "entries",
+        (
+            "tests/runtime/test_watch_elsewhere.py::"
+            "test_a_watcher_that_reads_the_journal_is_not_told_again_what_the_session_reads_on",
+        ),
+    ),
 ]

@@ -21,6 +21,7 @@ from turnwise.errors import ConfigError, SessionClosed, StateError
 from turnwise.events import Event, FollowUpAccepted, StepSnapshot, TextDelta, TurnFinished
 from turnwise.runtime import tape
 from turnwise.runtime.elsewhere import StoredWatcher
+from turnwise.runtime.watch import Watcher
 from turnwise.testing import ScriptedProvider, call, repeat, reply, text
 
 OK = repeat(reply("Fine."))
@@ -108,6 +109,30 @@ async def test_a_watcher_of_a_session_here_gets_the_text_of_a_turn_elsewhere() -
             said = [e.content[0].text for e in events if isinstance(e, StepSnapshot)]  # type: ignore[union-attr]
             assert said == ["Let me look.", "Once more.", "Done."]
             assert lasting(events) == (await told_by(store, session.id))[-len(lasting(events)) :]
+
+
+async def test_a_watcher_that_reads_the_journal_is_not_told_again_what_the_session_reads_on() -> None:
+    """D6: the journal has a turn of another process when a watcher here reads it, and the session has not read that one yet."""
+    async with ScriptedProvider([*SCRIPT, OK]) as provider:
+        store, agent = SharedStore(), ANTHROPIC.agent(provider, look)
+        async with two_runtimes(store, agent) as (here, there):
+            session = await here.open("a")
+            await session.run("Hi")
+            await (await there.open("a")).run("Again")
+            events: list[Event] = []
+
+            async def reads(watcher: Watcher) -> None:
+                async for event in watcher:
+                    events.append(event)  # noqa: PERF401 - seen one by one
+
+            reading = asyncio.create_task(reads(session.watch(after=0)))
+            await until(lambda: any(isinstance(event, TurnFinished) for event in events))
+            for _ in range(10):
+                await asyncio.sleep(0)  # until it has read all that it can
+            assert await here.open("a") is session
+            await session.close()
+            await reading
+            assert lasting(events) == await told_by(store, session.id)
 
 
 async def test_a_watcher_joins_the_turn_that_runs_here() -> None:

@@ -103,7 +103,8 @@ class Watcher:
             entries = await hub.session.journal(folded.seq)
             if not entries:
                 raise refusals.journal_shorter(hub.session.id, hub.session.told)
-            _tell_again(entries, folded, mailbox)
+            # What stands behind the last entry that was told here is told when the session itself gets to it.
+            _tell_again(entries[: hub.session.told - folded.seq], folded, mailbox)
         elif not hub.session.settled or (hub.session.owes and not hub.closed):
             await mailbox.wait()
         else:

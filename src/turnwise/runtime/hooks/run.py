@@ -301,12 +301,19 @@ class Run:
                 self._settle(self._cut_off())
         if not task.cancelled() and (error := task.exception()) is not None:
             self._runtime.loop.call_exception_handler({"message": "A chain of hooks broke.", "exception": error})
+        self._leave_waiting()
+
+    def _leave_waiting(self) -> None:
+        """The task is told to end, or has ended, before it began: what was called in its place is not waited for any more."""
         waiting, self._waiting = self._waiting, None
         if asyncio.iscoroutine(waiting):
-            waiting.close()  # the task ended before it began
+            waiting.close()
+        elif isinstance(waiting, asyncio.Future):
+            waiting.cancel()  # a function that waits for its thread never runs
 
     def _cancel(self) -> None:
         self._disarm()
+        self._leave_waiting()
         task = self._task
         if task is not None and not task.done():
             task.cancel()
