@@ -91,3 +91,6 @@ class Extended:
         """The body of a call begins."""
         if (by := self.blocked.get((process, session, call_id))) is not None:
             raise Violation("H2", f"{self.name}: {call_id} runs, and {by} has refused it")
+        # It was let through here. Another process that goes on with it runs it as the journal has it, whatever was said there before.
+        for where in [key for key in self.blocked if key[1:] == (session, call_id)]:
+            del self.blocked[where]
