@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from turnwise.testing.simulation import Settings, run
+from turnwise.testing.simulation.campaign import Done, campaign, portions, reach_of
 from turnwise.testing.simulation.journals import Violation
 from turnwise.testing.simulation.kept import play_file, read_plan, write_plan
 from turnwise.testing.simulation.plan import Level, StoreKind
 from turnwise.testing.simulation.reach import DEMANDED, PHASES, Reach, impossible, unknown_inputs
-from turnwise.testing.simulation.runner import plan_of, play
+from turnwise.testing.simulation.runner import Failure, plan_of, play
 from turnwise.testing.simulation.shrink import shrink
 from turnwise.testing.simulation.trace import Trace
 
@@ -52,6 +54,28 @@ def test_a_plan_is_kept_as_it_is(tmp_path: Path) -> None:
     plan = plan_of(Settings(seed="kept", turns=1, level="heavy", store="stored"), 0)
     write_plan(tmp_path / "plan.json", plan)
     assert read_plan(tmp_path / "plan.json") == plan
+
+
+def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
+    """What is there is not run again, unless it failed; what it has of another seed counts, too."""
+    log = tmp_path / "log.jsonl"
+    asked = portions("log", 2, ["memory"], ["light", "heavy"], jobs=1)
+    ran: list[str] = []
+
+    def campaigned(asked: list[Settings]) -> tuple[list[Done], list[str]]:
+        ran.clear()
+        return campaign(asked, 1, log, lambda done: ran.append(done.seed)), list(ran)
+
+    first, seeds = campaigned(asked[:1])
+    assert seeds == ["log.0"] and [done.seed for done in first] == ["log.0"]
+    both, seeds = campaigned(asked[1:])
+    assert seeds == ["log.1"] and both[0] == first[0] and reach_of(both).turns == sum([done.turns for done in both])
+    failed = msgspec.structs.replace(
+        both[1], failure=Failure("log.1/0", "T1", "it does not hold", plan_of(asked[1], 0))
+    )
+    log.write_bytes(b"".join([msgspec.json.encode(done) + b"\n" for done in (both[0], failed)]))
+    again, seeds = campaigned(asked)
+    assert seeds == ["log.1"] and [done.digest for done in again] == [done.digest for done in both]
 
 
 def test_the_same_seed_gives_the_same_trace_whatever_the_hashes() -> None:

@@ -187,7 +187,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=None,
         metavar="FILE",
-        help="keep what was done there; the same command goes on behind it",
+        help="keep what was done there; the same command goes on behind it, runs what failed again, and counts all that the file has",
     )
     parser.add_argument("--trace", action="store_true", help="print all that happens, in one process")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Long runs: turns shared out over kinds of stores and faults and over processes, in portions with seeds of their own.
 
-What each portion came to is a line of a file, if one is named: a run that was stopped goes on where it was, and its reach is that of all portions.
+What each portion came to is a line of a file, if one is named: a run that was stopped goes on where it was, and its reach is that of all portions
+of the file.
 """
 
 from __future__ import annotations
@@ -58,21 +59,20 @@ def portions(seed: str, turns: int, stores: Sequence[StoreKind], levels: Sequenc
 def campaign(
     asked: Sequence[Settings], jobs: int, file: Path | None = None, progress: Callable[[Done], None] | None = None
 ) -> list[Done]:
-    """Run all portions, each in a process of its own if there is more than one job or portion; those in the file are not run again.
+    """Run all portions, each in a process of its own if there is more than one job or portion; those in the file are not run again, unless they
+    failed. What else the file has counts with them.
 
     A portion that fails ends there, the others go on.
     """
-    before = {} if file is None or not file.exists() else {_key(done): done for done in _read(file)}
-    found = {key: before[key] for one in asked if (key := _asked_key(one)) in before}
-    left = [one for one in asked if _asked_key(one) not in found]
-    for done in _each(left, jobs):
+    found = {} if file is None or not file.exists() else _done_by(file)
+    for done in _each([one for one in asked if _asked_key(one) not in found], jobs):
         if file is not None:
             with file.open("ab") as out:
                 out.write(msgspec.json.encode(done) + b"\n")
         if progress is not None:
             progress(done)
         found[_key(done)] = done
-    return [found[_asked_key(one)] for one in asked]
+    return list(found.values())
 
 
 def reach_of(all_done: Sequence[Done]) -> Reach:
@@ -134,8 +134,10 @@ def _portion(settings: Settings) -> Done:
     return told(settings, run(settings))
 
 
-def _read(file: Path) -> list[Done]:
-    return [msgspec.json.decode(line, type=Done) for line in file.read_bytes().splitlines()]
+def _done_by(file: Path) -> dict[tuple[str, int, str, str], Done]:
+    """What the file has of portions in which nothing failed."""
+    every = [msgspec.json.decode(line, type=Done) for line in file.read_bytes().splitlines()]
+    return {_key(done): done for done in every if done.failure is None}
 
 
 def _key(done: Done) -> tuple[str, int, str, str]:
