@@ -262,6 +262,24 @@ class Slow(SharedStore):
         return await super().snapshot(session)
 
 
+async def test_watchers_are_ended_in_the_order_in_which_they_came() -> None:
+    """Issue 7, proof 3: what happens depends on no address in memory."""
+    async with ScriptedProvider([OK]) as provider:
+        ended: list[int] = []
+
+        async def reads(number: int, watcher: StoredWatcher) -> None:
+            _ = [event async for event in watcher]
+            ended.append(number)
+
+        async with Sessions(SharedStore(), ANTHROPIC.agent(provider)) as sessions:
+            await (await sessions.open("a")).run("Hi")
+            watchers = [await sessions.watch("a") for _ in range(30)]
+            reading = [asyncio.ensure_future(reads(n, watcher)) for n, watcher in enumerate(watchers)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*reading)
+        assert ended == sorted(ended)
+
+
 async def test_a_session_that_is_opened_while_all_is_closed_is_refused() -> None:
     """C2: nobody would close it, and a turn that was left would be gone on with in it."""
     async with ScriptedProvider([OK]) as provider, Runtime() as runtime:

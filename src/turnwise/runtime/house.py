@@ -11,7 +11,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -108,8 +108,8 @@ class House:
         self._quiet: asyncio.Future[None] | None = None
         self._loading: dict[str, asyncio.Task[Session[Any]]] = {}
         self._recovering: dict[str, asyncio.Task[TurnResult | None]] = {}
-        self._watchers: WeakSet[StoredWatcher] = WeakSet()
-        self._own: set[asyncio.Task[Any]] = set()
+        self._watchers: WeakKeyDictionary[StoredWatcher, None] = WeakKeyDictionary()
+        self._own: dict[asyncio.Task[Any], None] = {}
         self._problems: deque[ErrorInfo] = deque(maxlen=PROBLEMS)
         self._context = contextvars.copy_context()
         self._closed = False
@@ -137,8 +137,8 @@ class House:
         """A task of the runtime that ends with these sessions."""
         assert self._runtime is not None
         task = self._runtime.start(work, self._context.copy())
-        self._own.add(task)
-        task.add_done_callback(self._own.discard)
+        self._own[task] = None
+        task.add_done_callback(self._own.pop)
         return task
 
     async def _save(self, session: Session[Any]) -> None:

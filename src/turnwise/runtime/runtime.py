@@ -105,8 +105,8 @@ class Runtime:
         self._spawn = spawn
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timers: Timers | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._turns: set[Any] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their beginning, in which they are ended, too
+        self._turns: dict[Any, None] = {}
         self._encoded: WeakKeyDictionary[Prefix, int] = WeakKeyDictionary()
         self._encoded_bytes = 0
         self.abandoned_bodies: set[asyncio.Task[Any]] = set()
@@ -226,8 +226,8 @@ class Runtime:
         task = _task(work, self.loop, context)
         if task.done():
             return task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
     async def sleep(self, seconds: float) -> None:
@@ -247,7 +247,9 @@ class Runtime:
 
     def abandon(self, task: asyncio.Task[Any]) -> None:
         """A tool's body that did not stop when cancelled: counted until it ends, and no longer waited for by `close`."""
-        self._tasks.discard(task)
+        if task in self._tasks:
+            del self._tasks[task]
+            task.remove_done_callback(self._tasks.pop)
         self.abandoned_bodies.add(task)
         task.add_done_callback(self.abandoned_bodies.discard)
 
@@ -335,11 +337,11 @@ class Runtime:
 
     def adopt(self, turn: Any) -> None:
         """A turn begins; it is ended by `close` if it still runs then."""
-        self._turns.add(turn)
+        self._turns[turn] = None
 
     def release(self, turn: Any) -> None:
         """The turn is over."""
-        self._turns.discard(turn)
+        self._turns.pop(turn, None)
 
     async def close(self) -> None:
         """End running turns, then everything else. Idempotent. What does not stop within the grace is cancelled."""

@@ -308,7 +308,7 @@ class Sessions(House):
         if self._closed:  # meanwhile: nobody would close the watcher any more
             raise refusals.sessions_closed()
         watcher = StoredWatcher(tape, cursor, lambda: self._shelf.get(info.id))
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         return watcher
 
     async def _known(self, which: str, principal: Principal) -> SessionInfo:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, get_args
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from ...core.errors import ErrorInfo, config_error
 from ..health import PartStatus
@@ -78,7 +78,7 @@ class Bus:
         self._looking = False
         self._heard = Heard(self)
         self._stop_hearing = None
-        self._followed: WeakSet[Followed] = WeakSet()
+        self._followed: WeakKeyDictionary[Followed, None] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._handed_over: deque[tuple[str, Any, str | None, int | None]] = deque()
         self._taking_in = False
@@ -287,7 +287,7 @@ class Bus:
         """
         patterns = patterns_of(pattern)
         followed = Followed(*await opened(self, session, after, store), patterns)
-        self._followed.add(followed)
+        self._followed[followed] = None
         return followed
 
     async def replay(

@@ -36,7 +36,7 @@ class Hooked:
         self._session = session
         self._turn = turn
         self._variables = variables
-        self.under_way: set[Run] = set()
+        self.under_way: dict[Run, None] = {}
         self.halted = False
         self.redirected: list[tuple[str, str]] = []
         self.decided: list[Decide] = []

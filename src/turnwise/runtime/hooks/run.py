@@ -71,7 +71,7 @@ class Run:
         session: Ground[Any] | None = None,
         turn: Turn | None = None,
         take: Take | None = None,
-        under_way: set[Run] | None = None,
+        under_way: dict[Run, None] | None = None,
         called: Called | None = None,
     ) -> None:
         self._called = called
@@ -219,7 +219,7 @@ class Run:
             self._task = task
             task.add_done_callback(self._is_over)
             if self._under_way is not None:
-                self._under_way.add(self)
+                self._under_way[self] = None
 
     async def _wait_on(self, number: int) -> None:
         """The body of the `number`th task. It stops counting when another one has taken its place, or the chain has its outcome."""
@@ -410,7 +410,7 @@ class Run:
         if done is not None:
             done(outcome)
         if self._under_way is not None:
-            self._under_way.discard(self)
+            self._under_way.pop(self, None)
             if not self._under_way and self._turn is not None and self._turn.closing:
                 self._turn.end()  # the reader of a turn that is over has waited for this
 
