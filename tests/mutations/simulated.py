@@ -42,9 +42,9 @@ class Found(NamedTuple):
 
 def main() -> int:
     options = _options()
-    chosen = [
-        bug for number, bug in enumerate(BUGS, 1) if not options.only or {bug.name, str(number)} & {*options.only}
-    ]
+    every = [bug for bug in BUGS if options.kept is not None or not bug.rare]
+    named = [bug for number, bug in enumerate(BUGS, 1) if {bug.name, str(number)} & {*options.only}]
+    chosen = named if options.only else every
     if not chosen:
         print(f"There is no bug {options.only}.")
         return 1
