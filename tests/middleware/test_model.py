@@ -464,9 +464,7 @@ async def test_an_early_end_closes_stages_in_a_task_of_ours(host: Host, how: str
 
             async def reading() -> list[Event]:
                 async with session.stream("Go") as turn:
-                    async for event in turn:
-                        told.append(event)  # noqa: PERF401 - as it comes
-                return told
+                    return await read_all(turn, told)
 
             if how == "leave":
                 async with session.stream("Go") as turn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -70,8 +70,8 @@ async def give_way(_: str) -> None:
 # --- reading -----------------------------------------------------------------------------------------------------------
 
 
-async def read_all(turn: Turn, events: list[Event] | None = None) -> list[Event]:
-    """The events of a turn to its end."""
+async def read_all(turn: AsyncIterable[Event], events: list[Event] | None = None) -> list[Event]:
+    """The events of a turn, or of a watcher, to the end; in `events`, if given, as they come."""
     events = [] if events is None else events
     async for event in turn:
         events.append(event)

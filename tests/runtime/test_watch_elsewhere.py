@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tests.runtime.conftest import ANTHROPIC, until
+from tests.runtime.conftest import ANTHROPIC, read_all, until
 from tests.runtime.stored import SharedStore, opened
 
 from turnwise import Runtime, Session, Sessions, replay, tool
@@ -21,7 +21,6 @@ from turnwise.errors import ConfigError, SessionClosed, StateError
 from turnwise.events import Event, FollowUpAccepted, StepSnapshot, TextDelta, TurnFinished
 from turnwise.runtime import tape
 from turnwise.runtime.elsewhere import StoredWatcher
-from turnwise.runtime.watch import Watcher
 from turnwise.testing import ScriptedProvider, call, repeat, reply, text
 
 OK = repeat(reply("Fine."))
@@ -120,12 +119,7 @@ async def test_a_watcher_that_reads_the_journal_is_not_told_again_what_the_sessi
             await session.run("Hi")
             await (await there.open("a")).run("Again")
             events: list[Event] = []
-
-            async def reads(watcher: Watcher) -> None:
-                async for event in watcher:
-                    events.append(event)  # noqa: PERF401 - seen one by one
-
-            reading = asyncio.create_task(reads(session.watch(after=0)))
+            reading = asyncio.create_task(read_all(session.watch(after=0), events))
             await until(lambda: any(isinstance(event, TurnFinished) for event in events))
             for _ in range(10):
                 await asyncio.sleep(0)  # until it has read all that it can

@@ -248,7 +248,7 @@ class KeepsTheBeginning(WithBlobs):
             pieces: list[bytes] = []
             try:
                 async for piece in data:
-                    pieces.append(piece)  # noqa: PERF401
+                    pieces.append(piece)  # noqa: PERF401 - what came before it breaks is kept
             finally:
                 name = await super().put(b"".join(pieces))
             return name

@@ -64,7 +64,7 @@ async def before_turn(
     run = hooked.run(chain, said, tracked=True)
     if turn.stop_asked is not None or session.closed:
         run.cut()  # it was stopped on its way from its middleware to here: no hook is asked
-    outcome = run.outcome if run.outcome is not None else await run.wait()
+    outcome = await run.wait()
     if outcome.error is not None:
         raise error_of(msgspec.structs.replace(outcome.error, session=session.id))
     if outcome.halt is not None:

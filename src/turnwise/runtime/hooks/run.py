@@ -110,6 +110,8 @@ class Run:
 
     async def wait(self) -> Outcome:
         """Call the hooks, and wait for them. Cancelling this ends the chain, and nobody else's task."""
+        if self.outcome is not None:
+            return self.outcome  # it was cut before it began
         ended: asyncio.Future[Outcome] | None = None
 
         def tell(outcome: Outcome) -> None:
